@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <bulkhead/ndjson.hpp>
+#include <bulkhead/settlement.hpp>
+
+#include <boost/json/serialize.hpp>
+
+#include <algorithm>
+#include <cstdlib>
+#include <memory>
+#include <new>
+#include <span>
+#include <utility>
+#include <vector>
+
+namespace bulkhead::inline v1 {
+
+namespace detail {
+
+/// Contiguous bytes that grow by `realloc`: the kernel moves a large block's pages instead of copying them, and nothing
+/// is zeroed only to be overwritten.
+class ByteBuffer {
+public:
+    ByteBuffer() = default;
+    ByteBuffer(ByteBuffer&& other) noexcept
+        : data_{std::exchange(other.data_, nullptr)}, size_{std::exchange(other.size_, 0)}, capacity_{std::exchange(
+                                                                                                other.capacity_, 0)} {}
+    ByteBuffer& operator=(ByteBuffer&& other) noexcept {
+        std::swap(data_, other.data_);
+        std::swap(size_, other.size_);
+        std::swap(capacity_, other.capacity_);
+        return *this;
+    }
+    ByteBuffer(const ByteBuffer&) = delete;
+    ByteBuffer& operator=(const ByteBuffer&) = delete;
+    ~ByteBuffer() { std::free(data_); } // NOLINT: the counterpart of realloc
+
+    /// Grows to hold `capacity` bytes; never shrinks. Throws `std::bad_alloc`, then nothing has changed.
+    void reserve(std::size_t capacity) {
+        if (capacity <= capacity_) return;
+        void* grown = std::realloc(data_, capacity); // NOLINT
+        if (grown == nullptr) throw std::bad_alloc{};
+        data_ = static_cast<char*>(grown);
+        capacity_ = capacity;
+    }
+    /// The caller has reserved the room.
+    void append_unchecked(std::string_view bytes) noexcept {
+        std::memcpy(data_ + size_, bytes.data(), bytes.size());
+        size_ += bytes.size();
+    }
+    void clear() noexcept { size_ = 0; }
+    [[nodiscard]] char* data() noexcept { return data_; }
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
+    [[nodiscard]] std::string_view view() const noexcept { return {data_, size_}; }
+
+private:
+    char* data_ = nullptr;
+    std::size_t size_ = 0;
+    std::size_t capacity_ = 0;
+};
+
+/// What is remembered of an operation beside its bytes, in the order of the batch.
+struct Entry {
+    std::uint32_t action_bytes = 0; ///< the action line, its newline included
+    std::uint32_t source_bytes = 0; ///< the source line, its newline included; 0 for a delete
+    Ticket ticket;
+    std::uint16_t attempts = 0; ///< answers about this operation so far
+    Action action = Action::index;
+    bool has_id : 1 = false;
+    bool has_version : 1 = false;
+    bool has_seq_no : 1 = false;
+    bool already_there : 1 = false; ///< `OnConflict::already_there`
+    bool ambiguous : 1 = false;     ///< an earlier attempt was sent and not answered
+    [[nodiscard]] std::size_t bytes() const noexcept { return std::size_t{action_bytes} + source_bytes; }
+};
+static_assert(sizeof(Entry) == 32);
+
+/// An operation checked and measured, ready to be copied into a batch: all that remains to be done under the lock.
+struct Prepared {
+    Action action{};
+    std::string_view index;
+    ShortText metadata;
+    std::string_view source; ///< trimmed; empty for a delete
+    bool source_has_newline = false;
+    Entry entry;
+
+    /// Bytes in the batch, once the action line's constant beginning is known.
+    [[nodiscard]] std::size_t bytes(const std::string& prefix) const noexcept {
+        const auto source_line = action == Action::delete_ ? 0 : source.size() + 1;
+        return prefix.size() + metadata.view().size() + 3 + source_line;
+    }
+};
+
+/// Checks and measures `op`. What is wrong with it, if anything; then `out` is unspecified. The index is not looked at.
+[[nodiscard]] inline std::optional<FieldError> prepare(const Operation& op, std::string_view default_index,
+                                                       Prepared& out) {
+    constexpr std::size_t most = std::size_t{1} << 30;
+    const bool plain = !op.routing && !op.pipeline && !op.version && !op.if_seq_no && !op.if_primary_term &&
+                       !op.require_alias && !op.require_data_stream && !op.retry_on_conflict &&
+                       op.dynamic_templates.empty() && !op.id && op.action <= Action::create;
+    if (!plain) {
+        if (auto wrong = check_metadata(op)) return wrong;
+        append_metadata(out.metadata, op);
+    }
+    out.action = op.action;
+    out.index = op.index.empty() ? default_index : op.index;
+    if (op.action == Action::delete_) {
+        if (!op.source.empty())
+            return FieldError{"source", "empty for a delete", std::to_string(op.source.size()) + " bytes"};
+    } else {
+        out.source = trim_json_space(op.source);
+        if (out.source.size() < 2 || out.source.front() != '{' || out.source.back() != '}')
+            return FieldError{"source", "one JSON object, { to }",
+                              out.source.empty() ? "nothing"
+                                                 : std::to_string(op.source.size()) + " bytes of something else"};
+        if (out.source.size() > most)
+            return FieldError{"source", "at most 1073741824 bytes", std::to_string(op.source.size()) + " bytes"};
+        out.source_has_newline = std::memchr(out.source.data(), '\n', out.source.size()) != nullptr;
+    }
+    out.entry.action = op.action;
+    out.entry.has_id = op.id.has_value();
+    out.entry.has_version = op.version.has_value();
+    out.entry.has_seq_no = op.if_seq_no.has_value();
+    out.entry.already_there = op.on_conflict == OnConflict::already_there;
+    return std::nullopt;
+}
+
+} // namespace detail
+
+/// Operations as the bytes of a bulk request, with a small entry for each. A move-only value.
+///
+/// As a caller's *scratch* it collects what has to be produced first (a `boost::json::value`, a writer's output,
+/// several operations of one record), to be enqueued in one piece, all or nothing; reuse it with `clear()` and it
+/// allocates nothing once warm. Inside the indexer it is the open batch and the body of a request. Not thread-safe.
+class Batch {
+public:
+    Batch() = default;
+    Batch(Batch&&) noexcept = default;
+    Batch& operator=(Batch&&) noexcept = default;
+    ~Batch() = default;
+    Batch(const Batch&) = delete;
+    Batch& operator=(const Batch&) = delete;
+
+    /// Appends one operation. Returns what is wrong with it, if anything; then the batch is unchanged.
+    /// `default_index` is used when the operation names no index; when both are empty, the indexer's default is meant
+    /// only by `BulkIndexer` itself, and here the operation is refused. Throws `std::bad_alloc`, the batch unchanged.
+    std::optional<FieldError> append(const Operation& op, std::string_view default_index = {}) {
+        detail::Prepared prepared;
+        if (auto wrong = detail::prepare(op, default_index, prepared)) return wrong;
+        const auto* prefix = lines().find(prepared.action, prepared.index);
+        if (prefix == nullptr) return check_index_name(prepared.index);
+        reserve_more(prepared.bytes(*prefix), 1);
+        append_unchecked(prepared, *prefix, {});
+        return std::nullopt;
+    }
+
+    /// The same with a JSON value as the source, which must be an object. Boost.JSON writes invalid UTF-8, NaN and
+    /// Infinity as they are; the server then refuses this document alone.
+    std::optional<FieldError> append(const Operation& op, const boost::json::value& source,
+                                     std::string_view default_index = {}) {
+        return append_with(
+            op, [&](std::string& out) { out += boost::json::serialize(source); }, default_index);
+    }
+
+    /// The same with a writer `void(std::string& out)` that appends one JSON object to `out`. When it throws, the batch
+    /// is unchanged and the exception goes on to the caller.
+    template <class Writer>
+    requires std::invocable<Writer&, std::string&> std::optional<FieldError>
+    append_with(const Operation& op, Writer&& writer, std::string_view default_index = {}) {
+        auto& text = written();
+        text.clear();
+        writer(text);
+        auto with_source = op;
+        with_source.source = text;
+        return append(with_source, default_index);
+    }
+
+    /// Forgets all operations and keeps the memory.
+    void clear() noexcept {
+        bytes_.clear();
+        entries_.clear();
+    }
+    [[nodiscard]] bool empty() const noexcept { return entries_.empty(); }
+    [[nodiscard]] std::size_t operations() const noexcept { return entries_.size(); }
+    [[nodiscard]] std::size_t bytes() const noexcept { return bytes_.size(); }
+    /// The operations as NDJSON; every line ends with a newline.
+    [[nodiscard]] std::string_view body() const noexcept { return bytes_.view(); }
+
+    // ---- For the indexer ----
+
+    /// The memory held, by capacity.
+    [[nodiscard]] std::size_t footprint() const noexcept {
+        return bytes_.capacity() + entries_.capacity() * sizeof(detail::Entry);
+    }
+    /// What `footprint()` would be after `reserve_more` with the same arguments.
+    [[nodiscard]] std::size_t footprint_after(std::size_t more_bytes, std::size_t more_operations) const noexcept {
+        return bytes_after(more_bytes) + entries_after(more_operations) * sizeof(detail::Entry);
+    }
+    /// Makes room, growing by doubling. Throws `std::bad_alloc`.
+    void reserve_more(std::size_t more_bytes, std::size_t more_operations) {
+        entries_.reserve(entries_after(more_operations));
+        bytes_.reserve(bytes_after(more_bytes));
+    }
+    /// Copies a prepared operation in; the room has been reserved.
+    void append_unchecked(const detail::Prepared& op, const std::string& prefix, Ticket ticket) noexcept {
+        auto entry = op.entry;
+        entry.ticket = ticket;
+        entry.action_bytes = static_cast<std::uint32_t>(prefix.size() + op.metadata.view().size() + 3);
+        bytes_.append_unchecked(prefix);
+        bytes_.append_unchecked(op.metadata.view());
+        bytes_.append_unchecked("}}\n");
+        if (op.action != Action::delete_) {
+            entry.source_bytes = static_cast<std::uint32_t>(op.source.size() + 1);
+            auto* const source = bytes_.data() + bytes_.size();
+            bytes_.append_unchecked(op.source);
+            if (op.source_has_newline) std::replace(source, source + op.source.size(), '\n', ' ');
+            bytes_.append_unchecked("\n");
+        }
+        entries_.push_back(entry);
+    }
+    /// Copies another batch's operations in, all with this ticket; the room has been reserved.
+    void append_unchecked(const Batch& other, Ticket ticket) noexcept {
+        bytes_.append_unchecked(other.body());
+        for (auto entry : other.entries_) {
+            entry.ticket = ticket;
+            entries_.push_back(entry);
+        }
+    }
+    /// A new batch of the operations for which `keep(position)` is true, in order, byte by byte, entries included.
+    template <class Keep>
+    [[nodiscard]] Batch extract(Keep keep) const {
+        Batch kept;
+        std::size_t bytes = 0;
+        std::size_t operations = 0;
+        for (std::size_t i = 0; i < entries_.size(); ++i) {
+            if (!keep(i)) continue;
+            bytes += entries_[i].bytes();
+            ++operations;
+        }
+        kept.bytes_.reserve(bytes);
+        kept.entries_.reserve(operations);
+        std::size_t offset = 0;
+        for (std::size_t i = 0; i < entries_.size(); offset += entries_[i].bytes(), ++i) {
+            if (!keep(i)) continue;
+            kept.bytes_.append_unchecked(body().substr(offset, entries_[i].bytes()));
+            kept.entries_.push_back(entries_[i]);
+        }
+        return kept;
+    }
+    [[nodiscard]] std::span<detail::Entry> entries() noexcept { return entries_; }
+    [[nodiscard]] std::span<const detail::Entry> entries() const noexcept { return entries_; }
+
+private:
+    // Made on first use, so that the batches inside the indexer, which are only copied into, stay small.
+    struct Scratch {
+        detail::ActionLines lines;
+        std::string written;
+    };
+    [[nodiscard]] detail::ActionLines& lines() { return scratch().lines; }
+    [[nodiscard]] std::string& written() { return scratch().written; }
+    [[nodiscard]] Scratch& scratch() {
+        if (!scratch_) scratch_ = std::make_unique<Scratch>();
+        return *scratch_;
+    }
+    [[nodiscard]] static std::size_t grown(std::size_t capacity, std::size_t needed, std::size_t first) noexcept {
+        return needed <= capacity ? capacity : std::max({needed, capacity * 2, first});
+    }
+    [[nodiscard]] std::size_t bytes_after(std::size_t more) const noexcept {
+        return grown(bytes_.capacity(), bytes_.size() + more, 4096);
+    }
+    [[nodiscard]] std::size_t entries_after(std::size_t more) const noexcept {
+        return grown(entries_.capacity(), entries_.size() + more, 16);
+    }
+
+    detail::ByteBuffer bytes_;
+    std::vector<detail::Entry> entries_;
+    std::unique_ptr<Scratch> scratch_;
+};
+
+} // namespace bulkhead::inline v1

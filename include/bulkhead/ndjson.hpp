@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <bulkhead/error.hpp>
+#include <bulkhead/operation.hpp>
+
+#include <boost/json/parse.hpp>
+#include <boost/json/value.hpp>
+
+#include <array>
+#include <charconv>
+#include <concepts>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <string_view>
+
+/// Operation → the lines of a bulk request. Pure functions: checking, escaping, framing.
+namespace bulkhead::inline v1 {
+
+/// Whether the bytes are valid UTF-8 (no overlong forms, no surrogates, nothing above U+10FFFF).
+[[nodiscard]] inline bool is_utf8(std::string_view text) noexcept {
+    const auto* at = reinterpret_cast<const unsigned char*>(text.data());
+    const auto* const end = at + text.size();
+    const auto continues = [&](int index) { return (at[index] & 0xC0U) == 0x80U; };
+    while (at != end) {
+        const unsigned lead = *at;
+        const auto left = end - at;
+        if (lead < 0x80) {
+            at += 1;
+        } else if (lead >= 0xC2 && lead < 0xE0 && left >= 2 && continues(1)) {
+            at += 2;
+        } else if (lead >= 0xE0 && lead < 0xF0 && left >= 3 && continues(1) && continues(2) &&
+                   !(lead == 0xE0 && at[1] < 0xA0) && !(lead == 0xED && at[1] > 0x9F)) {
+            at += 3;
+        } else if (lead >= 0xF0 && lead < 0xF5 && left >= 4 && continues(1) && continues(2) && continues(3) &&
+                   !(lead == 0xF0 && at[1] < 0x90) && !(lead == 0xF4 && at[1] > 0x8F)) {
+            at += 4;
+        } else {
+            return false;
+        }
+    }
+    return true;
+}
+
+/// What is wrong with an index, alias or data stream name by Elasticsearch's rules, if anything.
+[[nodiscard]] inline std::optional<FieldError> check_index_name(std::string_view name) {
+    constexpr const char* limit = "1 to 255 bytes of lower-case UTF-8, not beginning with - _ +, "
+                                  "without \\ / * ? \" < > | , # space or control characters";
+    const auto wrong = [&] {
+        return FieldError{"index", limit, name.empty() ? "nothing" : std::string{name.substr(0, 64)}};
+    };
+    if (name.empty() || name.size() > 255 || name == "." || name == "..") return wrong();
+    if (name[0] == '-' || name[0] == '_' || name[0] == '+') return wrong();
+    for (const char c : name) {
+        const auto byte = static_cast<unsigned char>(c);
+        if (byte <= 0x20 || byte == 0x7F || (c >= 'A' && c <= 'Z')) return wrong();
+        if (std::string_view{"\\/*?\"<>|,#"}.find(c) != std::string_view::npos) return wrong();
+    }
+    if (!is_utf8(name)) return wrong();
+    return std::nullopt;
+}
+
+namespace detail {
+
+/// A small byte string that lives on the stack unless it grows beyond 256 bytes: the variable part of an action line.
+class ShortText {
+public:
+    void append(std::string_view text) {
+        if (spill_.empty() && size_ + text.size() <= inline_.size()) {
+            std::memcpy(inline_.data() + size_, text.data(), text.size());
+        } else {
+            if (spill_.empty()) spill_.assign(inline_.data(), size_);
+            spill_.append(text);
+        }
+        size_ += text.size();
+    }
+    template <std::integral Number>
+    void append_number(Number number) {
+        std::array<char, 24> digits{};
+        const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), number).ptr;
+        append({digits.data(), static_cast<std::size_t>(end - digits.data())});
+    }
+    [[nodiscard]] std::string_view view() const noexcept {
+        return spill_.empty() ? std::string_view{inline_.data(), size_} : std::string_view{spill_};
+    }
+
+private:
+    std::array<char, 256> inline_; // deliberately uninitialised
+    std::size_t size_ = 0;
+    std::string spill_;
+};
+
+/// Appends `text` as a JSON string, quotes included. The text must be valid UTF-8.
+template <class Output>
+void append_quoted(Output& out, std::string_view text) {
+    constexpr auto must_escape = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == '"' || c == '\\'; };
+    out.append("\"");
+    std::size_t clean = 0;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        if (!must_escape(text[i])) continue;
+        constexpr std::string_view hex = "0123456789abcdef";
+        const auto byte = static_cast<unsigned char>(text[i]);
+        out.append(text.substr(clean, i - clean));
+        if (byte >= 0x20) {
+            const std::array<char, 2> escape{'\\', text[i]};
+            out.append(std::string_view{escape.data(), escape.size()});
+        } else {
+            const std::array<char, 6> escape{'\\', 'u', '0', '0', hex[byte >> 4U], hex[byte & 0xFU]};
+            out.append(std::string_view{escape.data(), escape.size()});
+        }
+        clean = i + 1;
+    }
+    out.append(text.substr(clean));
+    out.append("\"");
+}
+
+[[nodiscard]] constexpr std::string_view action_name(Action action) noexcept {
+    constexpr std::string_view names[] = {"index", "create", "update", "delete"};
+    return names[static_cast<std::size_t>(action)];
+}
+
+[[nodiscard]] constexpr std::string_view trim_json_space(std::string_view text) noexcept {
+    constexpr std::string_view space = " \t\r\n";
+    const auto first = text.find_first_not_of(space);
+    if (first == std::string_view::npos) return {};
+    return text.substr(first, text.find_last_not_of(space) - first + 1);
+}
+
+/// What the server would refuse the *whole* request for (bulk-level validation of Elasticsearch and OpenSearch), found
+/// before it can harm a neighbour. The source's framing and the index are checked where they are encoded.
+[[nodiscard]] inline std::optional<FieldError> check_metadata(const Operation& op) {
+    const auto text = [](const char* field, const std::optional<std::string_view>& value,
+                         std::size_t most) -> std::optional<FieldError> {
+        if (!value) return std::nullopt;
+        if (value->empty() || value->size() > most)
+            return FieldError{field, "1 to " + std::to_string(most) + " bytes",
+                              std::to_string(value->size()) + " bytes"};
+        if (!is_utf8(*value)) return FieldError{field, "valid UTF-8", "other bytes"};
+        return std::nullopt;
+    };
+    const bool update = op.action == Action::update;
+    const bool remove = op.action == Action::delete_;
+    if (auto e = text("id", op.id, 512)) return e;
+    if (auto e = text("routing", op.routing, 4096)) return e;
+    if (auto e = text("pipeline", op.pipeline, 4096)) return e;
+    if ((update || remove) && !op.id) return FieldError{"id", "present for update and delete", "absent"};
+    if (op.pipeline && (update || remove)) return FieldError{"pipeline", "only for index and create", "present"};
+    if (op.version) {
+        if (op.action != Action::index && !remove)
+            return FieldError{"version", "only for index and delete", std::string{action_name(op.action)}};
+        if (!op.id) return FieldError{"version", "only with an id", "no id"};
+        if (*op.version < 0) return FieldError{"version", "0 or more", std::to_string(*op.version)};
+    }
+    if (op.if_seq_no.has_value() != op.if_primary_term.has_value())
+        return FieldError{"if_seq_no", "together with if_primary_term", "one of them alone"};
+    if (op.if_seq_no) {
+        if (op.action == Action::create) return FieldError{"if_seq_no", "not for create", "create"};
+        if (!op.id) return FieldError{"if_seq_no", "only with an id", "no id"};
+        if (op.version) return FieldError{"if_seq_no", "not together with version", "both"};
+        if (*op.if_seq_no < 0) return FieldError{"if_seq_no", "0 or more", std::to_string(*op.if_seq_no)};
+        if (*op.if_primary_term < 1)
+            return FieldError{"if_primary_term", "1 or more", std::to_string(*op.if_primary_term)};
+    }
+    if (op.retry_on_conflict) {
+        if (!update) return FieldError{"retry_on_conflict", "only for update", std::string{action_name(op.action)}};
+        if (op.if_seq_no) return FieldError{"retry_on_conflict", "not together with if_seq_no", "both"};
+    }
+    if (!op.dynamic_templates.empty()) {
+        if (update || remove)
+            return FieldError{"dynamic_templates", "only for index and create", std::string{action_name(op.action)}};
+        error_code failed;
+        const auto value = boost::json::parse(
+            boost::json::string_view{op.dynamic_templates.data(), op.dynamic_templates.size()}, failed);
+        if (failed || !value.is_object() || !is_utf8(op.dynamic_templates))
+            return FieldError{"dynamic_templates", "one JSON object", failed ? failed.message() : "something else"};
+    }
+    return std::nullopt;
+}
+
+/// Appends what follows the index in an action line: `,"_id":"…"` and so on.
+template <class Output>
+void append_metadata(Output& out, const Operation& op) {
+    const auto field = [&](std::string_view name, const std::optional<std::string_view>& value) {
+        if (!value) return;
+        out.append(name);
+        append_quoted(out, *value);
+    };
+    const auto number = [&](std::string_view name, const auto& value) {
+        if (!value) return;
+        out.append(name);
+        out.append_number(*value);
+    };
+    const auto flag = [&](std::string_view name, std::optional<bool> value) {
+        if (!value) return;
+        out.append(name);
+        out.append(*value ? "true" : "false");
+    };
+    field(",\"_id\":", op.id);
+    field(",\"routing\":", op.routing);
+    field(",\"pipeline\":", op.pipeline);
+    if (op.version) {
+        number(",\"version\":", op.version);
+        out.append(op.version_type == VersionType::external ? ",\"version_type\":\"external\""
+                                                            : ",\"version_type\":\"external_gte\"");
+    }
+    number(",\"if_seq_no\":", op.if_seq_no);
+    number(",\"if_primary_term\":", op.if_primary_term);
+    number(",\"retry_on_conflict\":", op.retry_on_conflict);
+    flag(",\"require_alias\":", op.require_alias);
+    flag(",\"require_data_stream\":", op.require_data_stream);
+    if (!op.dynamic_templates.empty()) {
+        out.append(",\"dynamic_templates\":");
+        for (auto rest = op.dynamic_templates; !rest.empty();) { // a newline would end the action line
+            const auto line = rest.substr(0, rest.find('\n'));
+            out.append(line);
+            rest.remove_prefix(std::min(line.size() + 1, rest.size()));
+        }
+    }
+}
+
+/// The constant beginning of the action lines in use, by action and index: `{"create":{"_index":"logs"`. A handful is
+/// remembered, so that neither checking nor escaping an index name costs anything for each document.
+class ActionLines {
+public:
+    /// The beginning for this action and index, valid until the next call. nullptr when the name is not acceptable.
+    [[nodiscard]] const std::string* find(Action action, std::string_view index) {
+        for (auto& line : lines_)
+            if (line.action == action && line.index == index && !line.prefix.empty()) return &line.prefix;
+        return remember(action, index);
+    }
+
+private:
+    struct Line {
+        Action action{};
+        std::string index;
+        std::string prefix;
+    };
+    const std::string* remember(Action action, std::string_view index) {
+        if (check_index_name(index)) return nullptr;
+        Line line{action, std::string{index}, "{\""};
+        line.prefix.append(action_name(action)).append("\":{\"_index\":");
+        append_quoted(line.prefix, index);
+        auto& slot = lines_[next_++ % lines_.size()];
+        slot = std::move(line);
+        return &slot.prefix;
+    }
+    std::array<Line, 8> lines_;
+    std::size_t next_ = 0;
+};
+
+} // namespace detail
+} // namespace bulkhead::inline v1

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+/// The public namespace. Everything lives in an inline ABI namespace, so that two shared objects that were built with
+/// different versions of these headers do not mix.
+namespace bulkhead::inline v1 {
+
+/// What the server is asked to do with a document: the four actions of the `_bulk` endpoint.
+enum class Action : std::uint8_t {
+    index,   ///< store the document, replacing one that has the same id
+    create,  ///< store the document, fail with 409 when the id exists; the only action that a data stream takes
+    update,  ///< `source` is the body of an update: `{"doc":…}`, `{"script":…}`, …
+    delete_, ///< remove the document; carries no source
+};
+
+/// How the server compares `Operation::version` (Elasticsearch and OpenSearch `version_type`).
+enum class VersionType : std::uint8_t {
+    external,     ///< apply only when the given version is greater than the stored one
+    external_gte, ///< apply only when the given version is greater than or equal to the stored one
+};
+
+/// What a 409 (version conflict) on the first attempt means for this operation.
+enum class OnConflict : std::uint8_t {
+    reject,        ///< the caller's data conflicts: the operation settles as `Outcome::rejected`
+    already_there, ///< the id is derived from the data, so the document is already stored: `Outcome::superseded`
+};
+
+/// One operation as a caller hands it in. A view: nothing is owned, and nothing is kept after the call that takes it.
+///
+/// An absent optional is not sent. An `id`, `routing` or `pipeline` that is present but empty is refused as invalid,
+/// because a computed empty id is a mistake that would silently become an automatic id.
+struct Operation {
+    Action action = Action::index;
+    /// Target index, alias or data stream; empty means `IndexerOptions::index`. Elasticsearch's rules for names hold:
+    /// at most 255 bytes, lower case, none of `\ / * ? " < > | , #`, space or a leading `-`, `_`, `+`.
+    std::string_view index{};
+    /// Document id, at most 512 bytes of UTF-8. Required for `update` and `delete_`.
+    std::optional<std::string_view> id{};
+    std::optional<std::string_view> routing{};
+    /// Ingest pipeline for this operation (`_none` switches the default pipeline off). Not for `update`, `delete_`.
+    std::optional<std::string_view> pipeline{};
+    /// External version; needs an `id`; not for `update` (the server would refuse the whole request).
+    std::optional<std::int64_t> version{};
+    VersionType version_type = VersionType::external;
+    /// Apply only when the stored document has this sequence number; goes together with `if_primary_term`.
+    std::optional<std::int64_t> if_seq_no{};
+    std::optional<std::int64_t> if_primary_term{};
+    std::optional<bool> require_alias{};
+    std::optional<bool> require_data_stream{};
+    /// How often the server itself repeats an `update` that met a version conflict. Only for `update`.
+    std::optional<std::uint32_t> retry_on_conflict{};
+    /// A JSON object, field name to dynamic template name, sent as it is. Empty: not sent.
+    std::string_view dynamic_templates{};
+    OnConflict on_conflict = OnConflict::reject;
+    /// The document: one JSON object as bytes. It must begin with `{` and end with `}` (white space around it is
+    /// dropped); newlines inside are replaced by spaces, since a newline ends a line of the bulk format. Must be empty
+    /// for `delete_`. What is otherwise wrong with it the server says, for this operation alone.
+    std::string_view source{};
+};
+
+/// What became of an operation that was handed in.
+enum class Admission : std::uint8_t {
+    accepted,  ///< it will be settled exactly once
+    full,      ///< the budget is used up; the caller still has the operation
+    closed,    ///< the indexer is closing or closed
+    invalid,   ///< malformed; sending it could harm its neighbours
+    too_large, ///< it alone exceeds `max_operation_bytes` or the whole budget; it would never fit
+};
+
+} // namespace bulkhead::inline v1

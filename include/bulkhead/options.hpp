@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <bulkhead/error.hpp>
+
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace bulkhead::inline v1 {
+
+/// For a duration option: no limit.
+inline constexpr std::chrono::milliseconds unlimited = std::chrono::milliseconds::max();
+
+/// What `enqueue()` does when the budget is used up.
+enum class Overflow : std::uint8_t {
+    refuse,      ///< the new operation is refused (`Admission::full`)
+    drop_oldest, ///< the oldest sealed batch that was never sent is dropped as a whole (`Outcome::dropped`); when there
+                 ///< is none, the new operation is refused
+};
+
+/// What happens to an operation that the server may have applied without answering, when repeating it could store the
+/// document twice (an `index` or `create` without id).
+enum class Duplicates : std::uint8_t {
+    forbid, ///< it is not repeated: it settles as `Outcome::unknown`
+    allow,  ///< it is sent again; at worst the document is stored twice
+};
+
+/// What travels in the query of every bulk request.
+struct RequestDefaults {
+    std::string pipeline;               ///< default ingest pipeline; empty: not sent
+    std::string refresh;                ///< `true`, `false`, `wait_for`; empty: not sent (the server's default: false)
+    std::string timeout;                ///< the server's own wait for a primary shard, e.g. `1m`; empty: not sent
+    std::string wait_for_active_shards; ///< a number or `all`; empty: not sent
+};
+
+/// When and how often refused operations are sent again.
+struct RetryOptions {
+    /// How many answers about one operation may be retryable refusals (429, 503, …) before it settles as `rejected`.
+    /// Failures of the endpoint as a whole are charged to nobody. 1 to 1000; 1: never again.
+    std::uint32_t max_attempts = 10;
+    /// Upper bound of the first wait; each further one doubles it up to `max_backoff`. The wait itself is drawn
+    /// uniformly from [0, bound] (full jitter). 1 ms to 1 h.
+    std::chrono::milliseconds initial_backoff{100};
+    /// 1 ms to 24 h, at least `initial_backoff`. Also the cap of a server's `Retry-After`.
+    std::chrono::milliseconds max_backoff{30'000};
+    /// An operation older than this is not sent again: it settles as `undelivered`, or as `unknown` when an earlier
+    /// attempt was sent and not answered. `unlimited` for no bound, which is what a Kafka source wants.
+    std::chrono::milliseconds max_age{std::chrono::minutes{10}};
+};
+
+/// Everything that a `BulkIndexer` lets its user choose. Checked at construction (`InvalidOption`).
+struct IndexerOptions {
+    /// Index, alias or data stream for operations that name none. Empty: each must name its own.
+    std::string index{};
+
+    /// A bulk is flushed when it holds this many operations. 1 to 1,000,000.
+    std::size_t max_batch_operations = 1000;
+    /// A bulk is flushed before it would grow beyond this many bytes (uncompressed, as Elasticsearch's and OpenSearch's
+    /// `http.max_content_length` counts). An operation larger than this travels alone. 1 KiB to 1 GiB.
+    std::size_t max_batch_bytes = std::size_t{5} << 20;
+    /// A bulk is flushed at the latest this long after its first operation was enqueued. 1 ms to 1 h.
+    std::chrono::milliseconds flush_interval{1000};
+
+    /// Bulk requests under way at once. 1 to 1024.
+    std::size_t max_in_flight = 4;
+    /// How long one bulk request may take in all. 1 ms to 1 h.
+    std::chrono::milliseconds request_timeout{60'000};
+
+    /// The byte budget: the open batch, the sealed queue, requests in flight, retries, settlements not yet delivered
+    /// and spare buffers, counted by capacity. At least 64 KiB.
+    std::size_t max_buffered_bytes = std::size_t{64} << 20;
+    /// Operations accepted and not yet settled. At least 1.
+    std::size_t max_buffered_operations = 1'000'000;
+    /// One operation as encoded may not be larger than this; also limited by `max_buffered_bytes`. 64 B to 1 GiB.
+    std::size_t max_operation_bytes = std::size_t{64} << 20;
+    Overflow overflow = Overflow::refuse;
+
+    RequestDefaults request{};
+    RetryOptions retry{};
+    Duplicates duplicates = Duplicates::forbid;
+};
+
+namespace detail {
+template <class T>
+std::optional<FieldError> out_of_range(const char* field, T value, T low, T high) {
+    if (value >= low && value <= high) return std::nullopt;
+    return FieldError{field, std::to_string(low) + " to " + std::to_string(high), std::to_string(value)};
+}
+inline std::optional<FieldError> out_of_range(const char* field, std::chrono::milliseconds value,
+                                              std::chrono::milliseconds low, std::chrono::milliseconds high) {
+    if (value >= low && value <= high) return std::nullopt;
+    return FieldError{field, std::to_string(low.count()) + " ms to " + std::to_string(high.count()) + " ms",
+                      std::to_string(value.count()) + " ms"};
+}
+} // namespace detail
+
+/// The first option that is out of its range, if any. `BulkIndexer` throws it as `InvalidOption`.
+[[nodiscard]] inline std::optional<FieldError> validate(const IndexerOptions& o) {
+    using namespace std::chrono_literals;
+    using detail::out_of_range;
+    constexpr std::size_t gib = std::size_t{1} << 30;
+    constexpr std::size_t any = static_cast<std::size_t>(-1);
+    if (auto e = out_of_range<std::size_t>("max_batch_operations", o.max_batch_operations, 1, 1'000'000)) return e;
+    if (auto e = out_of_range<std::size_t>("max_batch_bytes", o.max_batch_bytes, 1024, gib)) return e;
+    if (auto e = out_of_range("flush_interval", o.flush_interval, 1ms, 1h)) return e;
+    if (auto e = out_of_range<std::size_t>("max_in_flight", o.max_in_flight, 1, 1024)) return e;
+    if (auto e = out_of_range("request_timeout", o.request_timeout, 1ms, 1h)) return e;
+    if (auto e = out_of_range<std::size_t>("max_buffered_bytes", o.max_buffered_bytes, 64 * 1024, any)) return e;
+    if (auto e = out_of_range<std::size_t>("max_buffered_operations", o.max_buffered_operations, 1, any)) return e;
+    if (auto e = out_of_range<std::size_t>("max_operation_bytes", o.max_operation_bytes, 64, gib)) return e;
+    if (auto e = out_of_range<std::uint32_t>("retry.max_attempts", o.retry.max_attempts, 1, 1000)) return e;
+    if (auto e = out_of_range("retry.initial_backoff", o.retry.initial_backoff, 1ms, 1h)) return e;
+    if (auto e = out_of_range("retry.max_backoff", o.retry.max_backoff, o.retry.initial_backoff, 24h)) return e;
+    if (auto e = out_of_range("retry.max_age", o.retry.max_age, 1ms, unlimited)) return e;
+    const auto& refresh = o.request.refresh;
+    if (!refresh.empty() && refresh != "true" && refresh != "false" && refresh != "wait_for")
+        return FieldError{"request.refresh", "true, false, wait_for or empty", refresh};
+    return std::nullopt;
+}
+
+} // namespace bulkhead::inline v1

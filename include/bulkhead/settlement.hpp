@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace bulkhead::inline v1 {
+
+/// How an accepted operation ended. Every accepted operation gets exactly one of these, once.
+enum class Outcome : std::uint8_t {
+    indexed,       ///< proven: the server answered success at this operation's position
+    superseded,    ///< proven: a newer version, or this very operation, is already there
+    rejected,      ///< the server refused this operation for good, or its attempts ran out
+    dead_lettered, ///< the dead-letter sink has acknowledged it
+    dropped,       ///< given up by `Overflow::drop_oldest`
+    undelivered,   ///< certainly not applied: the indexer closed, or the operation grew too old
+    unknown,       ///< may be applied: sent, never answered, and not safe to repeat
+};
+inline constexpr std::size_t outcome_count = 7;
+
+/// Whether an outcome proves that the server's store reflects the operation (or that a sink has taken it over). What is
+/// not durable must not move a Kafka offset unless a policy says so by name.
+[[nodiscard]] constexpr bool durable(Outcome outcome) noexcept {
+    return outcome == Outcome::indexed || outcome == Outcome::superseded || outcome == Outcome::dead_lettered;
+}
+
+/// The outcome's name as in the documentation, e.g. `"dead_lettered"`.
+[[nodiscard]] constexpr std::string_view to_string(Outcome outcome) noexcept {
+    constexpr std::string_view names[] = {"indexed", "superseded",  "rejected", "dead_lettered",
+                                          "dropped", "undelivered", "unknown"};
+    return names[static_cast<std::size_t>(outcome)];
+}
+
+/// What a proven success did, where the answer says so (asked for only in a bulk that holds updates or deletes).
+enum class Result : std::uint8_t {
+    unspecified, ///< the answer did not say: created or updated
+    created,
+    updated,
+    deleted,
+    noop,       ///< an update that changed nothing
+    not_found,  ///< a delete of a document that was not there
+    redirected, ///< stored in the data stream's failure store instead (Elasticsearch `failure_store: used`)
+};
+
+/// Why an operation did not succeed. All views are valid only while the observer that was given them runs. `reason` and
+/// the operation's bytes may quote documents: treat them as sensitive.
+struct Failure {
+    std::string_view type;        ///< the server's error type, or the name of a `bulkhead::errc`
+    std::string_view reason;      ///< the server's reason, at most 1 KiB; may be empty
+    std::string_view action_line; ///< the operation's action line as sent, without the newline
+    std::string_view source;      ///< the operation's source as sent, without the newline; empty for a delete
+};
+
+/// The end of one operation, told to the observer of the subscription that made its ticket.
+struct Settlement {
+    std::uint64_t key = 0; ///< the ticket's key
+    Outcome outcome = Outcome::unknown;
+    Result result = Result::unspecified;
+    std::uint16_t status = 0;   ///< the HTTP status at this operation's position; 0 when there was none
+    std::uint32_t attempts = 0; ///< how often the server has answered about this operation
+    /// Present unless `outcome` is `indexed` or `superseded`. Valid only while the observer runs.
+    const Failure* failure = nullptr;
+};
+
+/// Names who is to be told about an operation's settlement: a subscription's slot and generation, and the caller's own
+/// key. Two words, copied freely. The default ticket names nobody: the operation is counted and no one is told.
+struct Ticket {
+    static constexpr std::uint32_t nobody = 0xffffffffU;
+    std::uint32_t slot = nobody;
+    std::uint32_t generation = 0;
+    std::uint64_t key = 0;
+    friend constexpr bool operator==(const Ticket&, const Ticket&) = default;
+};
+
+} // namespace bulkhead::inline v1

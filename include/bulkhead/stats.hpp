@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <bulkhead/settlement.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace bulkhead::inline v1 {
+
+/// Why the indexer is, or is not, sending. It ends by itself when the cause does.
+enum class Health : std::uint8_t {
+    ok,
+    backing_off,   ///< the endpoint as a whole fails or pushes back (no connection, 429, 5xx); probed with backoff
+    unauthorized,  ///< 401, 403 or 407 for whole requests; probed with backoff, nothing is thrown away
+    misconfigured, ///< 404, 405, 406, 415, a redirect, …: the URL is not that of a bulk endpoint; probed with backoff
+};
+
+[[nodiscard]] constexpr std::string_view to_string(Health health) noexcept {
+    constexpr std::string_view names[] = {"ok", "backing_off", "unauthorized", "misconfigured"};
+    return names[static_cast<std::size_t>(health)];
+}
+
+/// The latest failure of one type.
+struct FailureSample {
+    std::string type;         ///< the server's error type, or the name of a `bulkhead::errc`
+    std::string reason;       ///< one sample, at most 1 KiB; may quote a document: treat as sensitive
+    std::uint16_t status = 0; ///< the status at the operation's position, or of the whole answer
+    std::uint64_t count = 0;  ///< how many operations, or whole requests, failed in this way
+};
+
+/// A snapshot of the indexer's counters, taken under its lock, so that at every instant
+///
+///     offered  == accepted + refused()
+///     accepted == settled() + pending
+///
+/// Counters only grow. Gauges (`pending`, `buffered_bytes`, `in_flight`, `sealed_batches`) return to 0 when idle, but
+/// for `buffered_bytes`, which includes the spare buffers.
+struct Stats {
+    // What callers handed in.
+    std::uint64_t offered = 0;
+    std::uint64_t accepted = 0;
+    std::uint64_t refused_full = 0;
+    std::uint64_t refused_closed = 0;
+    std::uint64_t refused_invalid = 0;
+    std::uint64_t refused_too_large = 0;
+
+    // How accepted operations ended.
+    std::uint64_t indexed = 0;
+    std::uint64_t superseded = 0;
+    std::uint64_t rejected = 0;
+    std::uint64_t dead_lettered = 0;
+    std::uint64_t dropped = 0;
+    std::uint64_t undelivered = 0;
+    std::uint64_t unknown = 0;
+    std::uint64_t redirected = 0; ///< of `indexed`: stored in the failure store
+    std::uint64_t unobserved = 0; ///< settlements whose subscription was gone
+
+    // What is under way.
+    std::uint64_t pending = 0;        ///< accepted and not settled
+    std::uint64_t buffered_bytes = 0; ///< what counts against `max_buffered_bytes`
+    std::uint64_t peak_buffered_bytes = 0;
+    std::uint64_t in_flight = 0;      ///< bulk requests
+    std::uint64_t sealed_batches = 0; ///< waiting to be sent, retries included
+
+    // What travelled.
+    std::uint64_t requests = 0;           ///< bulk requests sent, retries included
+    std::uint64_t failed_requests = 0;    ///< of these: failed as a whole
+    std::uint64_t malformed_answers = 0;  ///< of these: a success status with a body that proves nothing
+    std::uint64_t request_bytes = 0;      ///< bodies, uncompressed
+    std::uint64_t retried_operations = 0; ///< operations that were put back to be sent again
+    std::uint64_t sealed_by_count = 0;
+    std::uint64_t sealed_by_bytes = 0;
+    std::uint64_t sealed_by_interval = 0;
+    std::uint64_t sealed_by_flush = 0; ///< an explicit flush, or close
+
+    Health health = Health::ok;
+    std::string health_detail; ///< for people: what was last wrong with the endpoint
+
+    /// The most frequent failures by type, one sample each, at most 16.
+    std::vector<FailureSample> failures;
+
+    [[nodiscard]] std::uint64_t refused() const noexcept {
+        return refused_full + refused_closed + refused_invalid + refused_too_large;
+    }
+    [[nodiscard]] std::uint64_t settled() const noexcept {
+        return indexed + superseded + rejected + dead_lettered + dropped + undelivered + unknown;
+    }
+};
+
+/// What `async_close` reports: the final counters. `drained` when nothing had to be given up at the deadline.
+struct CloseReport {
+    Stats stats;
+    bool drained = false;
+};
+
+} // namespace bulkhead::inline v1

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <bulkhead/error.hpp>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/buffer.hpp>
+
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace bulkhead::inline v1 {
+
+namespace asio = boost::asio;
+
+/// Names no node, in `Request::avoid_node` and `Reply::node`.
+inline constexpr std::uint32_t no_node = 0xffffffffU;
+
+/// One bulk request, as the indexer hands it to a transport. Everything it points to stays valid and unchanged until
+/// `send` has completed.
+struct Request {
+    /// Path and query, e.g. `/_bulk?filter_path=…`: begins with `/_bulk`, already percent-encoded, without CR, LF, NUL.
+    /// A transport puts its URL's own path before it.
+    std::string_view target;
+    /// The body in order: uncompressed NDJSON, never empty.
+    std::span<const asio::const_buffer> body;
+    std::size_t body_bytes = 0; ///< the sum of `body`
+    std::size_t operations = 0;
+    std::uint32_t attempt = 1; ///< 1 for the first time that this body travels
+    /// How long `send` may take in all: resolving, connecting, writing and reading. The transport keeps it.
+    std::chrono::nanoseconds timeout{};
+    std::uint32_t avoid_node = no_node; ///< the node that failed last time, if another is available
+};
+
+/// How much of the request's body may have reached the server.
+enum class Sent : std::uint8_t {
+    none,     ///< the kernel took no byte of the body: certainly not applied
+    partial,  ///< some: perhaps a prefix was applied
+    complete, ///< all of it
+};
+
+/// What became of a request. A value: a transport never throws.
+struct Reply {
+    /// Success only when a complete HTTP answer was read, whatever its status. Otherwise what went wrong.
+    error_code error;
+    Sent sent = Sent::none;
+    unsigned status = 0; ///< the HTTP status once the answer's head was read, also when `error` is set; else 0
+    /// The `Retry-After` header, both of its forms, as it came (not clamped); absent when missing or unreadable.
+    std::optional<std::chrono::seconds> retry_after;
+    std::uint32_t node = no_node;
+    bool body_complete = false;     ///< the answer's body was read to its proven end (length or last chunk, not by EOF)
+    bool connection_reused = false; ///< the connection had carried a request before
+    /// For people: what the peer or the network said. At most 1 KiB, control characters escaped, never a credential.
+    std::string detail;
+};
+
+/// Takes the bytes of a status 200 answer as they arrive, on whatever thread the transport reads.
+class AnswerSink {
+public:
+    /// The next bytes of the body. Returning false says that no more are wanted (malformed, or too large): the
+    /// transport stops reading, drops the connection and completes with `errc::malformed_answer`.
+    [[nodiscard]] virtual bool on_body(std::string_view bytes) = 0;
+
+protected:
+    AnswerSink() = default;
+    AnswerSink(const AnswerSink&) = default;
+    AnswerSink& operator=(const AnswerSink&) = default;
+    ~AnswerSink() = default;
+};
+
+/// Carries one request and its answer. The seam between the indexer and the network.
+///
+/// `send` is called on the indexer's strand, and up to `max_in_flight` sends are under way at once. It must complete
+/// on that same executor, within `Request::timeout`, must not throw, and once it has completed it holds no reference to
+/// the body or the sink. It never sends a request twice on its own once the kernel has taken a byte of the body.
+///
+/// `shutdown()` closes everything: sends under way complete soon with `operation_aborted`, later ones at once. It is
+/// called on the indexer's strand, possibly more than once, and does not throw.
+template <class T>
+concept Transport = std::move_constructible<T> && requires(T& transport, const Request& request, AnswerSink& sink) {
+    { transport.send(request, sink) } -> std::same_as<asio::awaitable<Reply>>;
+    { transport.shutdown() }
+    noexcept;
+};
+
+} // namespace bulkhead::inline v1
