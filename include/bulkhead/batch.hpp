@@ -151,7 +151,7 @@ public:
         if (auto wrong = detail::prepare(op, default_index, prepared)) return wrong;
         const auto* prefix = lines().find(prepared.action, prepared.index);
         if (prefix == nullptr) return check_index_name(prepared.index);
-        reserve_more(prepared.bytes(*prefix), 1);
+        reserve_more(prepared.bytes(*prefix), 1, Growth{});
         append_unchecked(prepared, *prefix, {});
         return std::nullopt;
     }
@@ -190,18 +190,28 @@ public:
 
     // ---- For the indexer ----
 
+    /// How far a batch may grow ahead of what is needed. `Growth{0, 0}`: not at all.
+    struct Growth {
+        std::size_t most_bytes = static_cast<std::size_t>(-1);
+        std::size_t most_operations = static_cast<std::size_t>(-1);
+    };
+    /// What an operation costs beside its bytes: its entry, and the settlement that will take the entry's place, so
+    /// that settling never needs memory that was not counted before.
+    static constexpr std::size_t operation_overhead = sizeof(detail::Entry) + sizeof(Settlement);
+
     /// The memory held, by capacity.
     [[nodiscard]] std::size_t footprint() const noexcept {
-        return bytes_.capacity() + entries_.capacity() * sizeof(detail::Entry);
+        return bytes_.capacity() + entries_.capacity() * operation_overhead;
     }
     /// What `footprint()` would be after `reserve_more` with the same arguments.
-    [[nodiscard]] std::size_t footprint_after(std::size_t more_bytes, std::size_t more_operations) const noexcept {
-        return bytes_after(more_bytes) + entries_after(more_operations) * sizeof(detail::Entry);
+    [[nodiscard]] std::size_t footprint_after(std::size_t more_bytes, std::size_t more_operations,
+                                              Growth growth) const noexcept {
+        return bytes_after(more_bytes, growth) + entries_after(more_operations, growth) * operation_overhead;
     }
-    /// Makes room, growing by doubling. Throws `std::bad_alloc`.
-    void reserve_more(std::size_t more_bytes, std::size_t more_operations) {
-        entries_.reserve(entries_after(more_operations));
-        bytes_.reserve(bytes_after(more_bytes));
+    /// Makes room, growing by doubling within `growth`. Throws `std::bad_alloc`.
+    void reserve_more(std::size_t more_bytes, std::size_t more_operations, Growth growth) {
+        entries_.reserve(entries_after(more_operations, growth));
+        bytes_.reserve(bytes_after(more_bytes, growth));
     }
     /// Copies a prepared operation in; the room has been reserved.
     void append_unchecked(const detail::Prepared& op, const std::string& prefix, Ticket ticket) noexcept {
@@ -264,14 +274,15 @@ private:
         if (!scratch_) scratch_ = std::make_unique<Scratch>();
         return *scratch_;
     }
-    [[nodiscard]] static std::size_t grown(std::size_t capacity, std::size_t needed, std::size_t first) noexcept {
-        return needed <= capacity ? capacity : std::max({needed, capacity * 2, first});
+    [[nodiscard]] static std::size_t grown(std::size_t capacity, std::size_t needed, std::size_t first,
+                                           std::size_t most) noexcept {
+        return needed <= capacity ? capacity : std::max(needed, std::min(std::max(capacity * 2, first), most));
     }
-    [[nodiscard]] std::size_t bytes_after(std::size_t more) const noexcept {
-        return grown(bytes_.capacity(), bytes_.size() + more, 4096);
+    [[nodiscard]] std::size_t bytes_after(std::size_t more, Growth growth) const noexcept {
+        return grown(bytes_.capacity(), bytes_.size() + more, 4096, growth.most_bytes);
     }
-    [[nodiscard]] std::size_t entries_after(std::size_t more) const noexcept {
-        return grown(entries_.capacity(), entries_.size() + more, 16);
+    [[nodiscard]] std::size_t entries_after(std::size_t more, Growth growth) const noexcept {
+        return grown(entries_.capacity(), entries_.size() + more, 16, growth.most_operations);
     }
 
     detail::ByteBuffer bytes_;

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <bulkhead/indexer_core.hpp>
+
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/thread_pool.hpp>
+
+namespace bulkhead::inline v1 {
+
+/// When an operation gives up waiting: a point in time, or a duration from now (saturating, so that `max()` means
+/// never).
+template <class Clock>
+class Deadline {
+public:
+    Deadline(typename Clock::time_point at) noexcept : at_{at} {} // NOLINT: both are meant to convert
+    template <class Rep, class Period>
+    Deadline(std::chrono::duration<Rep, Period> from_now) noexcept // NOLINT
+        : at_{detail::Intake<Clock>::saturating_add(Clock::now(), from_now)} {}
+    [[nodiscard]] typename Clock::time_point at() const noexcept { return at_; }
+
+private:
+    typename Clock::time_point at_;
+};
+
+/// Collects operations from any number of threads and sends them to the `_bulk` endpoint in the background.
+///
+/// `enqueue` copies an operation's bytes into the open batch and returns; the batch is sealed by count, bytes or time,
+/// flushed by `Transport`, its answer judged item by item, what the server refused for now is sent again, and every
+/// accepted operation is settled exactly once: counted in `stats()`, and told to the observer whose ticket it carries.
+///
+/// A move-only handle. All member functions may be called from any thread, also from observers; the exceptions are
+/// moving and destroying. Everything in the background runs on a strand of the given executor: the indexer needs no
+/// thread of its own, and does its work while that context runs. An idle indexer does not keep the context running.
+///
+/// The destructor is a close with no time left: what is queued is settled as `undelivered`, what is in flight as
+/// `unknown`, as soon as the context runs; it does not wait. Use `async_close` to drain. The handle must not outlive
+/// its context.
+///
+/// `Clock` is the time that all deadlines are on; tests use a manual one.
+template <Transport T, class Clock = std::chrono::steady_clock>
+class BulkIndexer {
+    using Core = detail::IndexerCore<T, Clock>;
+
+public:
+    using executor_type = asio::any_io_executor;
+    using time_point = typename Clock::time_point;
+    using deadline_type = Deadline<Clock>;
+    using transport_type = T;
+
+    /// Throws `InvalidOption` when an option is out of its range; allocates next to nothing until used.
+    BulkIndexer(asio::any_io_executor executor, T transport, IndexerOptions options = {}) : executor_{executor} {
+        if (auto wrong = validate(options)) throw InvalidOption{std::move(*wrong)};
+        core_ = std::make_shared<Core>(std::move(executor), std::move(transport), std::move(options));
+    }
+    BulkIndexer(BulkIndexer&&) noexcept = default;
+    BulkIndexer& operator=(BulkIndexer&& other) noexcept {
+        std::swap(executor_, other.executor_);
+        std::swap(core_, other.core_);
+        return *this;
+    }
+    BulkIndexer(const BulkIndexer&) = delete;
+    BulkIndexer& operator=(const BulkIndexer&) = delete;
+    ~BulkIndexer() {
+        if (!core_) return;
+        core_->intake().close();
+        try {
+            asio::post(core_->strand(), [core = core_] {
+                core->close_by(time_point::min());
+                core->pump();
+            });
+        } catch (const std::exception&) { // out of memory: the context's end frees everything
+        }
+    }
+
+    // ---- Handing in, without waiting ----
+
+    /// Fire and forget: never waits, never throws. What cannot be accepted is counted (`Stats::refused_*`).
+    void enqueue(const Operation& op) noexcept { core_->enqueue(op, Ticket{}); }
+    /// The operations of a scratch batch, all or none of them.
+    void enqueue(const Batch& scratch) noexcept { core_->enqueue(scratch, Ticket{}); }
+
+    /// The same, and says what became of it. `accepted` means that the ticket's observer will be told exactly once;
+    /// after any other admission nothing is kept and nobody is told.
+    [[nodiscard]] Admission try_enqueue(const Operation& op, Ticket ticket = {}) noexcept {
+        return core_->enqueue(op, ticket);
+    }
+    /// All or nothing; each operation carries the ticket, so that the observer gets one settlement for each.
+    [[nodiscard]] Admission try_enqueue(const Batch& scratch, Ticket ticket = {}) noexcept {
+        return core_->enqueue(scratch, ticket);
+    }
+
+    // ---- Handing in, waiting for room ----
+
+    /// Enqueues when there is room, in the order of the calls. The operation is copied at once.
+    ///
+    /// Completion signature: `void(error_code, Admission)`; the admission is never `full` unless the wait was
+    /// cancelled. Cancelling (any type) stops waiting with `operation_aborted`: the operation was not accepted.
+    template <class Token>
+    auto async_enqueue(const Operation& op, Token&& token) {
+        Batch scratch;
+        const auto wrong = scratch.append(op, options().index);
+        return asio::async_initiate<Token, void(error_code, Admission)>(
+            [core = core_, executor = executor_](auto handler, Batch held, std::optional<FieldError> error) {
+                detail::Completion<error_code, Admission> done;
+                const auto id = start(core, executor, done, std::move(handler));
+                if (error) return done({}, core->admit(core->intake().refuse_invalid(*error)));
+                asio::post(core->strand(), [core, id, held = std::move(held), done = std::move(done)]() mutable {
+                    core->add_room_waiter(id, std::move(held), std::move(done));
+                });
+            },
+            token, std::move(scratch), wrong);
+    }
+
+    /// Blocks until there is room, at most for `timeout`; then `full`. Never waits on a thread that runs the indexer
+    /// (see `running_in_this_thread`), because that thread is the one to make room: there it is `try_enqueue`.
+    [[nodiscard]] Admission enqueue_wait(const Operation& op, std::chrono::nanoseconds timeout, Ticket ticket = {}) {
+        using IfFull = typename Core::intake_type::IfFull;
+        detail::Prepared prepared;
+        if (const auto wrong = detail::prepare(op, options().index, prepared))
+            return core_->admit(core_->intake().refuse_invalid(*wrong));
+        auto& intake = core_->intake();
+        using detail::Intake;
+        const auto deadline =
+            Intake<std::chrono::steady_clock>::saturating_add(std::chrono::steady_clock::now(), timeout);
+        bool wait = !running_in_this_thread();
+        while (true) {
+            const auto seen = intake.room_generation();
+            const auto admission = core_->admit(intake.offer(prepared, ticket, wait ? IfFull::wait : IfFull::refuse));
+            if (admission != Admission::full || !wait) return admission;
+            wait = intake.wait_for_room(seen, deadline);
+        }
+    }
+
+    // ---- Waiting for the end ----
+
+    /// Enqueues one operation and waits for its settlement: for the few documents whose end matters to who hands them
+    /// in. One at a time this is as slow as the flush interval; see the README.
+    ///
+    /// Completion signature: `void(error_code, IndexResult)`. The error is `errc::full`, `closed`, `invalid_operation`
+    /// or `too_large` when it was not accepted; otherwise success, and `IndexResult::outcome` says how it ended.
+    /// Cancelling stops waiting with `operation_aborted`; the operation goes on.
+    template <class Token>
+    auto async_index(const Operation& op, Token&& token) {
+        // The bytes are only valid now, while the initiation may come later (a deferred token).
+        auto scratch = std::make_unique<Batch>();
+        const auto wrong = scratch->append(op, options().index);
+        return asio::async_initiate<Token, void(error_code, IndexResult)>(
+            [core = core_, executor = executor_](auto handler, std::unique_ptr<Batch> held,
+                                                 std::optional<FieldError> error) {
+                detail::Completion<error_code, IndexResult> done;
+                const auto id = start(core, executor, done, std::move(handler));
+                if (error) {
+                    core->admit(core->intake().refuse_invalid(*error));
+                    return done(errc::invalid_operation, IndexResult{});
+                }
+                core->add_index_waiter(id, std::move(done));
+                const auto admission = core->enqueue(*held, Ticket{Core::waiter_slot, 0, id});
+                if (admission == Admission::accepted) return;
+                if (auto refused = core->take_index_waiter(id)) refused(error_of(admission), IndexResult{});
+            },
+            token, std::move(scratch), wrong);
+    }
+
+    /// Lets what is open travel now. Returns at once.
+    void flush() noexcept {
+        core_->intake().flush();
+        core_->wake();
+    }
+
+    /// Flushes, and waits until everything accepted before this call has been settled and its observers have returned.
+    ///
+    /// Completion signature: `void(error_code)`: success, or `errc::deadline_exceeded` (the work goes on), or
+    /// `errc::closed` when a close came first. Cancelling stops waiting with `operation_aborted`; the work goes on.
+    template <class Token>
+    auto async_flush(deadline_type deadline, Token&& token) {
+        return asio::async_initiate<Token, void(error_code)>(
+            [core = core_, executor = executor_](auto handler, time_point at) {
+                detail::Completion<error_code> done;
+                const auto id = start(core, executor, done, std::move(handler));
+                const auto epoch = core->intake().flush();
+                asio::post(core->strand(), [core, id, epoch, at, done = std::move(done)]() mutable {
+                    core->add_flush_waiter(id, epoch, at, std::move(done));
+                });
+            },
+            token, deadline.at());
+    }
+
+    /// Refuses new operations from this call on, drains until the deadline, then gives up: what is queued settles as
+    /// `undelivered`, what is in flight (or was, unanswered) as `unknown`. May be called again, with an earlier
+    /// deadline too; every call completes.
+    ///
+    /// Completion signature: `void(error_code, CloseReport)`. The error is success also when the deadline had come: the
+    /// report says so (`drained`), and adds up. When it completes, observers have been called, and are not called any
+    /// more. Cancelling stops waiting with `operation_aborted`; closing goes on.
+    template <class Token>
+    auto async_close(deadline_type deadline, Token&& token) {
+        return asio::async_initiate<Token, void(error_code, CloseReport)>(
+            [core = core_, executor = executor_](auto handler, time_point at) {
+                detail::Completion<error_code, CloseReport> done;
+                const auto id = start(core, executor, done, std::move(handler));
+                core->intake().close();
+                asio::post(core->strand(), [core, id, at, done = std::move(done)]() mutable {
+                    core->add_close_waiter(id, at, std::move(done));
+                });
+            },
+            token, deadline.at());
+    }
+
+    // ---- Being told ----
+
+    /// Registers `observer`, a `void(std::span<const Settlement>)`, called on `executor` once for each flush that
+    /// settles operations with this subscription's tickets. Calls come one at a time only if the executor is a strand
+    /// or runs on one thread. It must not block; it may call back into the indexer. What it throws is counted among
+    /// `Stats::failures` as `observer_threw`.
+    template <class Observer>
+    requires std::invocable<Observer&, std::span<const Settlement>>
+    [[nodiscard]] Subscription subscribe(asio::any_io_executor executor, Observer observer) {
+        auto held = std::make_shared<detail::ObserverOf<Observer>>(std::move(observer));
+        const auto ticket = core_->observers()->add(std::move(held), std::move(executor));
+        return Subscription{core_->observers(), ticket};
+    }
+
+    /// A consistent snapshot; the identities documented at `Stats` hold in each.
+    [[nodiscard]] Stats stats() const { return core_->stats(); }
+    [[nodiscard]] const IndexerOptions& options() const noexcept { return core_->options(); }
+    [[nodiscard]] asio::any_io_executor get_executor() const noexcept { return executor_; }
+
+    /// Whether blocking here could stop the indexer: this thread runs its strand, or its `io_context` or `thread_pool`.
+    [[nodiscard]] bool running_in_this_thread() const noexcept {
+        return core_->strand().running_in_this_thread() || runs_here<asio::io_context::executor_type>() ||
+               runs_here<asio::thread_pool::executor_type>();
+    }
+
+private:
+    template <class Executor>
+    [[nodiscard]] bool runs_here() const noexcept {
+        if (const auto* plain = executor_.target<Executor>()) return plain->running_in_this_thread();
+        const auto* strand = executor_.target<asio::strand<Executor>>();
+        return strand != nullptr && strand->get_inner_executor().running_in_this_thread();
+    }
+    [[nodiscard]] static errc error_of(Admission admission) noexcept {
+        switch (admission) {
+        case Admission::full: return errc::full;
+        case Admission::closed: return errc::closed;
+        case Admission::too_large: return errc::too_large;
+        default: return errc::invalid_operation;
+        }
+    }
+    /// Takes a completion handler in, and lets its cancellation slot stop the wait. Returns the waiter's id.
+    template <class Completion, class Handler>
+    static std::uint64_t start(const std::shared_ptr<Core>& core, const asio::any_io_executor& executor,
+                               Completion& done, Handler handler) {
+        const auto id = core->next_id();
+        auto slot = asio::get_associated_cancellation_slot(handler);
+        done = Completion{std::move(handler), executor};
+        if (slot.is_connected()) {
+            slot.assign([weak = std::weak_ptr<Core>{core}, id](asio::cancellation_type /*any*/) {
+                if (auto alive = weak.lock()) asio::post(alive->strand(), [alive, id] { alive->cancel_waiter(id); });
+            });
+        }
+        return id;
+    }
+
+    asio::any_io_executor executor_;
+    std::shared_ptr<Core> core_;
+};
+
+} // namespace bulkhead::inline v1

@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+/// Everything that needs neither a Kafka client nor OpenSSL.
+
+#include <bulkhead/bulk_indexer.hpp>
+#include <bulkhead/http_transport.hpp>
+#include <bulkhead/kafka_source.hpp>
+#include <bulkhead/standalone_indexer.hpp>

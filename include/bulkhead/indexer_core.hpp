@@ -1,0 +1,833 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <bulkhead/completion.hpp>
+#include <bulkhead/concurrency.hpp>
+#include <bulkhead/intake.hpp>
+#include <bulkhead/request_target.hpp>
+#include <bulkhead/response.hpp>
+#include <bulkhead/retry.hpp>
+#include <bulkhead/subscription.hpp>
+#include <bulkhead/transport.hpp>
+#include <bulkhead/verdicts.hpp>
+
+#include <boost/asio/basic_waitable_timer.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/strand.hpp>
+
+#include <array>
+#include <atomic>
+#include <list>
+#include <map>
+#include <unordered_map>
+
+namespace bulkhead::inline v1 {
+
+/// How one document ended, for who waited for it with `async_index`. Owns its texts.
+struct IndexResult {
+    Outcome outcome = Outcome::unknown;
+    Result result = Result::unspecified;
+    std::uint16_t status = 0;
+    std::uint32_t attempts = 0;
+    std::string type;   ///< the server's error type, or the name of a `bulkhead::errc`; empty on success
+    std::string reason; ///< the server's reason, at most 1 KiB; may quote the document
+};
+
+} // namespace bulkhead::inline v1
+
+namespace bulkhead::inline v1::detail {
+
+/// What `BulkIndexer` is a handle of. It reads in the order of the flow: enqueue → seal → flush → judge → settle →
+/// acknowledge, then who waits, then close. All but the first part runs on the strand.
+template <Transport T, class Clock>
+class IndexerCore : public std::enable_shared_from_this<IndexerCore<T, Clock>> {
+public:
+    using time_point = typename Clock::time_point;
+    using bulk_type = Bulk<time_point>;
+    using intake_type = Intake<Clock>;
+
+    IndexerCore(asio::any_io_executor executor, T transport, IndexerOptions options)
+        : options_{std::move(options)}, strand_{executor}, timer_{strand_}, transport_{std::move(transport)},
+          targets_{bulk_target(options_.request, false), bulk_target(options_.request, true)}, intake_{options_},
+          observers_{std::make_shared<Observers>()}, concurrency_{options_.max_in_flight} {}
+
+    [[nodiscard]] const IndexerOptions& options() const noexcept { return options_; }
+    [[nodiscard]] const auto& strand() const noexcept { return strand_; }
+    [[nodiscard]] Stats stats() const { return intake_.stats(); }
+    [[nodiscard]] intake_type& intake() noexcept { return intake_; }
+    [[nodiscard]] const std::shared_ptr<Observers>& observers() const noexcept { return observers_; }
+
+    // ---- enqueue → append: any thread ----
+
+    Admission enqueue(const Operation& op, Ticket ticket) noexcept {
+        try {
+            Prepared prepared;
+            if (const auto wrong = prepare(op, options_.index, prepared)) return admit(intake_.refuse_invalid(*wrong));
+            return admit(intake_.offer(prepared, ticket));
+        } catch (const std::bad_alloc&) {
+            return admit(intake_.refuse_full(1));
+        }
+    }
+    Admission enqueue(const Batch& scratch, Ticket ticket) noexcept { return admit(intake_.offer(scratch, ticket)); }
+
+    Admission admit(typename intake_type::Offered offered) noexcept {
+        if (offered.wake) post_pump();
+        return offered.admission;
+    }
+    /// Lets the strand run, unless it is about to.
+    void wake() noexcept {
+        if (intake_.claim_wake()) post_pump();
+    }
+
+    // ---- seal → flush ----
+
+    /// One look at everything whose time may have come. Whatever changes something on the strand ends with this.
+    void pump() {
+        again_ = true;
+        if (pumping_) return; // below us on the stack: a send that completed at once
+        pumping_ = true;
+        while (std::exchange(again_, false)) {
+            const auto now = Clock::now();
+            intake_.begin_pump(now);
+            tell_dropped();
+            give_up_aged(now);
+            flush(now);
+            serve_waiters(now);
+        }
+        pumping_ = false;
+        arm_timer();
+    }
+
+    // ---- who waits ----
+
+    void add_flush_waiter(std::uint64_t id, std::uint64_t epoch, time_point deadline, Completion<error_code> done) {
+        flush_waiters_.push_back({id, epoch, deadline, std::move(done)});
+        pump();
+    }
+    void add_room_waiter(std::uint64_t id, Batch scratch, Completion<error_code, Admission> done) {
+        room_waiters_.push_back({id, std::move(scratch), std::move(done)});
+        pump();
+    }
+    /// `done` is told how the operation with ticket `{waiter_slot, 0, id}` ended. Any thread; before it is enqueued.
+    void add_index_waiter(std::uint64_t id, Completion<error_code, IndexResult> done) {
+        const std::lock_guard lock{index_waiters_mutex_};
+        index_waiters_.emplace(id, std::move(done));
+    }
+    Completion<error_code, IndexResult> take_index_waiter(std::uint64_t id) {
+        const std::lock_guard lock{index_waiters_mutex_};
+        auto node = index_waiters_.extract(id);
+        return node ? std::move(node.mapped()) : Completion<error_code, IndexResult>{};
+    }
+    void add_close_waiter(std::uint64_t id, time_point deadline, Completion<error_code, CloseReport> done) {
+        close_by(deadline);
+        close_waiters_.push_back({id, std::move(done)});
+        pump();
+    }
+    void close_by(time_point deadline) {
+        close_deadline_ = std::min(close_deadline_, deadline);
+        if (!std::exchange(closing_, true)) given_up_before_close_ = given_up_;
+    }
+    [[nodiscard]] std::uint64_t next_id() noexcept { return next_id_.fetch_add(1, std::memory_order_relaxed); }
+
+    /// The waiter no longer wants to wait; the work goes on.
+    void cancel_waiter(std::uint64_t id) {
+        const error_code aborted = asio::error::operation_aborted;
+        for (auto it = flush_waiters_.begin(); it != flush_waiters_.end(); ++it) {
+            if (it->id != id) continue;
+            it->done(aborted);
+            flush_waiters_.erase(it);
+            return;
+        }
+        for (auto it = room_waiters_.begin(); it != room_waiters_.end(); ++it) {
+            if (it->id != id) continue;
+            it->done(aborted, Admission::full);
+            room_waiters_.erase(it);
+            return;
+        }
+        for (auto it = close_waiters_.begin(); it != close_waiters_.end(); ++it) {
+            if (it->id != id) continue;
+            it->done(aborted, report());
+            close_waiters_.erase(it);
+            return;
+        }
+        if (auto done = take_index_waiter(id)) done(aborted, IndexResult{});
+    }
+
+    /// The slot of tickets that belong to `async_index`.
+    static constexpr std::uint32_t waiter_slot = Ticket::nobody - 1;
+
+private:
+    /// One request on its way.
+    struct Flight {
+        bulk_type bulk;
+        BulkAnswerParser answer;
+        std::array<asio::const_buffer, 1> body;
+        Request request;
+        std::uint64_t generation = 0;
+        bool abandoned = false; ///< settled without waiting for it
+    };
+    using FlightPtr = std::shared_ptr<Flight>;
+
+    /// What an answer means for one operation. The views live as long as the answer.
+    struct Ending {
+        bool again = false;
+        Outcome outcome = Outcome::indexed;
+        Result result = Result::unspecified;
+        std::uint16_t status = 0;
+        std::string_view type{};
+        std::string_view reason{};
+    };
+
+    /// Settlements of one bulk on their way to the observers, with the bytes and texts that they refer to.
+    struct Settled {
+        struct Group {
+            Ticket who;
+            typename Observers::Address address;
+            std::size_t count = 0;
+            std::size_t failed = 0;
+            std::size_t text_bytes = 0;
+            std::vector<Settlement> settlements;
+        };
+        std::vector<Group> groups;
+        std::vector<Failure> failures;
+        std::string texts;
+        std::shared_ptr<const Batch> kept;
+        std::uint64_t epoch = 0;
+        std::uint64_t operations = 0;
+        std::size_t charge = 0;
+        std::atomic<std::size_t> untold{0};
+    };
+
+    void post_pump() noexcept {
+        try {
+            asio::post(strand_, [self = this->shared_from_this()] { self->pump(); });
+        } catch (const std::exception&) { // out of memory: the next enqueue tries again
+            intake_.wake_failed();
+        }
+    }
+
+    // ---- flush ----
+
+    void flush(time_point now) {
+        while (!ended_ && concurrency_.may_launch(now, in_flight_.size())) {
+            bulk_type bulk;
+            if (!take_retry(now, bulk) && !intake_.take(bulk)) return;
+            launch(std::move(bulk));
+        }
+    }
+    void launch(bulk_type bulk) {
+        FlightPtr flight;
+        if (spare_flights_.empty()) {
+            flight = std::make_shared<Flight>();
+        } else {
+            flight = std::move(spare_flights_.back());
+            spare_flights_.pop_back();
+        }
+        flight->bulk = std::move(bulk);
+        ++flight->bulk.travelled;
+        const auto& batch = flight->bulk.batch;
+        const auto entries = batch.entries();
+        const bool with_results = std::any_of(entries.begin(), entries.end(),
+                                              [](const Entry& entry) { return entry.action >= Action::update; });
+        flight->answer.start(batch.operations());
+        flight->body[0] = asio::buffer(batch.body());
+        flight->request = Request{targets_[with_results ? 1 : 0],
+                                  flight->body,
+                                  batch.bytes(),
+                                  batch.operations(),
+                                  flight->bulk.travelled,
+                                  options_.request_timeout,
+                                  flight->bulk.avoid_node};
+        flight->generation = concurrency_.launched();
+        in_flight_.push_back(flight);
+        intake_.update_stats([&](Stats& stats) {
+            ++stats.requests;
+            stats.request_bytes += batch.bytes();
+            stats.in_flight = in_flight_.size();
+        });
+        asio::co_spawn(strand_, fly(this->shared_from_this(), std::move(flight)), asio::detached);
+    }
+    static asio::awaitable<void> fly(std::shared_ptr<IndexerCore> self, FlightPtr flight) {
+        Reply reply;
+        try {
+            reply = co_await self->transport_.send(flight->request, flight->answer);
+        } catch (const std::exception& error) { // a transport must not; what it did is then unknown
+            reply.error = errc::no_answer;
+            reply.sent = Sent::partial;
+            reply.detail = error.what();
+        }
+        self->land(std::move(flight), std::move(reply));
+    }
+
+    // ---- judge ----
+
+    void land(FlightPtr flight, Reply reply) {
+        if (flight->abandoned) return;
+        std::erase(in_flight_, flight);
+        intake_.update_stats([&](Stats& stats) { stats.in_flight = in_flight_.size(); });
+        auto& bulk = flight->bulk;
+        bulk.avoid_node = reply.node;
+        const bool success_status = !reply.error && reply.status >= 200 && reply.status < 300;
+        const bool proven = success_status && reply.body_complete && flight->answer.finish();
+        const auto now = Clock::now();
+        switch (judge_reply(reply, proven)) {
+        case ReplyVerdict::per_item: judge_items(*flight, now); break;
+        case ReplyVerdict::too_large: split(*flight, reply, now); break;
+        case ReplyVerdict::bad_request: split(*flight, reply, now); break;
+        case ReplyVerdict::retry_unsent:
+        case ReplyVerdict::refused: requeue_whole(*flight, reply, Health::backing_off, now); break;
+        case ReplyVerdict::unauthorized: requeue_whole(*flight, reply, Health::unauthorized, now); break;
+        case ReplyVerdict::misconfigured: requeue_whole(*flight, reply, Health::misconfigured, now); break;
+        case ReplyVerdict::ambiguous: judge_ambiguous(*flight, reply, success_status && !proven, now); break;
+        }
+        spare_flights_.push_back(std::move(flight)); // for its parser's memory
+        pump();
+    }
+    /// A whole, well-formed answer: each operation by the item at its position.
+    void judge_items(Flight& flight, time_point now) {
+        endpoint_works(flight);
+        auto& bulk = flight.bulk;
+        const auto entries = bulk.batch.entries();
+        const auto items = flight.answer.items();
+        endings_.assign(items.size(), Ending{});
+        bool any_again = false;
+        FailureCounter failures{intake_};
+        for (std::size_t i = 0; i < items.size(); ++i) {
+            const auto* error = flight.answer.error_of(items[i]);
+            auto& ending = endings_[i];
+            auto& entry = entries[i];
+            ending.status = items[i].status;
+            if (error != nullptr) {
+                ending.type = error->type;
+                ending.reason = error->reason;
+            }
+            const auto verdict = judge_item(items[i], ending.type, entry);
+            if (verdict != Verdict::push_back && verdict != Verdict::environment) count_attempt(entry);
+            if (verdict != Verdict::indexed && verdict != Verdict::superseded)
+                failures.add(ending.type, ending.reason, ending.status);
+            switch (verdict) {
+            case Verdict::indexed: ending.result = result_of(items[i], entry); break;
+            case Verdict::superseded: ending.outcome = Outcome::superseded; break;
+            case Verdict::reject: ending.outcome = Outcome::rejected; break;
+            case Verdict::push_back:
+            case Verdict::environment: ending.again = true; break;
+            case Verdict::retry:
+                ending.again = entry.attempts < options_.retry.max_attempts;
+                ending.outcome = entry.ambiguous ? Outcome::unknown : Outcome::rejected;
+                break;
+            }
+            any_again = any_again || ending.again;
+        }
+        failures.flush();
+        auto due = now;
+        if (any_again) due = later(now, backoff(options_.retry, ++bulk.refusals, jitter_()));
+        settle(bulk, due);
+    }
+    /// Sent, perhaps applied, not proven: repeated where that can do no harm.
+    void judge_ambiguous(Flight& flight, const Reply& reply, bool malformed, time_point now) {
+        const auto why = malformed ? errc::malformed_answer : errc::no_answer;
+        endpoint_fails(flight, reply, Health::backing_off, now);
+        if (malformed) {
+            intake_.update_stats([](Stats& stats) { ++stats.malformed_answers; });
+            intake_.note_failure(to_string(why), flight.answer.problem(), static_cast<std::uint16_t>(reply.status));
+        }
+        auto& bulk = flight.bulk;
+        const auto entries = bulk.batch.entries();
+        endings_.assign(entries.size(), Ending{});
+        std::size_t offset = 0;
+        for (std::size_t i = 0; i < entries.size(); ++i) {
+            auto& entry = entries[i];
+            auto& ending = endings_[i];
+            const auto source = bulk.batch.body().substr(offset + entry.action_bytes, entry.source_bytes);
+            offset += entry.bytes();
+            entry.ambiguous = true;
+            // An answer that says nothing is an answer all the same: without this an endless stream of them would
+            // never end for an operation without `max_age`.
+            if (malformed) count_attempt(entry);
+            ending.again = safe_to_repeat(entry, source, options_.duplicates) &&
+                           (!malformed || entry.attempts < options_.retry.max_attempts);
+            ending.outcome = Outcome::unknown;
+            ending.status = static_cast<std::uint16_t>(reply.status);
+            ending.type = to_string(why);
+            ending.reason = reply.detail;
+        }
+        settle(bulk, now);
+    }
+    /// A request that was refused as too large or malformed: halved until the culprit stands alone.
+    void split(Flight& flight, const Reply& reply, time_point now) {
+        endpoint_works(flight);
+        auto& bulk = flight.bulk;
+        const auto count = bulk.batch.operations();
+        const auto error = describe_error(flight.answer.head());
+        const auto type = error.type.empty() ? std::string{"http_"} + std::to_string(reply.status) : error.type;
+        intake_.update_stats([](Stats& stats) { ++stats.failed_requests; });
+        intake_.note_failure(type, error.reason, static_cast<std::uint16_t>(reply.status));
+        if (count == 1) {
+            count_attempt(bulk.batch.entries()[0]);
+            endings_.assign(1, Ending{});
+            endings_[0].outcome = Outcome::rejected;
+            endings_[0].status = static_cast<std::uint16_t>(reply.status);
+            endings_[0].type = type;
+            endings_[0].reason = error.reason;
+            settle(bulk, now);
+            return;
+        }
+        if (reply.status == 400) // the part before the malformed line may have been applied
+            for (auto& entry : bulk.batch.entries()) entry.ambiguous = true;
+        const auto before = bulk.batch.footprint();
+        std::size_t after = 0;
+        for (const bool first : {true, false}) {
+            auto half = bulk.with(bulk.batch.extract([&](std::size_t i) { return (i < count / 2) == first; }));
+            after += half.batch.footprint();
+            requeue(std::move(half), now);
+        }
+        intake_.settle({}, before, after);
+        intake_.recycle(std::move(bulk.batch));
+    }
+    /// The endpoint failed as a whole and applied nothing: nobody is charged an attempt.
+    void requeue_whole(Flight& flight, const Reply& reply, Health health, time_point now) {
+        endpoint_fails(flight, reply, health, now);
+        requeue(std::move(flight.bulk), now);
+    }
+
+    void endpoint_works(const Flight& flight) {
+        concurrency_.succeeded(flight.generation);
+        intake_.update_stats([&](Stats& stats) { stats.health = concurrency_.health(); });
+    }
+    void endpoint_fails(const Flight& flight, const Reply& reply, Health health, time_point now) {
+        std::string type = reply.status != 0 ? "http_" + std::to_string(reply.status) : "transport";
+        std::string detail = reply.detail;
+        if (detail.empty() && reply.error) detail = reply.error.message();
+        if (detail.empty()) detail = describe_error(flight.answer.head()).reason;
+        intake_.note_failure(type, detail, static_cast<std::uint16_t>(reply.status));
+        if (concurrency_.is_news(flight.generation)) {
+            auto pause = backoff(options_.retry, concurrency_.failures() + 1, jitter_());
+            if (reply.retry_after)
+                pause =
+                    std::max(pause, std::chrono::nanoseconds{clamp_retry_after(*reply.retry_after, options_.retry)});
+            concurrency_.failed(later(now, pause), health);
+        }
+        intake_.update_stats([&](Stats& stats) {
+            ++stats.failed_requests;
+            stats.health = concurrency_.health();
+            stats.health_detail = std::move(type) + (detail.empty() ? "" : ": " + detail);
+        });
+    }
+
+    // ---- retry ----
+
+    void requeue(bulk_type bulk, time_point due) {
+        intake_.update_stats([&](Stats& stats) {
+            stats.retried_operations += bulk.batch.operations();
+            ++stats.sealed_batches;
+        });
+        oldest_retry_ = std::min(oldest_retry_, bulk.opened);
+        retries_.emplace(due, std::move(bulk));
+    }
+    [[nodiscard]] bool take_retry(time_point now, bulk_type& out) {
+        if (retries_.empty() || retries_.begin()->first > now) return false;
+        take_retry(retries_.begin(), out);
+        return true;
+    }
+    auto take_retry(typename std::multimap<time_point, bulk_type>::iterator it, bulk_type& out) {
+        out = std::move(it->second);
+        intake_.update_stats([](Stats& stats) { --stats.sealed_batches; });
+        return retries_.erase(it);
+    }
+    /// What became older than `max_age` while it waited is not sent again.
+    void give_up_aged(time_point now) {
+        const auto max_age = options_.retry.max_age;
+        bulk_type bulk;
+        while (intake_type::saturating_add(intake_.oldest_sealed(), max_age) <= now && intake_.take(bulk))
+            give_up(bulk, errc::too_old);
+        if (intake_type::saturating_add(oldest_retry_, max_age) > now) return;
+        oldest_retry_ = time_point::max();
+        for (auto it = retries_.begin(); it != retries_.end();) {
+            if (intake_type::saturating_add(it->second.opened, max_age) <= now) {
+                it = take_retry(it, bulk);
+                give_up(bulk, errc::too_old);
+            } else {
+                oldest_retry_ = std::min(oldest_retry_, it->second.opened);
+                ++it;
+            }
+        }
+    }
+    /// Settles what is not on its way: certainly not applied, unless an earlier attempt may have been.
+    void give_up(bulk_type& bulk, errc why) {
+        endings_.assign(bulk.batch.operations(), Ending{});
+        for (std::size_t i = 0; i < endings_.size(); ++i) {
+            endings_[i].outcome = bulk.batch.entries()[i].ambiguous ? Outcome::unknown : Outcome::undelivered;
+            endings_[i].type = to_string(why);
+        }
+        given_up_ += endings_.size();
+        intake_.note_failure(to_string(why), {}, 0, endings_.size());
+        settle(bulk, time_point{});
+    }
+
+    // ---- settle → acknowledge ----
+
+    /// Counts the operations of `bulk` as `endings_` says, tells their observers, and requeues the survivors at `due`.
+    /// `in_use`: the transport may still read the batch's bytes; it is left where it is, kept alive by this.
+    void settle(bulk_type& bulk, time_point due, std::shared_ptr<const Batch> in_use = nullptr) {
+        const auto entries = bulk.batch.entries();
+        const auto before = bulk.batch.footprint();
+        Tally tally;
+        std::uint64_t survivors = 0;
+        std::uint64_t silent = 0; // settled, and nobody is told
+        std::uint64_t unobserved = 0;
+        auto told = std::make_shared<Settled>();
+        for (std::size_t i = 0; i < entries.size(); ++i) {
+            const auto& ending = endings_[i];
+            if (ending.again) {
+                ++survivors;
+                continue;
+            }
+            ++tally[ending.outcome];
+            tally.redirected += ending.result == Result::redirected ? 1U : 0U;
+            auto* const group = group_of(*told, entries[i].ticket);
+            if (group == nullptr) {
+                ++silent;
+                continue;
+            }
+            ++group->count;
+            if (!is_failure(ending)) continue;
+            ++group->failed;
+            group->text_bytes += ending.type.size() + ending.reason.size();
+        }
+        for (auto& group : told->groups) { // subscriptions that are gone
+            if (group.address.observer) continue;
+            unobserved += group.count;
+            silent += group.count;
+            group.count = 0;
+        }
+        std::erase_if(told->groups, [](const auto& group) { return group.count == 0; });
+        if (tally.total() == 0) return requeue(std::move(bulk), due);
+
+        // What survives and what is told as failed is copied out, each exactly, so that together they hold no more
+        // than the batch did; if either is all there is, the batch itself goes.
+        std::size_t after = 0;
+        if (survivors != 0) {
+            auto again = bulk.with(bulk.batch.extract([&](std::size_t i) { return endings_[i].again; }));
+            after += again.batch.footprint();
+            requeue(std::move(again), due);
+        }
+        bool recycle = in_use == nullptr;
+        const bool telling = !told->groups.empty();
+        std::size_t failed = 0;
+        std::size_t text_bytes = 0;
+        for (const auto& group : told->groups) {
+            failed += group.failed;
+            text_bytes += group.text_bytes;
+            told->operations += group.count;
+        }
+        const auto settlement_bytes = static_cast<std::size_t>(told->operations) * sizeof(Settlement);
+        const bool whole = failed != 0 && (in_use || survivors == 0);
+        const auto is_told_failed = [&](std::size_t i) {
+            return !endings_[i].again && is_failure(endings_[i]) &&
+                   group_of(*told, entries[i].ticket, false) != nullptr;
+        };
+        if (telling) {
+            told->epoch = bulk.epoch;
+            told->texts.reserve(text_bytes);
+            told->failures.reserve(failed);
+            for (auto& group : told->groups) group.settlements.reserve(group.count);
+            if (in_use) {
+                told->kept = in_use;
+            } else if (failed != 0) {
+                auto kept = std::make_shared<Batch>();
+                if (whole) {
+                    recycle = false;
+                    told->charge = before;
+                    *kept = std::move(bulk.batch); // `entries` stays valid: the memory only changes hands
+                } else {
+                    *kept = bulk.batch.extract(is_told_failed);
+                    told->charge = kept->footprint() + settlement_bytes - failed * sizeof(Settlement);
+                }
+                told->kept = std::move(kept);
+            } else {
+                told->charge = settlement_bytes;
+            }
+            after += told->charge;
+        }
+        tell(*told, entries, told->kept ? told->kept->body() : std::string_view{}, whole);
+        intake_.settle(tally, before, after);
+        if (unobserved != 0) intake_.update_stats([&](Stats& stats) { stats.unobserved += unobserved; });
+        if (silent != 0) intake_.release(bulk.epoch, silent, 0);
+        if (recycle) intake_.recycle(std::move(bulk.batch));
+        if (telling) acknowledge(std::move(told));
+    }
+    [[nodiscard]] static bool is_failure(const Ending& ending) noexcept {
+        return ending.outcome != Outcome::indexed && ending.outcome != Outcome::superseded;
+    }
+    /// The group that this ticket's settlement is told with; nullptr when nobody is told here.
+    typename Settled::Group* group_of(Settled& told, Ticket ticket, bool add = true) {
+        if (ticket.slot >= waiter_slot) return nullptr;
+        for (auto& group : told.groups)
+            if (group.who.slot == ticket.slot && group.who.generation == ticket.generation) return &group;
+        if (!add) return nullptr;
+        told.groups.push_back({ticket, observers_->find(ticket), 0, 0, 0, {}});
+        return &told.groups.back();
+    }
+    /// Writes the settlements. `bytes` holds all operations when `whole`, else just the failures that are told.
+    void tell(Settled& told, std::span<const Entry> entries, std::string_view bytes, bool whole) {
+        std::size_t offset = 0;
+        for (std::size_t i = 0; i < entries.size(); ++i) {
+            const auto& ending = endings_[i];
+            const auto& entry = entries[i];
+            const auto at = offset;
+            if (whole) offset += entry.bytes();
+            if (ending.again) continue;
+            if (entry.ticket.slot == waiter_slot) {
+                if (auto done = take_index_waiter(entry.ticket.key))
+                    done({}, IndexResult{ending.outcome, ending.result, ending.status, entry.attempts,
+                                         std::string{ending.type}, std::string{ending.reason}});
+                continue;
+            }
+            auto* const group = group_of(told, entry.ticket, false);
+            if (group == nullptr) continue;
+            Settlement settlement{entry.ticket.key, ending.outcome, ending.result, ending.status, entry.attempts};
+            if (is_failure(ending)) {
+                const auto own = [&](std::string_view text) {
+                    const auto from = told.texts.size();
+                    told.texts.append(text);
+                    return std::string_view{told.texts}.substr(from);
+                };
+                if (!whole) offset += entry.bytes();
+                const auto line = bytes.substr(at, entry.bytes());
+                const auto source = line.substr(entry.action_bytes);
+                told.failures.push_back({own(ending.type), own(ending.reason), line.substr(0, entry.action_bytes - 1),
+                                         source.substr(0, source.empty() ? 0 : source.size() - 1)});
+                settlement.failure = &told.failures.back();
+            }
+            group->settlements.push_back(settlement);
+        }
+    }
+    void acknowledge(std::shared_ptr<Settled> told) {
+        told->untold = told->groups.size();
+        for (std::size_t i = 0; i < told->groups.size(); ++i)
+            asio::post(told->groups[i].address.executor,
+                       [self = this->shared_from_this(), told, i] { self->call_observer(*told, i); });
+    }
+    /// On the observer's executor.
+    void call_observer(Settled& told, std::size_t which) {
+        auto& group = told.groups[which];
+        if (!silenced_ && observers_->find(group.who).observer) {
+            try {
+                group.address.observer->tell(group.settlements);
+            } catch (const std::exception& error) { // it was told; what it makes of it is its own affair
+                intake_.note_failure("observer_threw", error.what(), 0);
+            } catch (...) {
+                intake_.note_failure("observer_threw", {}, 0);
+            }
+        } else {
+            intake_.update_stats([&](Stats& stats) { stats.unobserved += group.settlements.size(); });
+        }
+        group.address = {};
+        if (--told.untold != 0) return;
+        intake_.release(told.epoch, told.operations, told.charge);
+        wake();
+    }
+    void tell_dropped() {
+        std::size_t charge = 0;
+        const auto tickets = intake_.take_dropped(charge);
+        if (tickets.empty()) return;
+        auto told = std::make_shared<Settled>();
+        told->charge = charge;
+        told->failures.push_back({to_string(errc::overflow), {}, {}, {}});
+        for (const auto& ticket : tickets) {
+            if (auto* const group = group_of(*told, ticket)) {
+                group->settlements.push_back({ticket.key, Outcome::dropped, {}, 0, 0, &told->failures.front()});
+            } else if (auto done = take_index_waiter(ticket.key)) {
+                done({}, IndexResult{Outcome::dropped, {}, 0, 0, std::string{to_string(errc::overflow)}, {}});
+            }
+        }
+        std::uint64_t unobserved = 0;
+        for (const auto& group : told->groups)
+            if (!group.address.observer) unobserved += group.settlements.size();
+        std::erase_if(told->groups, [](const auto& group) { return !group.address.observer; });
+        if (unobserved != 0) intake_.update_stats([&](Stats& stats) { stats.unobserved += unobserved; });
+        told->epoch = intake_type::dropped_epoch;
+        told->operations = tickets.size();
+        if (told->groups.empty()) return intake_.release(told->epoch, told->operations, charge);
+        acknowledge(std::move(told));
+    }
+
+    // ---- who waits ----
+
+    struct FlushWaiter {
+        std::uint64_t id;
+        std::uint64_t epoch;
+        time_point deadline;
+        Completion<error_code> done;
+    };
+    struct RoomWaiter {
+        std::uint64_t id;
+        Batch scratch;
+        Completion<error_code, Admission> done;
+    };
+    struct CloseWaiter {
+        std::uint64_t id;
+        Completion<error_code, CloseReport> done;
+    };
+
+    void serve_waiters(time_point now) {
+        while (!room_waiters_.empty()) { // in the order of their coming
+            auto& waiter = room_waiters_.front();
+            const auto offered = intake_.offer(waiter.scratch, Ticket{}, intake_type::IfFull::wait);
+            again_ = again_ || offered.wake; // the strand is awake: here
+            if (offered.admission == Admission::full) break;
+            waiter.done({}, offered.admission);
+            room_waiters_.pop_front();
+        }
+        for (auto it = flush_waiters_.begin(); it != flush_waiters_.end();) {
+            const bool drained = intake_.drained(it->epoch);
+            if (!drained && now < it->deadline) {
+                ++it;
+                continue;
+            }
+            it->done(drained ? error_code{} : error_code{errc::deadline_exceeded});
+            it = flush_waiters_.erase(it);
+        }
+        if (closing_) close(now);
+        if (in_flight_.empty()) intake_.trim();
+    }
+    /// One timer for everything: the earliest time at which `pump` has something to do.
+    void arm_timer() {
+        auto next = intake_.flush_due();
+        const auto max_age = options_.retry.max_age;
+        next = std::min(next, intake_type::saturating_add(intake_.oldest_sealed(), max_age));
+        next = std::min(next, intake_type::saturating_add(oldest_retry_, max_age));
+        if (in_flight_.size() < options_.max_in_flight) {
+            if (!retries_.empty()) next = std::min(next, std::max(retries_.begin()->first, resume_at()));
+            if (intake_.oldest_sealed() != time_point::max()) next = std::min(next, resume_at());
+        }
+        for (const auto& waiter : flush_waiters_) next = std::min(next, waiter.deadline);
+        if (closing_ && !ended_) next = std::min(next, close_deadline_);
+        if (ended_) next = time_point::max();
+        if (next == time_point::max()) { // an idle indexer keeps no context running
+            if (std::exchange(armed_at_, next) != next) timer_.cancel();
+            return;
+        }
+        if (next >= armed_at_) return; // it looks again then
+        armed_at_ = next;
+        timer_.expires_at(next);
+        timer_.async_wait([self = this->shared_from_this(), next](error_code error) {
+            if (self->armed_at_ == next) self->armed_at_ = time_point::max();
+            if (!error) self->pump();
+        });
+    }
+    /// When a waiting bulk may be launched, as far as the endpoint's pause is concerned.
+    [[nodiscard]] time_point resume_at() const {
+        return concurrency_.failures() == 0 ? time_point::min() : concurrency_.resume_at(in_flight_.size());
+    }
+
+    // ---- close ----
+
+    void close(time_point now) {
+        if (!ended_) {
+            const bool idle = intake_.idle();
+            if (!idle && now < close_deadline_) return;
+            if (!idle) give_up_everything();
+            ended_ = true;
+            drained_ = given_up_ == given_up_before_close_;
+            transport_.shutdown();
+            timer_.cancel();
+            armed_at_ = time_point::max();
+            intake_.trim();
+        }
+        for (auto& waiter : flush_waiters_) waiter.done(errc::closed);
+        flush_waiters_.clear();
+        for (auto& waiter : close_waiters_)
+            waiter.done.after([self = this->shared_from_this()] { self->silenced_ = true; }, {}, report());
+        close_waiters_.clear();
+    }
+    /// No time is left: nothing is sent any more, and everything is settled as what it is.
+    void give_up_everything() {
+        bulk_type bulk;
+        while (!retries_.empty()) {
+            take_retry(retries_.begin(), bulk);
+            give_up(bulk, errc::closed);
+        }
+        while (intake_.take(bulk)) give_up(bulk, errc::closed);
+        for (auto& flight : std::exchange(in_flight_, {})) {
+            flight->abandoned = true;
+            endings_.assign(flight->bulk.batch.operations(), Ending{});
+            for (auto& ending : endings_) {
+                ending.outcome = Outcome::unknown;
+                ending.type = to_string(errc::closed);
+            }
+            given_up_ += endings_.size();
+            intake_.note_failure(to_string(errc::closed), {}, 0, endings_.size());
+            settle(flight->bulk, time_point{}, std::shared_ptr<const Batch>{flight, &flight->bulk.batch});
+        }
+        intake_.update_stats([](Stats& stats) { stats.in_flight = 0; });
+    }
+    [[nodiscard]] CloseReport report() const { return {intake_.stats(), drained_}; }
+
+    /// Counts failures in runs of one type, so that a batch that fails alike takes the lock once.
+    class FailureCounter {
+    public:
+        explicit FailureCounter(intake_type& intake) : intake_{intake} {}
+        void add(std::string_view type, std::string_view reason, std::uint16_t status) {
+            if (count_ != 0 && type != type_) flush();
+            type_ = type;
+            reason_ = reason;
+            status_ = status;
+            ++count_;
+        }
+        void flush() {
+            if (count_ != 0) intake_.note_failure(type_, reason_, status_, std::exchange(count_, 0));
+        }
+
+    private:
+        intake_type& intake_;
+        std::string_view type_;
+        std::string_view reason_;
+        std::uint16_t status_ = 0;
+        std::uint64_t count_ = 0;
+    };
+
+    static void count_attempt(Entry& entry) noexcept {
+        if (entry.attempts < 0xffffU) ++entry.attempts;
+    }
+    [[nodiscard]] static time_point later(time_point now, std::chrono::nanoseconds by) {
+        return intake_type::saturating_add(now, by);
+    }
+
+    const IndexerOptions options_;
+    asio::strand<asio::any_io_executor> strand_;
+    asio::basic_waitable_timer<Clock> timer_;
+    T transport_;
+    const std::array<std::string, 2> targets_; ///< without and with `items.*.result`
+    intake_type intake_;
+    const std::shared_ptr<Observers> observers_;
+    std::atomic<std::uint64_t> next_id_{1};
+    std::atomic<bool> silenced_{false}; ///< a close has completed: observers are not called any more
+    std::mutex index_waiters_mutex_;
+    std::unordered_map<std::uint64_t, Completion<error_code, IndexResult>> index_waiters_;
+
+    // The strand's own.
+    Concurrency<time_point> concurrency_;
+    Jitter jitter_;
+    std::vector<FlightPtr> in_flight_;
+    std::vector<FlightPtr> spare_flights_;
+    std::multimap<time_point, bulk_type> retries_; ///< by when they are due
+    time_point oldest_retry_ = time_point::max();
+    std::vector<Ending> endings_; ///< of the bulk that is being judged
+    std::list<FlushWaiter> flush_waiters_;
+    std::deque<RoomWaiter> room_waiters_;
+    std::list<CloseWaiter> close_waiters_;
+    time_point armed_at_ = time_point::max();
+    bool pumping_ = false;
+    bool again_ = false;
+    bool closing_ = false;
+    bool ended_ = false;
+    bool drained_ = false;
+    std::uint64_t given_up_ = 0;
+    std::uint64_t given_up_before_close_ = 0;
+    time_point close_deadline_ = time_point::max();
+};
+
+} // namespace bulkhead::inline v1::detail

@@ -1,0 +1,463 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <bulkhead/batch.hpp>
+#include <bulkhead/options.hpp>
+#include <bulkhead/stats.hpp>
+
+#include <algorithm>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <utility>
+
+/// Enqueue → append → seal, and the books: what producers and the indexer's strand share, under one short lock.
+namespace bulkhead::inline v1::detail {
+
+/// A sealed batch on its way to being settled. The strand owns it once it has been taken from the intake.
+template <class TimePoint>
+struct Bulk {
+    Batch batch;
+    TimePoint opened{};          ///< when its first operation was enqueued
+    std::uint64_t epoch = 0;     ///< which flush waits for it
+    std::uint32_t travelled = 0; ///< how many requests have carried it
+    std::uint32_t refusals = 0;  ///< how often in a row items of it were refused retryably
+    std::uint32_t avoid_node = 0xffffffffU;
+
+    /// Another batch with the same history.
+    [[nodiscard]] Bulk with(Batch other) const {
+        return {std::move(other), opened, epoch, travelled, refusals, avoid_node};
+    }
+};
+
+/// How operations ended, to be counted in one step.
+struct Tally {
+    std::uint64_t by_outcome[outcome_count] = {};
+    std::uint64_t redirected = 0;
+    [[nodiscard]] std::uint64_t& operator[](Outcome outcome) noexcept {
+        return by_outcome[static_cast<std::size_t>(outcome)];
+    }
+    [[nodiscard]] std::uint64_t total() const noexcept {
+        std::uint64_t sum = 0;
+        for (const auto n : by_outcome) sum += n;
+        return sum;
+    }
+};
+
+/// The open batch, the sealed queue, the byte budget and the counters. No Asio, no I/O; every member function is
+/// thread-safe and short. Time comes from `Clock`, read once a batch.
+///
+/// The budget is moved along with the bytes: whoever takes a bulk out keeps it charged until `exchange` or `recycle`.
+/// A *flush epoch* counts the operations that were sealed between two flushes and not yet released; a flush is over
+/// when its epoch and all before it are empty.
+template <class Clock>
+class Intake {
+public:
+    using time_point = typename Clock::time_point;
+    using bulk_type = Bulk<time_point>;
+
+    explicit Intake(const IndexerOptions& options) : options_{options} { outstanding_.push_back(0); }
+
+    /// Stands for the operations that `take_dropped` handed out, in `release`.
+    static constexpr std::uint64_t dropped_epoch = static_cast<std::uint64_t>(-1);
+
+    /// What the caller of `offer` is told; `wake` asks for one run of the strand.
+    struct Offered {
+        Admission admission;
+        bool wake = false;
+    };
+
+    /// Whether a refusal as full is the end of an offer, or the caller waits and offers again (then it is not counted).
+    enum class IfFull : std::uint8_t { refuse, wait };
+
+    /// Appends one prepared operation to the open batch, or refuses it; then nothing has changed but the counters.
+    [[nodiscard]] Offered offer(const Prepared& op, Ticket ticket, IfFull if_full = IfFull::refuse) {
+        const std::lock_guard lock{mutex_};
+        ++stats_.offered;
+        if (closed_) return refuse(Admission::closed, 1);
+        try {
+            const auto* prefix = lines_.find(op.action, op.index);
+            if (prefix == nullptr) return invalid(*check_index_name(op.index), 1);
+            const auto bytes = op.bytes(*prefix);
+            if (bytes > options_.max_operation_bytes) return refuse(Admission::too_large, 1);
+            return place(bytes, 1, if_full, [&] { open_.append_unchecked(op, *prefix, ticket); });
+        } catch (const std::bad_alloc&) { // before anything was changed
+            return refuse(Admission::full, 1);
+        }
+    }
+    /// The same for a caller's scratch, all or nothing; every operation in it carries the ticket.
+    [[nodiscard]] Offered offer(const Batch& scratch, Ticket ticket, IfFull if_full = IfFull::refuse) {
+        const std::lock_guard lock{mutex_};
+        const auto operations = scratch.operations();
+        stats_.offered += operations;
+        if (closed_) return refuse(Admission::closed, operations);
+        if (operations == 0) return {Admission::accepted};
+        for (const auto& entry : scratch.entries())
+            if (entry.bytes() > options_.max_operation_bytes) return refuse(Admission::too_large, operations);
+        return place(scratch.bytes(), operations, if_full, [&] { open_.append_unchecked(scratch, ticket); });
+    }
+    /// An operation that was found invalid before it came here.
+    [[nodiscard]] Offered refuse_invalid(const FieldError& error) {
+        const std::lock_guard lock{mutex_};
+        ++stats_.offered;
+        return closed_ ? refuse(Admission::closed, 1) : invalid(error, 1);
+    }
+    /// An operation that memory was not enough for.
+    [[nodiscard]] Offered refuse_full(std::size_t operations) {
+        const std::lock_guard lock{mutex_};
+        stats_.offered += operations;
+        return refuse(Admission::full, operations);
+    }
+
+    /// Seals what is open. The returned epoch is drained once everything accepted before this call has been released.
+    std::uint64_t flush() {
+        const std::lock_guard lock{mutex_};
+        return flush_locked();
+    }
+    /// Refuses everything from now on, and flushes.
+    void close() {
+        const std::lock_guard lock{mutex_};
+        closed_ = true;
+        flush_locked();
+        room_.notify_all();
+    }
+    [[nodiscard]] bool drained(std::uint64_t epoch) const {
+        const std::lock_guard lock{mutex_};
+        return first_epoch_ > epoch || (first_epoch_ == epoch && outstanding_.front() == 0);
+    }
+
+    // ---- The strand's side ----
+
+    /// The strand runs: later offers must wake it again. Seals the open batch when its time has come.
+    void begin_pump(time_point now) {
+        const std::lock_guard lock{mutex_};
+        wake_sent_ = false;
+        if (!open_.empty() && now >= saturating_add(opened_, options_.flush_interval)) seal(stats_.sealed_by_interval);
+    }
+    /// Waking failed for lack of memory: the next offer tries again.
+    void wake_failed() {
+        const std::lock_guard lock{mutex_};
+        wake_sent_ = false;
+    }
+    /// Marks a wake-up as sent; false when one is already on its way.
+    [[nodiscard]] bool claim_wake() {
+        const std::lock_guard lock{mutex_};
+        return !std::exchange(wake_sent_, true);
+    }
+    /// When the open batch must be sealed; `time_point::max()` when nothing is open.
+    [[nodiscard]] time_point flush_due() const {
+        const std::lock_guard lock{mutex_};
+        return open_.empty() ? time_point::max() : saturating_add(opened_, options_.flush_interval);
+    }
+    /// When the oldest sealed batch was opened; `time_point::max()` when there is none.
+    [[nodiscard]] time_point oldest_sealed() const {
+        const std::lock_guard lock{mutex_};
+        return sealed_.empty() ? time_point::max() : sealed_.front().opened;
+    }
+    /// Takes the oldest sealed batch, still charged. Empty when there is none.
+    [[nodiscard]] bool take(bulk_type& out) {
+        const std::lock_guard lock{mutex_};
+        if (sealed_.empty()) return false;
+        out = std::move(sealed_.front());
+        sealed_.pop_front();
+        return true;
+    }
+    /// The tickets of operations that `drop_oldest` gave up since the last call, and what they still charge.
+    [[nodiscard]] std::vector<Ticket> take_dropped(std::size_t& charged) {
+        const std::lock_guard lock{mutex_};
+        charged = std::exchange(dropped_charge_, 0);
+        return std::exchange(dropped_, {});
+    }
+    /// Counts settled operations, in one step with the bytes that changed hands: `before` is what they were charged,
+    /// `after` what is still held (survivors, deliveries).
+    void settle(const Tally& tally, std::size_t before, std::size_t after) {
+        const std::lock_guard lock{mutex_};
+        stats_.indexed += tally.by_outcome[static_cast<std::size_t>(Outcome::indexed)];
+        stats_.superseded += tally.by_outcome[static_cast<std::size_t>(Outcome::superseded)];
+        stats_.rejected += tally.by_outcome[static_cast<std::size_t>(Outcome::rejected)];
+        stats_.dead_lettered += tally.by_outcome[static_cast<std::size_t>(Outcome::dead_lettered)];
+        stats_.dropped += tally.by_outcome[static_cast<std::size_t>(Outcome::dropped)];
+        stats_.undelivered += tally.by_outcome[static_cast<std::size_t>(Outcome::undelivered)];
+        stats_.unknown += tally.by_outcome[static_cast<std::size_t>(Outcome::unknown)];
+        stats_.redirected += tally.redirected;
+        stats_.pending -= tally.total();
+        used_ = used_ - before + after;
+        room_changed();
+    }
+    /// Everything about these operations is over, their observers included.
+    void release(std::uint64_t epoch, std::uint64_t operations, std::size_t bytes) {
+        const std::lock_guard lock{mutex_};
+        used_ -= bytes;
+        if (epoch == dropped_epoch) {
+            untold_drops_ -= operations;
+        } else {
+            release_epoch(epoch, operations);
+        }
+        room_changed();
+    }
+    /// Takes back a batch whose bytes are no longer needed and are no longer charged: kept as a spare if the budget
+    /// allows.
+    void recycle(Batch&& batch) {
+        Batch freed; // outside the lock
+        {
+            const std::lock_guard lock{mutex_};
+            const auto bytes = batch.footprint();
+            const auto most = options_.max_batch_bytes + options_.max_batch_operations * Batch::operation_overhead;
+            if (!closed_ && bytes != 0 && bytes <= most && spares_.size() <= options_.max_in_flight &&
+                used_ + bytes <= options_.max_buffered_bytes) {
+                batch.clear();
+                spares_.push_back(std::move(batch));
+                used_ += bytes;
+            } else {
+                freed = std::move(batch);
+            }
+        }
+    }
+    /// Frees the spare buffers when nothing is pending, but for two.
+    void trim() {
+        std::vector<Batch> freed;
+        const std::lock_guard lock{mutex_};
+        if (stats_.pending != 0 && !closed_) return;
+        while (spares_.size() > (closed_ ? 0U : 2U)) drop_spare(freed);
+    }
+    /// Something about the endpoint or a request, for `Stats`.
+    template <class Change>
+    void update_stats(Change change) {
+        const std::lock_guard lock{mutex_};
+        change(stats_);
+    }
+    /// Remembers one sample of a kind of failure, and counts it.
+    void note_failure(std::string_view type, std::string_view reason, std::uint16_t status, std::uint64_t count = 1) {
+        const std::lock_guard lock{mutex_};
+        note_failure_locked(type, reason, status, count);
+    }
+    /// Nothing is pending, and every observer has been told.
+    [[nodiscard]] bool idle() const {
+        const std::lock_guard lock{mutex_};
+        return stats_.pending == 0 && untold_drops_ == 0 &&
+               std::all_of(outstanding_.begin(), outstanding_.end(), [](auto n) { return n == 0; });
+    }
+    [[nodiscard]] bool closed() const {
+        const std::lock_guard lock{mutex_};
+        return closed_;
+    }
+    [[nodiscard]] Stats stats() const {
+        const std::lock_guard lock{mutex_};
+        auto copy = stats_;
+        copy.buffered_bytes = used_;
+        copy.sealed_batches += sealed_.size();
+        return copy;
+    }
+    /// Blocks until bytes or operations were released, the indexer closed, or `deadline` passed (then false).
+    bool wait_for_room(std::uint64_t seen, std::chrono::steady_clock::time_point deadline) {
+        std::unique_lock lock{mutex_};
+        ++room_waiters_;
+        const auto changed = [&] { return closed_ || room_generation_ != seen; };
+        const bool in_time = room_.wait_until(lock, deadline, changed);
+        --room_waiters_;
+        return in_time;
+    }
+    /// To be read before an offer whose refusal leads to `wait_for_room`.
+    [[nodiscard]] std::uint64_t room_generation() const {
+        const std::lock_guard lock{mutex_};
+        return room_generation_;
+    }
+
+    template <class Duration>
+    [[nodiscard]] static time_point saturating_add(time_point from, Duration more) noexcept {
+        const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(time_point::max() - from);
+        if (more >= left) return time_point::max();
+        return from + std::chrono::duration_cast<typename Clock::duration>(more);
+    }
+
+private:
+    template <class Append>
+    Offered place(std::size_t bytes, std::size_t operations, IfFull if_full, Append append) {
+        Offered result{Admission::accepted};
+        if (bytes + operations * Batch::operation_overhead > options_.max_buffered_bytes ||
+            operations > options_.max_buffered_operations)
+            return refuse(Admission::too_large, operations);
+
+        const bool overflows = open_.bytes() + bytes > options_.max_batch_bytes;
+        if (!open_.empty() && (overflows || open_.operations() + operations > options_.max_batch_operations)) {
+            if (!seal(overflows ? stats_.sealed_by_bytes : stats_.sealed_by_count))
+                return refuse(Admission::full, operations);
+            result.wake = true;
+        }
+        if (open_.footprint() == 0 && !spares_.empty()) {
+            open_ = std::move(spares_.back());
+            spares_.pop_back();
+        }
+        if (!make_room(bytes, operations)) {
+            // What is open is all that could ever make room: let it travel now instead of at its time.
+            if (!open_.empty() && sealed_.empty()) {
+                seal(stats_.sealed_by_flush);
+                result.wake = true;
+            }
+            const auto wake = result.wake && !std::exchange(wake_sent_, true);
+            if (if_full == IfFull::wait) {
+                stats_.offered -= operations;
+                return {Admission::full, wake};
+            }
+            return {refuse(Admission::full, operations).admission, wake};
+        }
+        if (open_.empty()) {
+            opened_ = Clock::now();
+            result.wake = true;
+        }
+        append();
+        stats_.accepted += operations;
+        stats_.pending += operations;
+        stats_.peak_buffered_bytes = std::max(stats_.peak_buffered_bytes, std::uint64_t{used_});
+        if (open_.operations() >= options_.max_batch_operations || open_.bytes() >= options_.max_batch_bytes) {
+            seal(open_.operations() >= options_.max_batch_operations ? stats_.sealed_by_count : stats_.sealed_by_bytes);
+            result.wake = true;
+        }
+        result.wake = result.wake && !std::exchange(wake_sent_, true);
+        return result;
+    }
+
+    /// Grows the open batch within the budget: by doubling, without the spares, only as much as needed, at the cost of
+    /// the oldest sealed batches.
+    bool make_room(std::size_t bytes, std::size_t operations) {
+        while (true) {
+            if (stats_.pending + operations <= options_.max_buffered_operations) {
+                const Batch::Growth amply{options_.max_batch_bytes, options_.max_batch_operations};
+                if (grow(bytes, operations, amply)) return true;
+                std::vector<Batch> freed;
+                while (!spares_.empty()) drop_spare(freed);
+                if (grow(bytes, operations, amply) || grow(bytes, operations, Batch::Growth{0, 0})) return true;
+            }
+            if (options_.overflow != Overflow::drop_oldest || sealed_.empty()) return false;
+            drop_oldest();
+        }
+    }
+    bool grow(std::size_t bytes, std::size_t operations, Batch::Growth growth) {
+        const auto before = open_.footprint();
+        const auto after = open_.footprint_after(bytes, operations, growth);
+        if (used_ - before + after > options_.max_buffered_bytes) return false;
+        try {
+            open_.reserve_more(bytes, operations, growth);
+        } catch (const std::bad_alloc&) {
+            used_ = used_ - before + open_.footprint();
+            return false;
+        }
+        used_ = used_ - before + open_.footprint();
+        return true;
+    }
+    /// False when memory ran out; then the batch stays open, and the next occasion seals it.
+    bool seal(std::uint64_t& counter) noexcept {
+        try {
+            sealed_.emplace_back();
+        } catch (const std::bad_alloc&) {
+            return false;
+        }
+        auto& bulk = sealed_.back();
+        bulk.batch = std::move(open_);
+        bulk.opened = opened_;
+        bulk.epoch = first_epoch_ + outstanding_.size() - 1;
+        outstanding_.back() += bulk.batch.operations();
+        ++counter;
+        return true;
+    }
+    std::uint64_t flush_locked() {
+        if (!open_.empty()) seal(stats_.sealed_by_flush);
+        const auto epoch = first_epoch_ + outstanding_.size() - 1;
+        if (outstanding_.back() != 0 || !open_.empty()) outstanding_.push_back(0);
+        return epoch;
+    }
+    void drop_oldest() {
+        auto bulk = std::move(sealed_.front());
+        sealed_.pop_front();
+        const auto entries = std::as_const(bulk.batch).entries();
+        stats_.dropped += entries.size();
+        stats_.pending -= entries.size();
+        note_failure_locked(to_string(errc::overflow), {}, 0, entries.size());
+        used_ -= bulk.batch.footprint();
+        for (const auto& entry : entries) {
+            if (entry.ticket.slot == Ticket::nobody) continue;
+            dropped_.push_back(entry.ticket);
+            dropped_charge_ += sizeof(Ticket);
+            used_ += sizeof(Ticket);
+            ++untold_drops_;
+        }
+        release_epoch(bulk.epoch, entries.size());
+    }
+    void drop_spare(std::vector<Batch>& freed) {
+        used_ -= spares_.back().footprint();
+        freed.push_back(std::move(spares_.back()));
+        spares_.pop_back();
+    }
+    void release_epoch(std::uint64_t epoch, std::uint64_t operations) {
+        outstanding_[static_cast<std::size_t>(epoch - first_epoch_)] -= operations;
+        while (outstanding_.size() > 1 && outstanding_.front() == 0) {
+            outstanding_.pop_front();
+            ++first_epoch_;
+        }
+    }
+    void room_changed() {
+        ++room_generation_;
+        if (room_waiters_ != 0) room_.notify_all();
+    }
+    Offered invalid(const FieldError& error, std::size_t operations) {
+        note_failure_locked(to_string(errc::invalid_operation), error.message(), 0, operations);
+        return refuse(Admission::invalid, operations);
+    }
+    Offered refuse(Admission why, std::size_t operations) {
+        switch (why) {
+        case Admission::full: stats_.refused_full += operations; break;
+        case Admission::closed: stats_.refused_closed += operations; break;
+        case Admission::too_large: stats_.refused_too_large += operations; break;
+        default: stats_.refused_invalid += operations; break;
+        }
+        return {why};
+    }
+    void note_failure_locked(std::string_view type, std::string_view reason, std::uint16_t status,
+                             std::uint64_t count) noexcept {
+        try {
+            sample_failure(type, reason, status, count);
+        } catch (const std::bad_alloc&) { // a sample is not worth failing for
+        }
+    }
+    void sample_failure(std::string_view type, std::string_view reason, std::uint16_t status, std::uint64_t count) {
+        constexpr std::size_t most = 16;
+        if (count == 0) return;
+        auto& samples = stats_.failures;
+        auto sample = std::find_if(samples.begin(), samples.end(), [&](const auto& s) { return s.type == type; });
+        if (sample == samples.end()) {
+            if (samples.size() == most) { // the rarest makes way
+                sample = std::min_element(samples.begin(), samples.end(),
+                                          [](const auto& a, const auto& b) { return a.count < b.count; });
+                *sample = {};
+            } else {
+                sample = samples.emplace(samples.end());
+            }
+            sample->type = type;
+        }
+        sample->reason = reason.substr(0, 1024);
+        sample->status = status;
+        sample->count += count;
+    }
+
+    const IndexerOptions& options_;
+    mutable std::mutex mutex_;
+    ActionLines lines_;
+    Batch open_;
+    time_point opened_{};
+    std::deque<bulk_type> sealed_;
+    std::vector<Batch> spares_;
+    std::vector<Ticket> dropped_;
+    std::size_t dropped_charge_ = 0;
+    std::uint64_t untold_drops_ = 0;
+    std::size_t used_ = 0;
+    std::deque<std::uint64_t> outstanding_; ///< by flush epoch, from `first_epoch_`; the last one is the current
+    std::uint64_t first_epoch_ = 0;
+    bool closed_ = false;
+    bool wake_sent_ = false;
+    std::condition_variable room_;
+    std::uint64_t room_generation_ = 0;
+    std::size_t room_waiters_ = 0;
+    Stats stats_;
+};
+
+} // namespace bulkhead::inline v1::detail

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <bulkhead/settlement.hpp>
+#include <bulkhead/transport.hpp>
+
+#include <boost/asio/any_io_executor.hpp>
+
+#include <concepts>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <utility>
+#include <vector>
+
+namespace bulkhead::inline v1 {
+
+namespace detail {
+
+class AnyObserver {
+public:
+    AnyObserver() = default;
+    AnyObserver(const AnyObserver&) = delete;
+    AnyObserver& operator=(const AnyObserver&) = delete;
+    virtual ~AnyObserver() = default;
+    virtual void tell(std::span<const Settlement> settlements) = 0;
+};
+
+template <class F>
+class ObserverOf final : public AnyObserver {
+public:
+    explicit ObserverOf(F f) : f_{std::move(f)} {}
+    void tell(std::span<const Settlement> settlements) override { f_(settlements); }
+
+private:
+    F f_;
+};
+
+/// Who wants to be told, by slot and generation. Thread-safe. Outlives the indexer as long as a `Subscription` does.
+class Observers {
+public:
+    struct Address {
+        std::shared_ptr<AnyObserver> observer; ///< nullptr when the subscription is gone
+        asio::any_io_executor executor;
+    };
+    [[nodiscard]] Ticket add(std::shared_ptr<AnyObserver> observer, asio::any_io_executor executor) {
+        const std::lock_guard lock{mutex_};
+        std::size_t slot = 0;
+        while (slot < slots_.size() && slots_[slot].address.observer) ++slot;
+        if (slot == slots_.size()) slots_.emplace_back();
+        slots_[slot].address = {std::move(observer), std::move(executor)};
+        return {static_cast<std::uint32_t>(slot), slots_[slot].generation, 0};
+    }
+    void remove(Ticket ticket) noexcept {
+        Address gone; // destroyed outside the lock: the observer is the user's code
+        const std::lock_guard lock{mutex_};
+        auto& slot = slots_[ticket.slot];
+        ++slot.generation;
+        gone = std::exchange(slot.address, {});
+    }
+    [[nodiscard]] Address find(Ticket ticket) const {
+        const std::lock_guard lock{mutex_};
+        if (ticket.slot >= slots_.size() || slots_[ticket.slot].generation != ticket.generation) return {};
+        return slots_[ticket.slot].address;
+    }
+
+private:
+    struct Slot {
+        std::uint32_t generation = 0;
+        Address address;
+    };
+    mutable std::mutex mutex_;
+    std::vector<Slot> slots_;
+};
+
+} // namespace detail
+
+/// The right to be told how operations end. Made by `BulkIndexer::subscribe`; move-only; when it is destroyed or reset,
+/// later settlements of its tickets are counted as `Stats::unobserved` and told to nobody. A call of the observer that
+/// has begun on another thread may still be running then. Not thread-safe, but for `ticket`.
+class Subscription {
+public:
+    Subscription() = default;
+    Subscription(Subscription&& other) noexcept
+        : observers_{std::exchange(other.observers_, nullptr)}, ticket_{other.ticket_} {}
+    Subscription& operator=(Subscription&& other) noexcept {
+        std::swap(observers_, other.observers_);
+        std::swap(ticket_, other.ticket_);
+        return *this;
+    }
+    Subscription(const Subscription&) = delete;
+    Subscription& operator=(const Subscription&) = delete;
+    ~Subscription() { reset(); }
+
+    /// A ticket that carries `key` to this subscription's observer. Any thread.
+    [[nodiscard]] Ticket ticket(std::uint64_t key) const noexcept {
+        return observers_ ? Ticket{ticket_.slot, ticket_.generation, key} : Ticket{};
+    }
+    /// Ends the subscription; harmless when it has ended.
+    void reset() noexcept {
+        if (const auto observers = std::exchange(observers_, nullptr)) observers->remove(ticket_);
+    }
+    [[nodiscard]] explicit operator bool() const noexcept { return observers_ != nullptr; }
+
+private:
+    template <Transport T, class Clock>
+    friend class BulkIndexer;
+    Subscription(std::shared_ptr<detail::Observers> observers, Ticket ticket) noexcept
+        : observers_{std::move(observers)}, ticket_{ticket} {}
+
+    std::shared_ptr<detail::Observers> observers_;
+    Ticket ticket_;
+};
+
+} // namespace bulkhead::inline v1
