@@ -53,8 +53,9 @@ public:
     [[nodiscard]] error_code flush(std::chrono::nanoseconds timeout) {
         if (indexer_->running_in_this_thread()) return errc::would_deadlock;
         std::promise<error_code> done;
-        indexer_->async_flush(timeout, [&done](error_code error) { done.set_value(error); });
-        return done.get_future().get();
+        auto result = done.get_future();
+        indexer_->async_flush(timeout, [done = std::move(done)](error_code error) mutable { done.set_value(error); });
+        return result.get();
     }
     /// Refuses new operations, drains for at most `timeout`, and reports. On the indexer's own thread it gives up at
     /// once what is pending, and the report says what was pending.
@@ -64,8 +65,11 @@ public:
             return {indexer_->stats(), false};
         }
         std::promise<CloseReport> done;
-        indexer_->async_close(timeout, [&done](error_code, CloseReport report) { done.set_value(std::move(report)); });
-        return done.get_future().get();
+        auto result = done.get_future();
+        indexer_->async_close(timeout, [done = std::move(done)](error_code, CloseReport report) mutable {
+            done.set_value(std::move(report));
+        });
+        return result.get();
     }
 
 private:

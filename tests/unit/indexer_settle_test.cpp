@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "support/catch.hpp"
+#include "support/indexer_bench.hpp"
+
+using namespace bench;
+
+// Judge → settle → acknowledge, and retry: what the answers mean.
+
+TEST_CASE("all items succeeded: indexed, in order, each told once, one call a flush", "[F001]") {
+    Bench b;
+    b.put_many(0, 100);
+    b.flush();
+    b.script->answer_all_ok();
+    b.run();
+    REQUIRE(b.told.size() == 100);
+    for (std::uint64_t i = 0; i < 100; ++i) CHECK((b.told[i].key == i && b.told[i].outcome == Outcome::indexed));
+    CHECK(b.calls == 1);
+    CHECK(b.told[0].status == 201);
+    CHECK(b.told[0].attempts == 1);
+}
+
+TEST_CASE("each item by its own class; only what is retryable travels again, byte for byte", "[F002][F025]") {
+    Bench b;
+    b.put_many(0, 5);
+    b.flush();
+    b.script->answer(0, Answer::items({item(201), item(400, "document_parsing_exception"),
+                                       item(429, "es_rejected_execution_exception"), item(201),
+                                       item(503, "unavailable_shards_exception")}));
+    b.run();
+    CHECK(b.count(Outcome::indexed) == 2);
+    REQUIRE(b.count(Outcome::rejected) == 1);
+    CHECK(b.told[1].key == 1);
+    CHECK(b.told[1].type == "document_parsing_exception");
+    CHECK(b.told[1].status == 400);
+    CHECK(b.told[1].action_line == "{\"index\":{\"_index\":\"logs\"}}");
+    CHECK(b.told[1].source == "{\"n\":1}");
+    CHECK(b.stats().pending == 2);
+    b.run_for(31s, 50ms);
+    REQUIRE(b.script->requests().size() == 2);
+    CHECK(b.script->requests()[1].body == "{\"index\":{\"_index\":\"logs\"}}\n{\"n\":2}\n"
+                                          "{\"index\":{\"_index\":\"logs\"}}\n{\"n\":4}\n");
+    b.script->answer_all_ok();
+    b.run();
+    CHECK(b.count(Outcome::indexed) == 4);
+    CHECK(b.told.back().attempts == 2);
+    CHECK(b.books_balance());
+}
+
+TEST_CASE("an answer that proves nothing settles nothing as indexed", "[F005][F007][F008][F019]") {
+    const std::string ok = R"({"index":{"status":201}})";
+    const std::vector<std::string> bodies = {
+        "",
+        "null",
+        "[]",
+        "<html>welcome to the hotel</html>",
+        R"({"errors":false,"items":[)" + ok + "]}",                         // one too few
+        R"({"errors":false,"items":[)" + ok + "," + ok + "," + ok + "]}",   // one too many
+        R"({"errors":false,"items":[)" + ok + "," + ok,                     // cut
+        R"({"errors":false,"items":[)" + ok + "," + ok + "]} trailing",
+        R"({"errors":false,"items":[)" + ok + R"(,{}]})",
+        R"({"errors":false,"items":[)" + ok + R"(,{"index":{}}]})",
+        R"({"errors":false,"items":[)" + ok + R"(,{"index":{"status":"201"}}]})",
+        R"({"errors":false,"items":[)" + ok + R"(,{"index":{"status":302}}]})",
+    };
+    for (const auto& body : bodies) {
+        CAPTURE(body);
+        Bench b;
+        b.put(0, {.id = "a"});
+        b.put(1, {.id = "b"});
+        b.flush();
+        b.script->answer(0, Answer::status(200, body));
+        b.run();
+        CHECK(b.told.empty());
+        CHECK(b.stats().malformed_answers == 1);
+        b.run_for(31s, 50ms);
+        REQUIRE(b.script->requests().size() == 2);
+        CHECK(b.script->requests()[1].body == b.script->requests()[0].body);
+        b.script->answer_all_ok();
+        b.run();
+        CHECK(b.count(Outcome::indexed) == 2);
+    }
+}
+
+TEST_CASE("malformed answers for ever end as unknown, not as a loop without end", "[F021]") {
+    Bench b{{.retry = {.max_attempts = 3, .max_age = unlimited}}};
+    b.put(0, {.id = "a"});
+    b.script->respond = [](const test::SeenRequest&) { return Answer::status(200, "{}"); };
+    b.run_for(200s, 100ms);
+    REQUIRE(b.told.size() == 1);
+    CHECK(b.told[0].outcome == Outcome::unknown);
+    CHECK(b.told[0].type == "malformed_answer");
+    CHECK(b.script->requests().size() == 3);
+}
+
+TEST_CASE("a whole 429, 502, 503 or 504, or no connection, charges nobody and goes on until it works",
+          "[F023][F024][F064]") {
+    for (const unsigned status : {0U, 429U, 502U, 503U, 504U}) {
+        CAPTURE(status);
+        Bench b{{.retry = {.max_attempts = 2, .max_age = unlimited}}};
+        b.put(0, {.id = "a"});
+        b.script->respond = [&](const test::SeenRequest&) {
+            return status == 0 ? Answer::unreachable() : Answer::status(status, "<html>busy</html>");
+        };
+        b.run_for(600s, 100ms);
+        CHECK(b.told.empty());
+        CHECK(b.stats().health == Health::backing_off);
+        CHECK(b.script->requests().size() > 20); // probed at least every 30 s
+        CHECK(b.script->requests().size() < 600);
+        b.script->respond = [](const test::SeenRequest& r) { return Answer::ok(r.operations); };
+        b.run_for(31s, 100ms);
+        CHECK(b.count(Outcome::indexed) == 1);
+        CHECK(b.stats().health == Health::ok);
+    }
+}
+
+TEST_CASE("while the endpoint fails one probe is out at a time, and Retry-After is kept", "[F071]") {
+    Bench b{{.max_batch_operations = 1, .max_in_flight = 4, .retry = {.max_backoff = 60s}}};
+    b.put_many(0, 8);
+    b.run();
+    REQUIRE(b.script->requests().size() == 4);
+    for (std::size_t i = 0; i < 4; ++i) b.script->answer(i, Answer::status(429, {}, std::chrono::seconds{20}));
+    b.run_for(19900ms);
+    CHECK(b.script->requests().size() == 4);
+    b.run_for(200ms);
+    CHECK(b.script->requests().size() == 5);
+    b.run_for(10s);
+    CHECK(b.script->requests().size() == 5);
+    b.script->answer(4, Answer::ok(1));
+    b.run();
+    CHECK(b.script->requests().size() == 9);
+}
+
+TEST_CASE("an item's attempts run out: rejected once, its siblings unaffected", "[F073]") {
+    Bench b{{.retry = {.max_attempts = 3}}};
+    b.put_many(0, 2);
+    b.script->respond = [](const test::SeenRequest& r) {
+        std::vector<std::string> items;
+        for (const auto& line : lines(r.body)) {
+            if (line.find("\"n\":0") != std::string::npos) items.push_back(item(429, "es_rejected_execution_exception"));
+            if (line.find("\"n\":1") != std::string::npos) items.push_back(item(201));
+        }
+        return Answer::items(items);
+    };
+    b.run_for(200s, 50ms);
+    CHECK(b.count(Outcome::indexed) == 1);
+    REQUIRE(b.count(Outcome::rejected) == 1);
+    CHECK(b.told.back().attempts == 3);
+    CHECK(b.script->requests().size() == 3);
+}
+
+TEST_CASE("a disk at the flood stage for hours charges nobody", "[F026][F082]") {
+    Bench b{{.retry = {.max_attempts = 2, .max_age = unlimited}}};
+    b.put(0);
+    b.script->respond = [](const test::SeenRequest&) { return Answer::items({item(429, "cluster_block_exception")}); };
+    b.run_for(2h, 1s);
+    CHECK(b.told.empty());
+    CHECK(b.stats().in_flight == 0);
+    b.script->respond = [](const test::SeenRequest& r) { return Answer::ok(r.operations); };
+    b.run_for(31s, 100ms);
+    CHECK(b.count(Outcome::indexed) == 1);
+}
+
+TEST_CASE("what is older than max_age is not sent again: undelivered, or unknown if it may have been applied") {
+    Bench b{{.retry = {.max_age = 60s}}};
+    b.put(0, {.id = "a"});
+    b.script->respond = [](const test::SeenRequest&) { return Answer::unreachable(); };
+    b.run_for(61s, 100ms);
+    REQUIRE(b.told.size() == 1);
+    CHECK(b.told[0].outcome == Outcome::undelivered);
+    CHECK(b.told[0].type == "too_old");
+    b.put(1, {.id = "b"});
+    b.script->respond = [](const test::SeenRequest&) { return Answer::lost(Sent::complete); };
+    b.run_for(92s, 100ms);
+    REQUIRE(b.told.size() == 2);
+    CHECK(b.told[1].outcome == Outcome::unknown);
+}
+
+TEST_CASE("sent but not answered: repeated where that does no harm, unknown where it could", "[F079][F080]") {
+    for (const auto sent : {Sent::partial, Sent::complete}) {
+        Bench b;
+        b.put(0, {.id = "a"});
+        b.put(1);                                                     // no id: could be stored twice
+        b.put(2, {.action = Action::create, .id = "c"});
+        b.put(3, {.id = "d", .if_seq_no = 1, .if_primary_term = 1});  // would conflict with itself
+        b.put(4, {.action = Action::update, .id = "e", .source = R"({"script":"ctx._source.n++"})"});
+        b.put(5, {.action = Action::update, .id = "f", .source = R"({"doc":{"n":1}})"});
+        b.put(6, {.action = Action::delete_, .id = "g"});
+        b.flush();
+        b.script->answer(0, Answer::lost(sent));
+        b.run();
+        CHECK(b.count(Outcome::unknown) == 3);
+        for (const auto& one : b.told) {
+            CHECK((one.key == 1 || one.key == 3 || one.key == 4));
+            CHECK(one.type == "no_answer");
+        }
+        b.run_for(31s, 50ms);
+        REQUIRE(b.script->requests().size() == 2);
+        CHECK(b.script->requests()[1].operations == 4);
+        CHECK(b.books_balance());
+    }
+}
+
+TEST_CASE("duplicates allowed by name: an operation without id is sent again") {
+    Bench b{{.duplicates = Duplicates::allow}};
+    b.put(0);
+    b.flush();
+    b.script->answer(0, Answer::lost(Sent::complete));
+    b.run_for(31s, 50ms);
+    CHECK(b.told.empty());
+    CHECK(b.script->requests().size() == 2);
+}
+
+TEST_CASE("a conflict of a create: the caller's on the first attempt, our own after an unanswered one", "[F040]") {
+    Bench b;
+    b.put(0, {.action = Action::create, .id = "a"});
+    b.put(1, {.action = Action::create, .id = "b", .on_conflict = OnConflict::already_there});
+    b.flush();
+    b.script->answer(0, Answer::items({item(409, "version_conflict_engine_exception", "create"),
+                                       item(409, "version_conflict_engine_exception", "create")}));
+    b.run();
+    CHECK(b.told.at(0).outcome == Outcome::rejected);
+    CHECK(b.told.at(1).outcome == Outcome::superseded);
+
+    b.put(2, {.action = Action::create, .id = "c"});
+    b.flush();
+    b.script->answer(1, Answer::lost(Sent::complete));
+    b.run_for(31s, 50ms);
+    b.script->answer(2, Answer::items({item(409, "version_conflict_engine_exception", "create")}));
+    b.run();
+    CHECK(b.told.at(2).outcome == Outcome::superseded);
+}
+
+TEST_CASE("a whole 400 is halved until the culprit stands alone", "[F030]") {
+    Bench b;
+    b.put_many(0, 1000);
+    b.script->respond = [](const test::SeenRequest& r) {
+        return r.body.find("{\"n\":637}") != std::string::npos
+                   ? Answer::status(400, R"({"error":{"type":"illegal_argument_exception","reason":"bad"},"status":400})")
+                   : Answer::ok(r.operations);
+    };
+    b.run_for(2s);
+    CHECK(b.count(Outcome::indexed) == 999);
+    REQUIRE(b.count(Outcome::rejected) == 1);
+    for (const auto& one : b.told) {
+        if (one.outcome != Outcome::rejected) continue;
+        CHECK(one.key == 637);
+        CHECK(one.type == "illegal_argument_exception");
+        CHECK(one.status == 400);
+    }
+    CHECK(b.script->requests().size() <= 21);
+    for (const auto& [key, times] : b.times_told()) CHECK(times == 1);
+    CHECK(b.books_balance());
+}
+
+TEST_CASE("a 413 is halved, never resent unchanged; one operation alone is rejected", "[F032]") {
+    Bench b;
+    b.put_many(0, 64);
+    b.script->respond = [](const test::SeenRequest& r) {
+        return r.operations > 10 ? Answer::status(413, "<html>too large</html>") : Answer::ok(r.operations);
+    };
+    b.run_for(2s);
+    CHECK(b.count(Outcome::indexed) == 64);
+    b.script->respond = [](const test::SeenRequest&) { return Answer::status(413); };
+    b.put(64);
+    b.run_for(2s);
+    CHECK(b.told.back().outcome == Outcome::rejected);
+    CHECK(b.told.back().status == 413);
+}
+
+TEST_CASE("401 and 403 pause, 404 and redirects too; nothing is thrown away", "[F029][F035][F036]") {
+    for (const unsigned status : {401U, 403U, 404U, 405U, 301U, 307U}) {
+        CAPTURE(status);
+        Bench b{{.retry = {.max_attempts = 1, .max_age = unlimited}}};
+        b.put(0);
+        b.script->respond = [&](const test::SeenRequest&) { return Answer::status(status, "no"); };
+        b.run_for(300s, 100ms);
+        CHECK(b.told.empty());
+        CHECK(b.stats().health == (status == 401 || status == 403 ? Health::unauthorized : Health::misconfigured));
+        b.script->respond = [](const test::SeenRequest& r) { return Answer::ok(r.operations); };
+        b.run_for(31s, 100ms);
+        CHECK(b.count(Outcome::indexed) == 1);
+    }
+}
+
+TEST_CASE("observers may call back in, may throw, and may leave", "[F103]") {
+    Bench b;
+    int rounds = 0;
+    Subscription again;
+    again = b.indexer->subscribe(b.context.get_executor(), [&](std::span<const Settlement>) {
+        if (++rounds < 5) (void)b.indexer->try_enqueue({.source = "{}"}, again.ticket(1));
+        throw std::runtime_error{"a careless observer"};
+    });
+    REQUIRE(b.indexer->try_enqueue({.source = "{}"}, again.ticket(1)) == Admission::accepted);
+    b.script->respond = [](const test::SeenRequest& r) { return Answer::ok(r.operations); };
+    b.run_for(10s);
+    CHECK(rounds == 5);
+    CHECK(b.stats().indexed == 5);
+    REQUIRE(b.indexer->try_enqueue({.source = "{}"}, again.ticket(1)) == Admission::accepted);
+    again.reset();
+    b.run_for(2s);
+    CHECK(rounds == 5);
+    CHECK(b.stats().unobserved == 1);
+    CHECK(b.stats().pending == 0);
+}
+
+TEST_CASE("async_index waits for one document; async_flush for all before it; async_enqueue for room") {
+    Bench b{{.max_buffered_operations = 2}};
+    std::vector<std::string> events;
+    b.indexer->async_index({.source = "{\"n\":0}"}, [&](error_code error, IndexResult result) {
+        events.push_back("index " + std::to_string(error.value()) + " " + std::string{to_string(result.outcome)} + " " +
+                         result.type);
+    });
+    b.indexer->async_enqueue({.source = "{\"n\":1}"}, [&](error_code, Admission a) {
+        events.push_back(a == Admission::accepted ? "room" : "no room");
+    });
+    b.run();
+    CHECK(events == std::vector<std::string>{"room"});
+    b.indexer->async_enqueue({.source = "{\"n\":2}"}, [&](error_code, Admission a) {
+        events.push_back(a == Admission::accepted ? "room later" : "no room");
+    });
+    b.indexer->async_flush(5s, [&](error_code error) { events.push_back("flushed " + error.message()); });
+    b.run();
+    REQUIRE(b.script->requests().size() == 1);
+    CHECK(b.script->requests()[0].operations == 2);
+    CHECK(events.size() == 1);
+    b.script->answer(0, Answer::items({item(400, "mapper_parsing_exception"), item(201)}));
+    b.run();
+    REQUIRE(events.size() == 4);
+    CHECK(std::count(events.begin(), events.end(), "index 0 rejected mapper_parsing_exception") == 1);
+    CHECK(std::count(events.begin(), events.end(), "flushed Success") == 1);
+    CHECK(std::count(events.begin(), events.end(), "room later") == 1);
+}
+
+TEST_CASE("a flush that is not over by its deadline says so, and the work goes on", "[F110]") {
+    Bench b;
+    b.put(0);
+    error_code flushed;
+    b.indexer->async_flush(3s, [&](error_code error) { flushed = error; });
+    b.run_for(2900ms);
+    CHECK_FALSE(flushed);
+    b.run_for(200ms);
+    CHECK(flushed == error_code{errc::deadline_exceeded});
+    b.script->answer_all_ok();
+    b.run();
+    CHECK(b.count(Outcome::indexed) == 1);
+}
