@@ -26,9 +26,10 @@ public:
 
     /// What a settlement did.
     enum class Step : std::uint8_t {
-        late,   ///< nothing: the record is not tracked (any more)
-        partly, ///< other operations of the record are still to come
-        whole,  ///< it was the record's last operation
+        late,    ///< nothing: the record is not tracked (any more)
+        partly,  ///< other operations of the record are still to come
+        settled, ///< it was the record's last operation, and all are settled
+        failed,  ///< it was the record's last operation, and at least one has failed
     };
 
     /// Makes room for one more record, so that the next `delivered` cannot throw. Throws `std::bad_alloc`.
@@ -38,18 +39,38 @@ public:
 
     /// A record was delivered. With no operations it is settled at once. Returns its sequence number.
     ///
-    /// An offset at or below one delivered before means that the consumer went back (seek, reset, truncated log): the
-    /// records from there on are delivered anew, so the earlier deliveries of them are forgotten; what is before that
-    /// offset and not settled stays. Throws `std::bad_alloc`, the tracker unchanged.
+    /// An offset at or below one delivered before is a `rewind`. Throws `std::bad_alloc`, the tracker unchanged.
     Sequence delivered(std::int64_t offset, std::uint32_t operations) {
         reserve_one();
-        if (next_ && offset < *next_) forget_from(offset);
+        if (next_ && offset < *next_) rewind(offset);
         next_ = offset + 1;
         const Sequence sequence = base_ + count_;
         entry(count_++) = {offset, operations, false};
         if (operations > 0) ++waiting_;
         pop_settled();
+        give_back();
         return sequence;
+    }
+
+    /// The consumer went back (seek, reset, truncated log), and delivers anew from `offset` on: earlier deliveries of
+    /// these offsets are forgotten; what is before and not settled stays. Nothing happens when it did not go back.
+    void rewind(std::int64_t offset) noexcept {
+        if (!next_ || offset >= *next_) return;
+        // The records that stay in force keep rising offsets: all at or above `offset` become settled, so that the
+        // first one in the ring that is not settled is also the smallest.
+        for (std::size_t i = 0; i < count_; ++i) {
+            auto& record = entry(i);
+            if (record.offset < offset) continue;
+            if (record.waiting > 0) {
+                --waiting_;
+            } else if (record.failed) {
+                --failed_;
+            }
+            record.waiting = 0;
+            record.failed = false;
+        }
+        next_ = offset;
+        pop_settled();
     }
 
     /// One operation of the record is durably settled.
@@ -101,9 +122,7 @@ private:
     static constexpr std::size_t smallest_ring = 64;
     static constexpr std::size_t ring_worth_keeping = 4096;
 
-    [[nodiscard]] Entry& entry(std::size_t position) noexcept {
-        return ring_[(head_ + position) & (ring_.size() - 1)];
-    }
+    [[nodiscard]] Entry& entry(std::size_t position) noexcept { return ring_[(head_ + position) & (ring_.size() - 1)]; }
 
     Step end_one(Sequence sequence, bool failed) noexcept {
         if (sequence < base_ || sequence - base_ >= count_) return Step::late;
@@ -114,10 +133,13 @@ private:
         --waiting_;
         if (record.failed) {
             ++failed_;
-        } else if (sequence == base_) {
-            pop_settled();
+            return Step::failed;
         }
-        return Step::whole;
+        if (sequence == base_) {
+            pop_settled();
+            give_back();
+        }
+        return Step::settled;
     }
     Step end_all(Sequence sequence, bool failed) noexcept {
         if (sequence >= base_ && sequence - base_ < count_) {
@@ -133,25 +155,11 @@ private:
             --count_;
             ++base_;
         }
-        if (count_ == 0 && ring_.size() > ring_worth_keeping) {
-            ring_ = {};
-            head_ = 0;
-        }
     }
-
-    // The records that stay in force keep rising offsets: all at or above `offset` become settled, so that the first
-    // one in the ring that is not settled is also the smallest.
-    void forget_from(std::int64_t offset) noexcept {
-        for (std::size_t i = 0; i < count_; ++i) {
-            auto& record = entry(i);
-            if (record.offset < offset) continue;
-            if (record.waiting > 0) --waiting_;
-            if (record.waiting == 0 && record.failed) --failed_;
-            record.waiting = 0;
-            record.failed = false;
-        }
-        pop_settled();
-        if (ring_.empty()) ring_.resize(smallest_ring);
+    void give_back() noexcept {
+        if (count_ > 0 || ring_.size() <= ring_worth_keeping) return;
+        ring_ = {};
+        head_ = 0;
     }
 
     void grow() {
