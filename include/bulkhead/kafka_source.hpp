@@ -34,7 +34,7 @@ struct RecordHeader {
 
 /// One Kafka record as a consumer's callback sees it. Views: nothing is kept after the call that takes it.
 struct Record {
-    std::string_view topic;
+    std::string_view topic{};
     std::int32_t partition = 0;
     std::int64_t offset = 0;
     std::optional<std::string_view> key{};
@@ -45,7 +45,7 @@ struct Record {
 };
 
 struct TopicPartition {
-    std::string_view topic;
+    std::string_view topic{};
     std::int32_t partition = 0;
 };
 
@@ -126,15 +126,15 @@ struct SourceEvent {
         stopped,         ///< the source has stopped; `type` is the `StopReason`
     };
     Kind kind{};
-    std::string_view topic;
+    std::string_view topic{};
     std::int32_t partition = -1;
     std::int64_t offset = -1; ///< -1 when it is no longer known
     Outcome outcome = Outcome::unknown;
     std::uint16_t status = 0;
-    std::string_view type;
-    std::string_view reason;
-    std::string_view action_line; ///< of a failed operation; empty when too many fail at once to keep them all
-    std::string_view source;
+    std::string_view type{};
+    std::string_view reason{};
+    std::string_view action_line{}; ///< of a failed operation; empty when too many fail at once to keep them all
+    std::string_view source{};
 };
 
 struct KafkaSourceOptions {
@@ -763,7 +763,7 @@ private:
             if (!watermark || *watermark <= p.floor) continue;
             if (const error_code error = consumer_.store_offset(name(p), p.number, *watermark)) {
                 ++stats_.store_errors;
-                tell({.kind = SourceEvent::Kind::store_failed, .offset = *watermark, .reason = error.message()}, p);
+                tell({.kind = SourceEvent::Kind::store_failed, .offset = *watermark, .reason = describe(error)}, p);
                 p.dirty = true;
                 dirty_[kept++] = &p;
                 continue;
@@ -834,6 +834,13 @@ private:
 
     // ---- Telling ----
 
+    [[nodiscard]] static std::string describe(const error_code& error) noexcept {
+        try {
+            return error.message();
+        } catch (const std::exception&) {
+            return {};
+        }
+    }
     [[nodiscard]] std::string_view name(const Partition& p) const noexcept { return topics_[p.topic].name; }
     void tell_failure(const detail::SettlementInbox::Note& note, const Partition& p, std::int64_t offset) noexcept {
         SourceEvent event{

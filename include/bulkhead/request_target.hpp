@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <bulkhead/options.hpp>
+
+#include <string>
+#include <string_view>
+
+namespace bulkhead::inline v1 {
+
+/// Percent-encodes everything but RFC 3986's unreserved characters.
+[[nodiscard]] inline std::string percent_encoded(std::string_view text) {
+    constexpr std::string_view hex = "0123456789ABCDEF";
+    constexpr std::string_view plain = "-._~";
+    std::string out;
+    for (const char c : text) {
+        const bool alphanumeric = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+        if (alphanumeric || plain.find(c) != std::string_view::npos) {
+            out += c;
+        } else {
+            const auto byte = static_cast<unsigned char>(c);
+            out += {'%', hex[byte >> 4U], hex[byte & 0xFU]};
+        }
+    }
+    return out;
+}
+
+/// The path and query of every bulk request. The filter keeps a leaf in each item, so that positions survive it; what
+/// an item did (`items.*.result`) is asked for only where the status does not tell, with updates and deletes.
+[[nodiscard]] inline std::string bulk_target(const RequestDefaults& defaults, bool with_results) {
+    std::string target = "/_bulk?filter_path=errors,items.*.status,items.*.error.type,items.*.error.reason,"
+                         "items.*.failure_store";
+    if (with_results) target += ",items.*.result";
+    const auto add = [&](std::string_view name, const std::string& value) {
+        if (!value.empty()) target.append("&").append(name).append("=").append(percent_encoded(value));
+    };
+    add("pipeline", defaults.pipeline);
+    add("refresh", defaults.refresh);
+    add("timeout", defaults.timeout);
+    add("wait_for_active_shards", defaults.wait_for_active_shards);
+    return target;
+}
+
+} // namespace bulkhead::inline v1

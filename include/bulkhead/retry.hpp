@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <bulkhead/options.hpp>
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+/// When to try again. Pure functions; randomness and the time of day come from the caller.
+namespace bulkhead::inline v1 {
+
+/// A small pseudo-random generator (splitmix64) for jitter. Not for secrets. The default seed differs from object to
+/// object, so that indexers that fail together do not come back together.
+class Jitter {
+public:
+    Jitter() noexcept
+        : state_{static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count()) ^
+                 (static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(this)) << 17U)} {}
+    explicit Jitter(std::uint64_t seed) noexcept : state_{seed} {}
+    [[nodiscard]] std::uint64_t operator()() noexcept {
+        state_ += 0x9E3779B97F4A7C15ULL;
+        auto mixed = state_;
+        mixed = (mixed ^ (mixed >> 30U)) * 0xBF58476D1CE4E5B9ULL;
+        mixed = (mixed ^ (mixed >> 27U)) * 0x94D049BB133111EBULL;
+        return mixed ^ (mixed >> 31U);
+    }
+
+private:
+    std::uint64_t state_;
+};
+
+/// How long to wait after `failures` failures in a row (1 or more): drawn uniformly between a tenth of the initial
+/// backoff, so that no draw makes a hot loop, and the bound, which starts at `initial_backoff` and doubles up to
+/// `max_backoff`. `random` is any 64 random bits. Never overflows.
+[[nodiscard]] inline std::chrono::nanoseconds backoff(const RetryOptions& options, std::uint32_t failures,
+                                                      std::uint64_t random) noexcept {
+    const auto most = std::chrono::nanoseconds{options.max_backoff}.count();
+    auto bound = std::chrono::nanoseconds{options.initial_backoff}.count();
+    const auto least = bound / 10;
+    for (std::uint32_t i = 1; i < failures && bound < most; ++i) bound = bound > most / 2 ? most : bound * 2;
+    bound = std::min(bound, most);
+    const auto width = static_cast<std::uint64_t>(std::max<std::int64_t>(bound - least, 0)) + 1;
+    return std::chrono::nanoseconds{std::min(least + static_cast<std::int64_t>(random % width), most)};
+}
+
+/// A server's wish, within reason: 0 to `max_backoff`.
+[[nodiscard]] inline std::chrono::nanoseconds clamp_retry_after(std::chrono::seconds wish,
+                                                                const RetryOptions& options) noexcept {
+    const auto most = std::chrono::duration_cast<std::chrono::nanoseconds>(options.max_backoff);
+    if (wish <= std::chrono::seconds::zero()) return {};
+    if (wish > std::chrono::duration_cast<std::chrono::seconds>(most)) return most;
+    return wish;
+}
+
+/// Reads a `Retry-After` header (RFC 9110 10.2.3): a number of seconds, or a date in the preferred form
+/// (`Wed, 21 Oct 2026 07:28:00 GMT`), which is taken relative to `now` and is 0 when past. A number too large to hold
+/// saturates. Absent when the value is neither.
+[[nodiscard]] inline std::optional<std::chrono::seconds> parse_retry_after(std::string_view value,
+                                                                           std::chrono::system_clock::time_point now) {
+    while (!value.empty() && (value.front() == ' ' || value.front() == '\t')) value.remove_prefix(1);
+    while (!value.empty() && (value.back() == ' ' || value.back() == '\t')) value.remove_suffix(1);
+    constexpr std::int64_t most = std::int64_t{1} << 32U;
+    const auto digits = [](std::string_view text) {
+        return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
+    };
+    const auto number = [most](std::string_view text) {
+        std::int64_t n = 0;
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), n);
+        return error == std::errc{} ? std::min(n, most) : most;
+    };
+    if (digits(value)) return std::chrono::seconds{number(value)};
+
+    // 01234567890123456789012345678
+    // Wed, 21 Oct 2026 07:28:00 GMT
+    if (value.size() != 29 || value.substr(3, 2) != ", " || value[7] != ' ' || value[11] != ' ' || value[16] != ' ' ||
+        value[19] != ':' || value[22] != ':' || value.substr(25) != " GMT")
+        return std::nullopt;
+    for (const auto& [at, size] : {std::pair{5, 2}, {12, 4}, {17, 2}, {20, 2}, {23, 2}})
+        if (!digits(value.substr(static_cast<std::size_t>(at), static_cast<std::size_t>(size)))) return std::nullopt;
+    constexpr std::string_view months = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    const auto month_at = months.find(value.substr(8, 3));
+    if (month_at == std::string_view::npos || month_at % 3 != 0) return std::nullopt;
+    const auto part = [&](std::size_t at, std::size_t size) {
+        return static_cast<int>(number(value.substr(at, size)));
+    };
+    const std::chrono::year_month_day day{std::chrono::year{part(12, 4)},
+                                          std::chrono::month{static_cast<unsigned>(month_at / 3 + 1)},
+                                          std::chrono::day{static_cast<unsigned>(part(5, 2))}};
+    if (!day.ok() || part(17, 2) > 23 || part(20, 2) > 59 || part(23, 2) > 60) return std::nullopt;
+    const auto at = std::chrono::sys_days{day} + std::chrono::hours{part(17, 2)} + std::chrono::minutes{part(20, 2)} +
+                    std::chrono::seconds{part(23, 2)};
+    return std::max(std::chrono::ceil<std::chrono::seconds>(at - now), std::chrono::seconds::zero());
+}
+
+} // namespace bulkhead::inline v1

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <bulkhead/batch.hpp>
+#include <bulkhead/options.hpp>
+#include <bulkhead/response.hpp>
+
+#include <string_view>
+
+/// (status, error type) → verdict. Pure. The rules are Elasticsearch's and OpenSearch's unless they say otherwise.
+namespace bulkhead::inline v1 {
+
+/// What an item's answer means for its operation.
+enum class Verdict : std::uint8_t {
+    indexed,     ///< proven
+    superseded,  ///< proven: this very operation, or a newer one, is already there
+    retry,       ///< refused for now; an answer about this operation, which is charged an attempt
+    push_back,   ///< the cluster takes no writes now (a full disk, a read-only index): charged to nobody
+    environment, ///< not allowed to write there now: charged to nobody
+    reject,      ///< refused for good
+};
+
+/// What a reply means for the request as a whole.
+enum class ReplyVerdict : std::uint8_t {
+    per_item,      ///< a whole, well-formed answer: judge each item
+    retry_unsent,  ///< the kernel took no byte of the body: certainly not applied
+    refused,       ///< answered and certainly not applied: push-back of the endpoint as a whole
+    ambiguous,     ///< may have been applied, in whole or in part
+    too_large,     ///< 413: send it in smaller parts
+    bad_request,   ///< 400: some operation in it is malformed
+    unauthorized,  ///< 401, 403, 407
+    misconfigured, ///< this is not a bulk endpoint: 404, 405, 406, 415, redirects, …
+};
+
+namespace detail {
+
+struct ItemRule {
+    std::uint16_t status;  ///< 0: any
+    std::string_view type; ///< empty: any
+    Verdict verdict;
+};
+/// The first rule that fits decides. Conflicts (409) and what no rule names are decided in `judge_item`.
+inline constexpr ItemRule item_rules[] = {
+    // The flood-stage watermark: 429 since Elasticsearch 7.7, 403 before and for other blocks.
+    {0, "cluster_block_exception", Verdict::push_back},
+    {401, "", Verdict::environment},
+    {403, "security_exception", Verdict::environment},
+    {408, "", Verdict::retry},
+    {425, "", Verdict::retry},
+    {429, "", Verdict::retry}, // es_rejected_execution_exception, circuit_breaking_exception
+    {500, "", Verdict::retry}, // a node that closes, a remote transport that breaks
+    {502, "", Verdict::retry},
+    {503, "", Verdict::retry}, // unavailable_shards_exception
+    {504, "", Verdict::retry},
+};
+
+[[nodiscard]] inline Verdict judge_conflict(const Entry& entry) noexcept {
+    if (entry.has_version) return Verdict::superseded; // external versions: what is stored is newer
+    if (entry.has_seq_no) return Verdict::reject;      // the caller's condition does not hold
+    if (entry.action == Action::create && (entry.already_there || entry.ambiguous)) return Verdict::superseded;
+    if (entry.action == Action::create) return Verdict::reject;
+    return Verdict::retry; // somebody else wrote meanwhile
+}
+
+} // namespace detail
+
+/// By the item's status and error type, and what was asked for. A 404 without an error is a delete of a document that
+/// was not there: done. `index_not_found_exception` and all other 4xx are for good.
+[[nodiscard]] inline Verdict judge_item(const ItemAnswer& item, std::string_view error_type,
+                                        const detail::Entry& entry) noexcept {
+    if (item.status < 300) return Verdict::indexed;
+    if (item.status == 404 && item.error == ItemAnswer::no_error && entry.action == Action::delete_)
+        return Verdict::indexed;
+    if (item.status == 409) return detail::judge_conflict(entry);
+    for (const auto& rule : detail::item_rules)
+        if ((rule.status == 0 || rule.status == item.status) && (rule.type.empty() || rule.type == error_type))
+            return rule.verdict;
+    return Verdict::reject;
+}
+
+/// What an indexed item did, as far as the answer tells.
+[[nodiscard]] inline Result result_of(const ItemAnswer& item, const detail::Entry& entry) noexcept {
+    if (item.failure_store == FailureStore::used) return Result::redirected;
+    if (item.result != Result::unspecified) return item.result;
+    if (item.status == 404) return Result::not_found;
+    if (entry.action == Action::delete_) return Result::deleted;
+    if (item.status == 201) return Result::created;
+    return Result::unspecified;
+}
+
+/// By the reply's error and status. `proven`: status 2xx with a whole, well-formed bulk answer.
+///
+/// 429, 425 and 503 come before anything is executed when Elasticsearch and OpenSearch send them for a whole request,
+/// and are taken so only when the request was sent and answered completely. 408, 500, 502, 504 and 52x come from
+/// proxies too, after they have passed the request on: ambiguous.
+[[nodiscard]] inline ReplyVerdict judge_reply(const Reply& reply, bool proven) noexcept {
+    if (proven) return ReplyVerdict::per_item;
+    // An answer's head that came while the body was still being sent is as good as any; what breaks later is not.
+    const bool answered =
+        reply.status != 0 && (!reply.error || reply.error == error_code{errc::early_answer} || reply.status >= 400);
+    if (!answered) return reply.sent == Sent::none ? ReplyVerdict::retry_unsent : ReplyVerdict::ambiguous;
+    switch (reply.status) {
+    case 400: return ReplyVerdict::bad_request;
+    case 413: return ReplyVerdict::too_large;
+    case 401:
+    case 403:
+    case 407: return ReplyVerdict::unauthorized;
+    case 425:
+    case 429:
+    case 503: return ReplyVerdict::refused;
+    case 408: return ReplyVerdict::ambiguous;
+    default: break;
+    }
+    if (reply.status >= 300 && reply.status < 500) return ReplyVerdict::misconfigured;
+    if (reply.status == 501 || reply.status == 505) return ReplyVerdict::misconfigured;
+    return ReplyVerdict::ambiguous; // a success that proves nothing, and 5xx
+}
+
+/// Whether an operation that may have been applied can be sent again without harm. With an id it leads to the same
+/// document (a `create` then conflicts with itself, which `judge_item` knows); a condition on a sequence number would
+/// conflict with itself, a script would run twice, and without an id there could be two documents: only the last can be
+/// allowed, by `Duplicates::allow`.
+[[nodiscard]] inline bool safe_to_repeat(const detail::Entry& entry, std::string_view source,
+                                         Duplicates duplicates) noexcept {
+    if (entry.has_seq_no) return false;
+    if (entry.action == Action::update && source.find("\"script\"") != std::string_view::npos) return false;
+    return entry.has_id || duplicates == Duplicates::allow;
+}
+
+} // namespace bulkhead::inline v1

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "kafka_replay/apm_event.hpp"
+#include "kafka_replay/generator.hpp"
+
+#include "support/catch.hpp"
+
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+
+#include <cstdint>
+#include <string>
+
+using namespace replay;
+namespace json = boost::json;
+
+namespace {
+
+constexpr std::int64_t record = 1'714'566'600'123;
+constexpr std::int64_t now = record + 1000;
+
+json::object document_of(const std::string& event, StreamKey stream = StreamKey::apm_logs) {
+    ApmEventReader reader;
+    std::string document;
+    INFO(event);
+    const bool valid = reader.read(stream, event, record, now, document);
+    INFO(std::string{reader.problem()});
+    REQUIRE(valid);
+    return json::parse(document).as_object();
+}
+
+std::string problem_of(const std::string& event, StreamKey stream = StreamKey::apm_logs) {
+    ApmEventReader reader;
+    std::string document;
+    CAPTURE(event);
+    REQUIRE_FALSE(reader.read(stream, event, record, now, document));
+    return std::string{reader.problem()};
+}
+
+json::object labels_of(const std::string& labels) {
+    const auto document = document_of(R"({"service_name":"s","message":"m","labels":)" + labels + "}");
+    return document.contains("labels") ? document.at("labels").as_object() : json::object{};
+}
+
+} // namespace
+
+TEST_CASE("an event becomes a document with its type and times") {
+    const auto document = document_of(
+        R"({"timestamp":1714566600000,"service_name":"checkout","environment":"prod","trace_id":"t","span_id":"s",)"
+        R"("level":"info","message":"a \"quoted\"\nline – ü 💳","http_method":"GET","http_path":"/x",)"
+        R"("http_status_code":200,"labels":{"a":1},"unknown":5})");
+    CHECK(json::serialize(document) ==
+          json::serialize(json::parse(
+              R"({"@timestamp":"2024-05-01T12:30:00.000Z","type":"log","ingestedAt":"2024-05-01T12:30:01.123Z",)"
+              R"("service_name":"checkout","environment":"prod","trace_id":"t","span_id":"s","level":"info",)"
+              R"("message":"a \"quoted\"\nline – ü 💳","http_method":"GET","http_path":"/x",)"
+              R"("http_status_code":200,"labels":{"a":"1"}})")));
+}
+
+TEST_CASE("control characters and escapes survive") {
+    const auto document = document_of(R"({"service_name":"s","message":"\u0000\u001f\\\/\b\f\t\u007f\ud83d\ude00"})");
+    const json::string expected{std::string_view{"\0\x1f\\/\b\f\t\x7f\xF0\x9F\x98\x80", 12}};
+    CHECK(document.at("message").as_string() == expected);
+}
+
+TEST_CASE("scalars of the wrong type become text, what is nested is left out") {
+    const auto document = document_of(
+        R"({"service_name":7,"message":true,"trace_id":1.5,"span_id":{"a":1},"level":null,"http_path":[1]})");
+    CHECK(document.at("service_name").as_string() == "7");
+    CHECK(document.at("message").as_string() == "true");
+    CHECK(document.at("trace_id").as_string() == "1.5");
+    CHECK_FALSE(document.contains("span_id"));
+    CHECK_FALSE(document.contains("level"));
+    CHECK_FALSE(document.contains("http_path"));
+}
+
+TEST_CASE("an HTTP status is an integer or nothing") {
+    const auto status = [](const std::string& value) {
+        return document_of(R"({"service_name":"s","message":"m","http_status_code":)" + value + "}");
+    };
+    CHECK(status("404").at("http_status_code").as_int64() == 404);
+    CHECK(status("\"404\"").at("http_status_code").as_int64() == 404);
+    for (const auto* value : {"99", "1000", "\"4o4\"", "\"\"", "404.5", "null", "[]", "18446744073709551615"}) {
+        CAPTURE(value);
+        CHECK_FALSE(status(value).contains("http_status_code"));
+    }
+}
+
+TEST_CASE("an invalid event is refused with its reason") {
+    CHECK(problem_of("").find("not JSON") == 0);
+    CHECK(problem_of("plain text").find("not JSON") == 0);
+    CHECK(problem_of(R"({"service_name":"s","message":"cut)").find("not JSON") == 0);
+    CHECK(problem_of(R"({"service_name":"s","message":"m"} {})").find("not JSON") == 0);
+    CHECK(problem_of("{\"service_name\":\"s\",\"message\":\"\xff\"}").find("not JSON") == 0);
+    CHECK(problem_of(R"({"service_name":"s","message":"\ud800"})").find("not JSON") == 0);
+    CHECK(problem_of("[]") == "not a JSON object");
+    CHECK(problem_of("null") == "not a JSON object");
+    CHECK(problem_of(R"({"message":"m"})") == "no service_name");
+    CHECK(problem_of(R"({"service_name":"","message":"m"})") == "no service_name");
+    CHECK(problem_of(R"({"service_name":"s","message":{"nested":1}})") == "no message");
+    const std::string deep(100, '[');
+    CHECK(problem_of(R"({"service_name":"s","message":"m","labels":)" + deep).find("not JSON") == 0);
+}
+
+TEST_CASE("a reader goes on after an invalid event") {
+    ApmEventReader reader;
+    std::string document;
+    for (int i = 0; i < 1000; ++i) {
+        REQUIRE_FALSE(reader.read(StreamKey::apm_logs, R"({"service_name":"s","labels":{"a":[1,2,)", record, now,
+                                  document));
+        REQUIRE(reader.read(StreamKey::apm_logs, R"({"service_name":"s","message":"m"})", record, now, document));
+        REQUIRE(json::parse(document).is_object());
+    }
+}
+
+TEST_CASE("label scalars become strings") {
+    CHECK(labels_of(R"({"s":"x","i":-5,"u":18446744073709551615,"d":0.25,"t":true,"f":false,"n":null})") ==
+          json::parse(R"({"s":"x","i":"-5","u":"18446744073709551615","d":"0.25","t":"true","f":"false"})"));
+}
+
+TEST_CASE("a nested label becomes its JSON text") {
+    CHECK(labels_of(R"({"o":{"a":[1,{"b":null}]},"a":[],"e":{}})") ==
+          json::parse(R"({"o":"{\"a\":[1,{\"b\":null}]}","a":"[]","e":"{}"})"));
+}
+
+TEST_CASE("an oversized label is cut between characters") {
+    const std::string filler(max_label_bytes - 1, 'x');
+    const auto labels = labels_of(R"({"fits":")" + filler + R"(y","cut":")" + filler + R"(üüü"})");
+    CHECK(labels.at("fits").as_string() == filler + "y");
+    CHECK(labels.at("cut").as_string() == filler);
+}
+
+TEST_CASE("label keys cannot clash or nest") {
+    CHECK(labels_of(R"({"a.b":"first","a_b":"second","a*b\"c":"x","":"empty"})") ==
+          json::parse(R"({"a_b":"first","a_b_c":"x"})"));
+    CHECK(labels_of("{\"" + std::string(max_label_key_bytes + 1, 'k') + "\":1}").empty());
+    std::string many = "{";
+    for (std::size_t i = 0; i < 3 * max_labels; ++i)
+        many += (i == 0 ? "\"k." : ",\"k.") + std::to_string(i) + std::string(max_label_key_bytes - 6, 'k') + "\":1";
+    const auto labels = labels_of(many + "}");
+    CHECK(labels.size() == max_labels);
+    CHECK(labels.contains("k_0" + std::string(max_label_key_bytes - 6, 'k')));
+    CHECK(labels.contains("k_63" + std::string(max_label_key_bytes - 6, 'k')));
+}
+
+TEST_CASE("labels that are no object are left out") {
+    for (const auto* labels : {"[1]", "\"x\"", "5", "null"})
+        CHECK_FALSE(document_of(std::string{R"({"service_name":"s","message":"m","labels":)"} + labels + "}")
+                        .contains("labels"));
+}
+
+TEST_CASE("levels of error and above are told") {
+    ApmEventReader reader;
+    std::string document;
+    const auto severe = [&](const std::string& level) {
+        REQUIRE(reader.read(StreamKey::apm_logs, R"({"service_name":"s","message":"m","level":)" + level + "}", record,
+                            now, document));
+        return reader.error_or_above();
+    };
+    for (const auto* level : {"\"error\"", "\"ERROR\"", "\"Fatal\"", "\"critical\"", "\"panic\"", "\"emergency\""})
+        CHECK(severe(level));
+    for (const auto* level : {"\"warn\"", "\"info\"", "\"errors\"", "\"err\"", "\"\"", "null", "5"})
+        CHECK_FALSE(severe(level));
+}
+
+TEST_CASE("a span uses the same reader with its own schema") {
+    const auto document = document_of(
+        R"({"service_name":"s","trace_id":"t","span_id":"i","name":"n","duration_us":"12"})", StreamKey::apm_spans);
+    CHECK(document.at("type").as_string() == "span");
+    CHECK(document.at("duration_us").as_int64() == 12);
+    CHECK(problem_of(R"({"service_name":"s","message":"m"})", StreamKey::apm_spans) == "no trace_id");
+}
+
+TEST_CASE("generated events are what they say they are, and the same each time") {
+    const EventGenerator generator{1};
+    ApmEventReader reader;
+    std::string key;
+    std::string event;
+    std::string document;
+    std::size_t bytes = 0;
+    int invalid = 0;
+    int without_payload = 0;
+    int severe = 0;
+    constexpr int count = 20'000;
+    for (std::uint64_t i = 0; i < count; ++i) {
+        const auto kind = generator.log(i, key, event);
+        if (kind == Kind::without_payload) {
+            ++without_payload;
+            CHECK(event.empty());
+            continue;
+        }
+        bytes += event.size();
+        const bool valid = reader.read(StreamKey::apm_logs, event, record, now, document);
+        CAPTURE(i, event);
+        REQUIRE(valid == (kind == Kind::valid));
+        if (!valid) ++invalid;
+        if (valid && reader.error_or_above()) ++severe;
+        if (valid) REQUIRE(json::parse(document).is_object());
+    }
+    CHECK(invalid > 0);
+    CHECK(without_payload > 0);
+    CHECK(severe > count / 32);
+    CHECK(bytes / count > 380);
+    CHECK(bytes / count < 520);
+    std::string again;
+    CHECK(generator.log(77, key, event) == EventGenerator{1}.log(77, key, again));
+    CHECK(event == again);
+    CHECK(EventGenerator{2}.log(77, key, again) == Kind::valid);
+    CHECK(event != again);
+    CHECK(generator.span(5, key, event) == Kind::valid);
+    CHECK(reader.read(StreamKey::apm_spans, event, record, now, document));
+}
+
+TEST_CASE("the index templates are JSON that names the stream and every field") {
+    for (const auto stream : {StreamKey::apm_logs, StreamKey::apm_spans}) {
+        const auto body = json::parse(index_template(stream, "some-stream")).as_object();
+        CHECK(body.at("index_patterns").as_array().at(0).as_string() == "some-stream");
+        CHECK(body.contains("data_stream"));
+        const auto& properties = body.at("template").at("mappings").at("properties").as_object();
+        CHECK(properties.contains("@timestamp"));
+        for (const auto& field : schema_of(stream).fields) CHECK(properties.contains(field.name));
+    }
+}

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "kafka_replay/options.hpp"
+
+#include "support/catch.hpp"
+
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+using namespace replay;
+
+namespace {
+
+Options parse(std::vector<const char*> arguments) {
+    arguments.insert(arguments.begin(), "kafka_replay");
+    auto options = parse_options(static_cast<int>(arguments.size()), arguments.data());
+    REQUIRE(options.has_value());
+    return *options;
+}
+
+std::string usage_error(std::vector<const char*> arguments) {
+    arguments.insert(arguments.begin(), "kafka_replay");
+    try {
+        (void)parse_options(static_cast<int>(arguments.size()), arguments.data());
+    } catch (const UsageError& error) {
+        CHECK(std::string{error.what()}.find('\n') == std::string::npos);
+        return error.what();
+    }
+    return "no error";
+}
+
+/// An environment variable for the time of a test.
+class Environment {
+public:
+    Environment(const char* name, const char* value) : name_{name} { setenv(name, value, 1); }
+    Environment(const Environment&) = delete;
+    Environment& operator=(const Environment&) = delete;
+    ~Environment() { unsetenv(name_); }
+
+private:
+    const char* name_;
+};
+
+} // namespace
+
+TEST_CASE("without options it is the embedded demonstration") {
+    const auto o = parse({});
+    CHECK(o.embedded_broker());
+    CHECK(o.embedded_server());
+    CHECK(o.exit_at_end);
+    CHECK(o.topic == "apm.logs");
+    CHECK(o.messages == 1'000'000);
+    CHECK(o.indexer.max_batch_operations == 1000);
+    CHECK(o.indexer.flush_interval == std::chrono::seconds{1});
+    CHECK(o.indexer.retry.max_age == bulkhead::unlimited);
+    CHECK(o.delivery == bulkhead::Delivery::at_least_once);
+    CHECK(o.ids == Ids::record);
+}
+
+TEST_CASE("the command line is read, the environment behind it") {
+    const Environment topic{"KAFKA_APM_LOG_TOPIC", "other.logs"};
+    const Environment size{"BULK_BATCH_SIZE", "250"};
+    const Environment interval{"BULK_FLUSH_INTERVAL_MS", "50"};
+    const Environment items{"MAX_BUFFERED_ITEMS", "5000"};
+    const Environment brokers{"KAFKA_BROKERS", "k1:9092,k2:9092"};
+    const auto o = parse({"--batch-size", "300", "--delivery=best_effort", "--ids", "auto", "--budget-bytes", "8MiB",
+                          "--concurrency", "2", "--format", "json", "-X", "client.id=a=b", "-X", "x=", "--on-rejected",
+                          "skip", "--drain-timeout", "5", "--url", "http://127.0.0.1:9200/es"});
+    CHECK(o.topic == "other.logs");
+    CHECK(o.brokers == "k1:9092,k2:9092");
+    CHECK_FALSE(o.exit_at_end);
+    CHECK(o.indexer.max_batch_operations == 300);
+    CHECK(o.indexer.flush_interval == std::chrono::milliseconds{50});
+    CHECK(o.indexer.max_buffered_operations == 5000);
+    CHECK(o.indexer.max_buffered_bytes == 8U << 20U);
+    CHECK(o.indexer.max_in_flight == 2);
+    CHECK(o.delivery == bulkhead::Delivery::best_effort);
+    CHECK(o.on_rejected == bulkhead::OnRejected::skip);
+    CHECK(o.ids == Ids::automatic);
+    CHECK(o.format == Format::json);
+    CHECK(o.drain_timeout == std::chrono::seconds{5});
+    REQUIRE(o.kafka.size() == 2);
+    CHECK(o.kafka[0].second == "a=b");
+    CHECK(o.url == "http://127.0.0.1:9200/es");
+}
+
+TEST_CASE("wrong usage is one line that names the option and what is allowed") {
+    const auto names = [](const std::string& error, const std::string& what) {
+        CAPTURE(error, what);
+        CHECK(error != "no error");
+        CHECK(error.find(what) != std::string::npos);
+    };
+    names(usage_error({"--bogus"}), "--bogus");
+    names(usage_error({"stray"}), "stray");
+    names(usage_error({"--batch-size"}), "--batch-size");
+    names(usage_error({"--batch-size", "many"}), "--batch-size");
+    names(usage_error({"--batch-size", "0"}), "--batch-size: expected 1 to 1000000, found 0");
+    names(usage_error({"--batch-size", "-1"}), "--batch-size");
+    names(usage_error({"--flush-interval-ms", "0"}), "--flush-interval-ms: expected 1 ms");
+    names(usage_error({"--flush-interval-ms", "99999999999999999"}), "--flush-interval-ms: expected 1 to 3600000");
+    names(usage_error({"--concurrency", "5000"}), "--concurrency: expected 1 to 1024");
+    names(usage_error({"--budget-bytes", "1"}), "--budget-bytes: expected");
+    names(usage_error({"--max-buffered-items", "0"}), "--max-buffered-items: expected");
+    names(usage_error({"--messages", "0"}), "--messages: expected 1 to 10000000, found 0");
+    names(usage_error({"--format", "xml"}), "--format");
+    names(usage_error({"--delivery", "exactly_once"}), "--delivery");
+    names(usage_error({"--topic", "a b"}), "--topic: expected");
+    names(usage_error({"--topic", ""}), "--topic");
+    names(usage_error({"--topic", "apm.errors"}), "--error-topic");
+    names(usage_error({"--data-stream", "Apm"}), "--data-stream: expected");
+    names(usage_error({"--kafka-option", "novalue"}), "--kafka-option: expected KEY=VALUE");
+    names(usage_error({"--input", "x", "--brokers", "b:1"}), "--input");
+    names(usage_error({"--server-port", "70000"}), "--server-port");
+    names(usage_error({"--drain-timeout", "0"}), "--drain-timeout");
+    const Environment size{"BULK_BATCH_SIZE", "lots"};
+    names(usage_error({}), "BULK_BATCH_SIZE");
+}
+
+TEST_CASE("a malformed URL is refused, and a password in it is not shown") {
+    for (const auto* url : {"127.0.0.1:9200", "http://", "ftp://host:9200", "http://host:99999", "http://host:0",
+                            "http://ho st:9200", "http://host:9200?q=1", "http://[::1", "https://host:9200"}) {
+        CAPTURE(url);
+        CHECK(usage_error({"--url", url}).find("--url: expected http://HOST[:PORT][/PATH]") == 0);
+    }
+    const auto error = usage_error({"--url", "http://elastic:hunter2@host:99999"});
+    CHECK(error.find("hunter2") == std::string::npos);
+    CHECK(parse({"--url", "http://[::1]:9200"}).url == "http://[::1]:9200");
+}
