@@ -37,7 +37,7 @@ public:
         std::unique_ptr<rd_kafka_conf_t, decltype(&rd_kafka_conf_destroy)> conf{rd_kafka_conf_new(),
                                                                                 &rd_kafka_conf_destroy};
         for (const auto& [key, value] :
-             std::initializer_list<std::pair<const char*, const char*>>{{"log_level", "3"},
+             std::initializer_list<std::pair<const char*, const char*>>{{"log_level", "0"},
                                                                         {"linger.ms", "100"},
                                                                         {"compression.codec", "lz4"},
                                                                         {"batch.num.messages", "10000"},
@@ -154,7 +154,7 @@ public:
         auto* const conf = rd_kafka_conf_new();
         rd_kafka_conf_set(conf, "bootstrap.servers", bootstrap_servers().c_str(), error.data(), error.size());
         rd_kafka_conf_set(conf, "group.id", group.c_str(), error.data(), error.size());
-        rd_kafka_conf_set(conf, "log_level", "3", error.data(), error.size());
+        rd_kafka_conf_set(conf, "log_level", "0", error.data(), error.size());
         auto* const reader = rd_kafka_new(RD_KAFKA_CONSUMER, conf, error.data(), error.size());
         if (reader == nullptr) {
             rd_kafka_conf_destroy(conf);

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "kafka_probe.hpp"
+
+#include "failure.hpp"
+
+#include <algorithm>
+#include <array>
+#include <memory>
+
+#include <librdkafka/rdkafka.h>
+
+namespace replay {
+
+namespace {
+
+template <auto destroy>
+struct Destroy {
+    template <class T>
+    void operator()(T* object) const noexcept {
+        destroy(object);
+    }
+};
+using Handle = std::unique_ptr<rd_kafka_t, Destroy<rd_kafka_destroy>>;
+using Topic = std::unique_ptr<rd_kafka_topic_t, Destroy<rd_kafka_topic_destroy>>;
+using List = std::unique_ptr<rd_kafka_topic_partition_list_t, Destroy<rd_kafka_topic_partition_list_destroy>>;
+
+/// What the brokers last complained about; a timeout alone would not say why.
+struct LastError {
+    std::string text;
+    static void note(rd_kafka_t*, int, const char* reason, void* self) {
+        static_cast<LastError*>(self)->text = reason;
+    }
+};
+
+Handle make_handle(const std::string& brokers, const std::string& group,
+                   const std::vector<std::pair<std::string, std::string>>& settings, LastError& last) {
+    std::array<char, 512> error{};
+    std::unique_ptr<rd_kafka_conf_t, Destroy<rd_kafka_conf_destroy>> conf{rd_kafka_conf_new()};
+    const auto set = [&](const std::string& key, const std::string& value) {
+        // The value may be a password, and librdkafka's text would quote it.
+        if (rd_kafka_conf_set(conf.get(), key.c_str(), value.c_str(), error.data(), error.size()) != RD_KAFKA_CONF_OK)
+            throw UsageError{"--kafka-option: librdkafka does not take this value for " + key};
+    };
+    set("bootstrap.servers", brokers);
+    set("group.id", group);
+    set("log_level", "0");
+    for (const auto& [key, value] : settings) set(key, value);
+    rd_kafka_conf_set_opaque(conf.get(), &last);
+    rd_kafka_conf_set_error_cb(conf.get(), &LastError::note);
+    Handle handle{rd_kafka_new(RD_KAFKA_CONSUMER, conf.get(), error.data(), error.size())};
+    if (!handle) throw UsageError{std::string{"Kafka consumer: "} + error.data()};
+    static_cast<void>(conf.release()); // the consumer owns it now
+    return handle;
+}
+
+int count_partitions(rd_kafka_t* handle, const std::string& brokers, const std::string& name, int timeout_ms,
+                     LastError& last) {
+    const Topic topic{rd_kafka_topic_new(handle, name.c_str(), nullptr)};
+    const rd_kafka_metadata_t* metadata = nullptr;
+    auto error = rd_kafka_metadata(handle, 0, topic.get(), &metadata, timeout_ms);
+    if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        rd_kafka_poll(handle, 0);
+        throw Failure{"no Kafka broker can be reached at " + brokers + ": " +
+                      (last.text.empty() ? std::string{rd_kafka_err2str(error)} : last.text)};
+    }
+    int partitions = 0;
+    for (int i = 0; i < metadata->topic_cnt; ++i) { // NOLINT: C array
+        if (metadata->topics[i].topic != name) continue;
+        error = metadata->topics[i].err;
+        partitions = metadata->topics[i].partition_cnt;
+    }
+    rd_kafka_metadata_destroy(metadata);
+    if (error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || error == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
+        (error == RD_KAFKA_RESP_ERR_NO_ERROR && partitions == 0))
+        throw Failure{"topic " + name + " does not exist at " + brokers};
+    if (error != RD_KAFKA_RESP_ERR_NO_ERROR)
+        throw Failure{"topic " + name + " at " + brokers + ": " + rd_kafka_err2str(error)};
+    return partitions;
+}
+
+} // namespace
+
+std::vector<PartitionEnd> probe_topics(const std::string& brokers, const std::string& group,
+                                       const std::vector<std::string>& topics,
+                                       const std::vector<std::pair<std::string, std::string>>& settings,
+                                       std::chrono::milliseconds timeout) {
+    LastError last;
+    const auto handle = make_handle(brokers, group, settings, last);
+    const auto timeout_ms = static_cast<int>(timeout.count());
+    std::vector<PartitionEnd> ends;
+    for (const auto& topic : topics) {
+        const int partitions = count_partitions(handle.get(), brokers, topic, timeout_ms, last);
+        for (std::int32_t partition = 0; partition < partitions; ++partition) {
+            PartitionEnd end{topic, partition};
+            const auto error = rd_kafka_query_watermark_offsets(handle.get(), topic.c_str(), partition, &end.begin,
+                                                                &end.end, timeout_ms);
+            if (error != RD_KAFKA_RESP_ERR_NO_ERROR)
+                throw Failure{"topic " + topic + " partition " + std::to_string(partition) + " at " + brokers + ": " +
+                              rd_kafka_err2str(error)};
+            ends.push_back(std::move(end));
+        }
+    }
+    const List committed{rd_kafka_topic_partition_list_new(static_cast<int>(ends.size()))};
+    for (const auto& end : ends) rd_kafka_topic_partition_list_add(committed.get(), end.topic.c_str(), end.partition);
+    const auto error = rd_kafka_committed(handle.get(), committed.get(), timeout_ms);
+    if (error != RD_KAFKA_RESP_ERR_NO_ERROR)
+        throw Failure{"consumer group " + group + " at " + brokers + ": " + rd_kafka_err2str(error)};
+    for (auto& end : ends) {
+        const auto* const known =
+            rd_kafka_topic_partition_list_find(committed.get(), end.topic.c_str(), end.partition);
+        if (known != nullptr && known->offset > end.begin) end.begin = std::min(known->offset, end.end);
+    }
+    return ends;
+}
+
+} // namespace replay

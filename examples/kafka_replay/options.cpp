@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "options.hpp"
+
+#include <bulkhead/ndjson.hpp>
+
+#include <boost/url/parse.hpp>
+
+#include <cstdlib>
+#include <iostream>
+#include <map>
+
+#include <CLI/CLI.hpp>
+
+namespace replay {
+
+namespace {
+
+constexpr const char* description =
+    "Replays log events from a Kafka topic into Elasticsearch or OpenSearch, without ever blocking the consumer.\n\n"
+    "Without --brokers it brings a Kafka broker of its own (librdkafka's mock cluster) and fills the topic with\n"
+    "generated events or with --input; without --url it brings a search server of its own that parses, stores and\n"
+    "counts. So without any option it is a demonstration. With --brokers and --url it is the real thing:\n\n"
+    "  kafka_replay --brokers kafka1:9092,kafka2:9092 --url http://search:9200 --install-template\n\n"
+    "It consumes until Ctrl-C (with an embedded broker, or --exit-at-end: until the records that were there at the\n"
+    "start are done), then drains, commits, and prints a summary on standard output. Progress and warnings go to\n"
+    "standard error. Values may also come from the environment variables named below; the command line wins.";
+
+constexpr const char* footer =
+    "Exit status: 0 everything consumed is accounted for; 1 something went wrong or is missing; 2 wrong usage.\n\n"
+    "Events are JSON objects with service_name and message, and perhaps timestamp, environment, trace_id, span_id,\n"
+    "level, http_method, http_path, http_status_code, labels. A timestamp may be epoch seconds, milli-, micro- or\n"
+    "nanoseconds, or ISO 8601; when it is missing or absurd the record's own is taken. An event that is invalid, or a\n"
+    "record without payload, is skipped with a warning and counted.\n";
+
+/// Throws `UsageError` naming the option, what is allowed and what was found.
+[[noreturn]] void refuse(const std::string& option, const std::string& expected, const std::string& found) {
+    throw UsageError{option + ": expected " + expected + ", found " + (found.empty() ? "nothing" : found)};
+}
+
+void check_url(const std::string& url) {
+    const auto parsed = boost::urls::parse_uri(url);
+    const auto port_is_good = [&] {
+        if (!parsed->has_port()) return true;
+        const std::string digits{parsed->port()};
+        return !digits.empty() && digits.size() <= 5 && std::stoi(digits) >= 1 && std::stoi(digits) <= 65535;
+    };
+    const bool good = parsed.has_value() && parsed->scheme() == "http" && !parsed->host().empty() &&
+                      !parsed->has_query() && !parsed->has_fragment() &&
+                      port_is_good();
+    if (good) return;
+    // What stands before an @ may be a password.
+    const auto at = url.rfind('@');
+    refuse("--url", "http://HOST[:PORT][/PATH]", at == std::string::npos ? url : "…" + url.substr(at));
+}
+
+void check_topic(const std::string& option, const std::string& topic) {
+    constexpr std::string_view allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    if (topic.empty() || topic.size() > 249 || topic.find_first_not_of(allowed) != std::string::npos)
+        refuse(option, "a topic of 1 to 249 of the characters a-z A-Z 0-9 . _ -", topic);
+}
+
+void check_stream(const std::string& option, const std::string& name) {
+    if (const auto wrong = bulkhead::check_index_name(name)) refuse(option, wrong->limit, wrong->value);
+}
+
+/// The command line's name of an indexer option.
+std::string option_of(const std::string& field) {
+    if (field == "max_batch_operations") return "--batch-size";
+    if (field == "max_batch_bytes") return "--batch-bytes";
+    if (field == "flush_interval") return "--flush-interval-ms";
+    if (field == "max_in_flight") return "--concurrency";
+    if (field == "max_buffered_bytes") return "--budget-bytes";
+    if (field == "max_buffered_operations") return "--max-buffered-items";
+    if (field == "request_timeout") return "--request-timeout-ms";
+    return field;
+}
+
+void check(const Options& o) {
+    check_topic("--topic", o.topic);
+    if (!o.span_topic.empty()) check_topic("--span-topic", o.span_topic);
+    if (!o.error_topic.empty()) check_topic("--error-topic", o.error_topic);
+    if (o.span_topic == o.topic) refuse("--span-topic", "another topic than --topic", o.span_topic);
+    if (o.error_topic == o.topic || (!o.span_topic.empty() && o.error_topic == o.span_topic))
+        refuse("--error-topic", "a topic that is not replayed itself", o.error_topic);
+    if (o.group.empty()) refuse("--group", "a consumer group", o.group);
+    check_stream("--data-stream", o.streams.name(StreamKey::apm_logs));
+    check_stream("--span-data-stream", o.streams.name(StreamKey::apm_spans));
+    if (!o.url.empty()) check_url(o.url);
+    if (!o.input.empty() && !o.embedded_broker())
+        throw UsageError{"--input: it fills the embedded broker, so it does not go together with --brokers"};
+    if (o.server_port != 0 && !o.embedded_server())
+        throw UsageError{"--server-port: it is the embedded server's, so it does not go together with --url"};
+    if (o.messages < 1 || o.messages > 10'000'000)
+        refuse("--messages", "1 to 10000000", std::to_string(o.messages));
+    if (o.drain_timeout < std::chrono::seconds{1} || o.drain_timeout > std::chrono::hours{1})
+        refuse("--drain-timeout", "1 to 3600 seconds", std::to_string(o.drain_timeout.count()));
+    if (const auto wrong = bulkhead::validate(o.indexer)) refuse(option_of(wrong->field), wrong->limit, wrong->value);
+}
+
+std::vector<std::pair<std::string, std::string>> key_values(const std::vector<std::string>& settings) {
+    std::vector<std::pair<std::string, std::string>> pairs;
+    for (const auto& setting : settings) {
+        const auto equals = setting.find('=');
+        // The value is not shown: it may be a password.
+        if (equals == std::string::npos || equals == 0)
+            refuse("--kafka-option", "KEY=VALUE", setting.substr(0, equals));
+        pairs.emplace_back(setting.substr(0, equals), setting.substr(equals + 1));
+    }
+    return pairs;
+}
+
+std::string one_line(std::string text) {
+    while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
+    for (auto& c : text)
+        if (c == '\n') c = ' ';
+    return text;
+}
+
+/// Says so when it was the environment that gave a wrong value.
+std::string from_environment(const CLI::App& app, const std::string& message) {
+    for (const auto* option : app.get_options()) {
+        const auto variable = option->get_envname();
+        const char* const value = variable.empty() ? nullptr : std::getenv(variable.c_str());
+        if (value == nullptr || *value == '\0') continue;
+        if (message.find(option->get_name()) != std::string::npos && message.find(value) != std::string::npos)
+            return " (from " + variable + ")";
+    }
+    return {};
+}
+
+} // namespace
+
+std::optional<Options> parse_options(int argc, const char* const* argv) {
+    Options o;
+    o.indexer.max_buffered_operations = 100'000;
+    o.indexer.retry.max_age = bulkhead::unlimited; // an outage of any length loses nothing
+    std::vector<std::string> kafka;
+    std::uint64_t flush_interval_ms = 1000;
+    std::uint64_t request_timeout_ms = 60'000;
+    std::uint64_t drain_seconds = 30;
+    CLI::App app{description, "kafka_replay"};
+    app.footer(footer);
+    app.get_formatter()->column_width(34);
+
+    const auto kafka_group = "Kafka";
+    app.add_option("--brokers", o.brokers, "Bootstrap servers; none: an embedded broker")
+        ->envname("KAFKA_BROKERS")
+        ->group(kafka_group);
+    app.add_option("--topic", o.topic, "Topic of the log events")
+        ->envname("KAFKA_APM_LOG_TOPIC")
+        ->capture_default_str()
+        ->group(kafka_group);
+    app.add_option("--span-topic", o.span_topic, "Topic of spans, replayed by the same indexer (stream key apmSpans)")
+        ->envname("KAFKA_APM_SPAN_TOPIC")
+        ->group(kafka_group);
+    app.add_option("--error-topic", o.error_topic, "Events of level error and above are forwarded to it; \"\": no")
+        ->envname("KAFKA_APM_ERROR_TOPIC")
+        ->capture_default_str()
+        ->group(kafka_group);
+    app.add_option("--group", o.group, "Consumer group")
+        ->envname("KAFKA_GROUP_ID")
+        ->capture_default_str()
+        ->group(kafka_group);
+    app.add_option("-X,--kafka-option", kafka, "A librdkafka setting, KEY=VALUE; may be repeated")
+        ->allow_extra_args(false)
+        ->group(kafka_group);
+    app.add_flag("--exit-at-end", o.exit_at_end, "End when what the topic held at the start is replayed")
+        ->group(kafka_group);
+
+    const auto server_group = "Search server";
+    app.add_option("--url", o.url, "http://HOST[:PORT][/PATH]; none: an embedded server")
+        ->envname("ELASTICSEARCH_URL")
+        ->group(server_group);
+    app.add_option("--server-port", o.server_port, "The embedded server's port; 0: any")
+        ->capture_default_str()
+        ->group(server_group);
+    app.add_option("--data-stream", o.streams.names[0], "Data stream of the log events (stream key apmLogs)")
+        ->envname("APM_LOGS_DATA_STREAM")
+        ->capture_default_str()
+        ->group(server_group);
+    app.add_option("--span-data-stream", o.streams.names[1], "Data stream of the spans (stream key apmSpans)")
+        ->envname("APM_SPANS_DATA_STREAM")
+        ->capture_default_str()
+        ->group(server_group);
+    app.add_flag("--install-template", o.install_template, "Put the data streams' index templates first")
+        ->group(server_group);
+
+    const auto indexing_group = "Indexing";
+    app.add_option("--batch-size", o.indexer.max_batch_operations, "A bulk is flushed at so many documents")
+        ->envname("BULK_BATCH_SIZE")
+        ->capture_default_str()
+        ->group(indexing_group);
+    app.add_option("--batch-bytes", o.indexer.max_batch_bytes, "A bulk is flushed before it exceeds so many bytes")
+        ->envname("BULK_BATCH_BYTES")
+        ->transform(CLI::AsSizeValue{false})
+        ->default_str("5MiB")
+        ->group(indexing_group);
+    app.add_option("--flush-interval-ms", flush_interval_ms, "A bulk is flushed this long after its first document")
+        ->envname("BULK_FLUSH_INTERVAL_MS")
+        ->capture_default_str()
+        ->group(indexing_group);
+    app.add_option("--concurrency", o.indexer.max_in_flight, "Bulk requests under way at once")
+        ->envname("BULK_CONCURRENCY")
+        ->capture_default_str()
+        ->group(indexing_group);
+    app.add_option("--request-timeout-ms", request_timeout_ms, "How long one bulk request may take")
+        ->envname("BULK_REQUEST_TIMEOUT_MS")
+        ->capture_default_str()
+        ->group(indexing_group);
+    app.add_option("--max-buffered-items", o.indexer.max_buffered_operations,
+                   "Documents under way at most; then the partitions are paused")
+        ->envname("MAX_BUFFERED_ITEMS")
+        ->capture_default_str()
+        ->group(indexing_group);
+    app.add_option("--budget-bytes", o.indexer.max_buffered_bytes, "Memory of all documents under way, e.g. 64MiB")
+        ->envname("MAX_BUFFERED_BYTES")
+        ->transform(CLI::AsSizeValue{false})
+        ->default_str("64MiB")
+        ->group(indexing_group);
+    const std::map<std::string, bulkhead::Delivery> deliveries{{"at_least_once", bulkhead::Delivery::at_least_once},
+                                                               {"best_effort", bulkhead::Delivery::best_effort}};
+    app.add_option("--delivery", o.delivery,
+                   "at_least_once: an offset is stored when its documents are indexed;\n"
+                   "best_effort: at hand-over, failures are logged and counted")
+        ->envname("BULK_DELIVERY")
+        ->transform(CLI::CheckedTransformer{deliveries}.description("at_least_once|best_effort"))
+        ->default_str("at_least_once")
+        ->group(indexing_group);
+    const std::map<std::string, bulkhead::OnRejected> policies{{"stop", bulkhead::OnRejected::stop},
+                                                               {"skip", bulkhead::OnRejected::skip}};
+    app.add_option("--on-rejected", o.on_rejected, "What a document that the server refuses for good does: stop or skip")
+        ->envname("BULK_ON_REJECTED")
+        ->transform(CLI::CheckedTransformer{policies}.description("stop|skip"))
+        ->default_str("stop")
+        ->group(indexing_group);
+    const std::map<std::string, Ids> ids{{"record", Ids::record}, {"auto", Ids::automatic}};
+    app.add_option("--ids", o.ids, "record: topic-partition-offset, so nothing is stored twice; auto: the server's")
+        ->transform(CLI::CheckedTransformer{ids}.description("record|auto"))
+        ->default_str("record")
+        ->group(indexing_group);
+    app.add_option("--drain-timeout", drain_seconds, "Seconds to finish what is under way at the end or at Ctrl-C")
+        ->envname("BULK_DRAIN_TIMEOUT_S")
+        ->capture_default_str()
+        ->group(indexing_group);
+
+    const auto records_group = "Records of the embedded broker";
+    app.add_option("--messages", o.messages, "Generated events")->capture_default_str()->group(records_group);
+    app.add_option("--seed", o.seed, "The same seed generates the same events")
+        ->capture_default_str()
+        ->group(records_group);
+    app.add_option("--input", o.input,
+                   "A file instead: NDJSON events or access-log lines\n(common or combined), plain or gzip")
+        ->group(records_group);
+
+    const auto output_group = "Output";
+    const std::map<std::string, Format> formats{{"text", Format::text}, {"json", Format::json}};
+    app.add_option("--format", o.format, "The summary: text for people, json as one line")
+        ->transform(CLI::CheckedTransformer{formats}.description("text|json"))
+        ->default_str("text")
+        ->group(output_group);
+    app.add_flag("-q,--quiet", o.quiet, "No progress, only warnings and the summary")->group(output_group);
+    app.set_version_flag("--version", "kafka_replay of bulkhead");
+
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::Success& asked) {
+        app.exit(asked, std::cout, std::cerr);
+        return std::nullopt;
+    } catch (const CLI::ParseError& wrong) {
+        throw UsageError{one_line(wrong.what()) + from_environment(app, wrong.what())};
+    }
+    constexpr std::uint64_t an_hour = 3'600'000;
+    if (flush_interval_ms > an_hour) refuse("--flush-interval-ms", "1 to 3600000", std::to_string(flush_interval_ms));
+    if (request_timeout_ms > an_hour) refuse("--request-timeout-ms", "1 to 3600000", std::to_string(request_timeout_ms));
+    o.indexer.flush_interval = std::chrono::milliseconds{flush_interval_ms};
+    o.indexer.request_timeout = std::chrono::milliseconds{request_timeout_ms};
+    o.drain_timeout = std::chrono::seconds{std::min(drain_seconds, an_hour)};
+    o.kafka = key_values(kafka);
+    check(o);
+    if (o.embedded_broker()) o.exit_at_end = true;
+    return o;
+}
+
+} // namespace replay

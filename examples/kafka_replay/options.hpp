@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include "failure.hpp"
+#include "streams.hpp"
+
+#include <bulkhead/kafka_source.hpp>
+#include <bulkhead/options.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace replay {
+
+enum class Format : unsigned char { text, json };
+/// Where document ids come from.
+enum class Ids : unsigned char {
+    record,     ///< `topic-partition-offset`: a record that is delivered again finds its document
+    automatic, ///< the server makes them: faster there, but a redelivered record is stored twice
+};
+
+/// What the user asks for. Every limit that the library has itself is checked by the library.
+struct Options {
+    // Kafka
+    std::string brokers; ///< empty: an embedded broker
+    std::string topic = "apm.logs";
+    std::string span_topic;  ///< empty: no spans
+    std::string error_topic = "apm.errors"; ///< empty: errors are not forwarded
+    std::string group = "bulkhead-replay";
+    std::vector<std::pair<std::string, std::string>> kafka; ///< further librdkafka settings
+    bool exit_at_end = false; ///< end when what the topic held at the start is replayed
+
+    // The search server
+    std::string url; ///< empty: an embedded server
+    std::uint16_t server_port = 0;
+    DataStreams streams;
+    bool install_template = false;
+
+    // Indexing
+    bulkhead::IndexerOptions indexer;
+    bulkhead::Delivery delivery = bulkhead::Delivery::at_least_once;
+    bulkhead::OnRejected on_rejected = bulkhead::OnRejected::stop;
+    Ids ids = Ids::record;
+    std::chrono::seconds drain_timeout{30};
+
+    // The embedded broker's records
+    std::uint64_t messages = 1'000'000;
+    std::uint64_t seed = 1;
+    std::string input; ///< a file instead of generated events
+
+    // What it says
+    Format format = Format::text;
+    bool quiet = false;
+
+    [[nodiscard]] bool embedded_broker() const noexcept { return brokers.empty(); }
+    [[nodiscard]] bool embedded_server() const noexcept { return url.empty(); }
+};
+
+/// Reads the command line, and the environment for what it does not name. Nothing when `--help` or `--version` was
+/// asked for and answered. Throws `UsageError`.
+[[nodiscard]] std::optional<Options> parse_options(int argc, const char* const* argv);
+
+} // namespace replay

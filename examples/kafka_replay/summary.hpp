@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include "latency.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace replay {
+
+/// What a replay came to. Counts records of the topics; every record becomes one document.
+struct Summary {
+    std::uint64_t consumed = 0;      ///< records taken from Kafka
+    std::uint64_t indexed = 0;       ///< proven by the server
+    std::uint64_t skipped = 0;       ///< no payload
+    std::uint64_t invalid = 0;       ///< not an event
+    std::uint64_t rejected = 0;      ///< refused by the server for good, or too large
+    std::uint64_t dead_lettered = 0; ///< taken over by a dead-letter sink
+    std::uint64_t duplicates = 0;    ///< already there
+    std::uint64_t refused = 0;       ///< accepted by nobody: the indexer was closing
+    std::uint64_t pending = 0;       ///< consumed, and its end is not known: it will be read again
+    std::int64_t lag = 0;            ///< records of the assigned partitions that are not consumed yet
+    /// What the server counts in the data streams; nothing when it could not be asked.
+    std::optional<std::uint64_t> server_count;
+    double seconds = 0; ///< from the first record to the last settlement
+    std::uint64_t peak_buffered_bytes = 0;
+    std::uint64_t enqueue_p50 = 0, enqueue_p99 = 0, enqueue_p999 = 0, enqueue_max = 0; ///< nanoseconds
+    std::string_view delivery;
+
+    [[nodiscard]] double docs_per_second() const noexcept {
+        return seconds > 0 ? static_cast<double>(indexed + duplicates) / seconds : 0;
+    }
+    void set_enqueue(const Latencies& latencies) noexcept;
+};
+
+/// What is wrong with the counts, in one line each; empty when everything consumed is accounted for, nothing was
+/// rejected or is pending, and the server holds `count_before + indexed` documents. `exact`: nobody else writes there.
+[[nodiscard]] std::string find_fault(const Summary& summary, std::uint64_t count_before, bool exact);
+
+/// One line of JSON, without the newline.
+[[nodiscard]] std::string to_json(const Summary& summary);
+/// For people, several lines, the last of which compares with the source system.
+[[nodiscard]] std::string to_text(const Summary& summary);
+/// `1234567` → `1,234,567`.
+[[nodiscard]] std::string grouped(std::uint64_t number);
+
+} // namespace replay

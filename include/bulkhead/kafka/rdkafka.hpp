@@ -1,0 +1,714 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <bulkhead/kafka_source.hpp>
+
+#include <librdkafka/rdkafka.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <climits>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+/// The ready driver of `KafkaSource` over librdkafka's C API, 2.0.2 and newer. A CMake target of its own:
+/// `bulkhead::rdkafka`.
+namespace bulkhead::inline v1::kafka {
+
+/// The category of librdkafka's error codes.
+[[nodiscard]] inline const boost::system::error_category& rdkafka_category() noexcept {
+    struct Category final : boost::system::error_category {
+        constexpr Category() noexcept : error_category{0x7264'6b61'666b'6121ULL} {}
+        [[nodiscard]] const char* name() const noexcept override { return "rdkafka"; }
+        [[nodiscard]] std::string message(int value) const override {
+            return rd_kafka_err2str(static_cast<rd_kafka_resp_err_t>(value));
+        }
+    };
+    static constexpr Category category{};
+    return category;
+}
+[[nodiscard]] inline error_code make_error(rd_kafka_resp_err_t error) noexcept {
+    return {static_cast<int>(error), rdkafka_category()};
+}
+
+/// Something that the client reports. Views are valid only while `on_event` runs.
+struct ClientEvent {
+    enum class Kind : std::uint8_t {
+        log,           ///< a line of librdkafka's log; `level` is syslog's, 3 and below are errors
+        error,         ///< librdkafka goes on and recovers by itself: a broker is down, a topic is unknown, …
+        fatal,         ///< it does not: the driver stops
+        assigned,      ///< the group gave us `partitions` partitions
+        revoked,       ///< it took them back
+        lost,          ///< they are gone without notice; what was not committed will be delivered again
+        commit_failed, ///< stored offsets were not committed this time; they stay stored
+    };
+    Kind kind{};
+    int level = 6;
+    error_code error{};
+    std::string_view text{};
+    std::size_t partitions = 0;
+};
+
+/// What the driver is told about the client.
+struct DriverOptions {
+    std::string brokers = "127.0.0.1:9092"; ///< `bootstrap.servers`
+    std::string group{};                    ///< `group.id`; required
+    std::vector<std::string> topics{};      ///< required; a name that begins with `^` is a regular expression
+    /// Further properties of librdkafka's, e.g. `{"security.protocol", "ssl"}`. Refused, because the source depends on
+    /// them: `enable.auto.offset.store` and `enable.auto.commit` with another value than the driver's (`false`,
+    /// `true`), and what has a field of its own here.
+    std::vector<std::pair<std::string, std::string>> config{};
+    /// How often stored offsets are committed in the background. 10 ms to 1 h.
+    std::chrono::milliseconds commit_interval{1000};
+    /// How long a rebalance may wait for records under way to settle before their partitions are given up. At most half
+    /// of `max.poll.interval.ms`, which is 5 min by default. 0: not at all.
+    std::chrono::milliseconds revoke_drain{10'000};
+    /// How long the final commit of a revoke or a close may take. 1 ms to 1 min.
+    std::chrono::milliseconds commit_timeout{5'000};
+    /// Memory for records that the client has fetched ahead. 1 KiB to 2 GiB.
+    std::size_t prefetch_bytes = std::size_t{16} << 20;
+    /// Whether `Record::headers` is filled.
+    bool headers = true;
+    /// Called on the driver's thread, but for log lines while it does not poll. Exceptions are swallowed. Without it,
+    /// librdkafka logs to standard error, and everything else is only counted.
+    std::function<void(const ClientEvent&)> on_event{};
+};
+
+/// The first option that is out of its range, if any.
+[[nodiscard]] inline std::optional<FieldError> validate(const DriverOptions& o) {
+    using namespace std::chrono_literals;
+    using bulkhead::detail::out_of_range;
+    if (o.brokers.empty()) return FieldError{"brokers", "host:port, …", "nothing"};
+    if (o.group.empty()) return FieldError{"group", "the name of a consumer group", "nothing"};
+    if (o.topics.empty()) return FieldError{"topics", "at least one topic", "none"};
+    for (const auto& topic : o.topics)
+        if (topic.empty()) return FieldError{"topics", "names of topics", "an empty name"};
+    if (auto e = out_of_range("commit_interval", o.commit_interval, 10ms, 1h)) return e;
+    if (auto e = out_of_range("revoke_drain", o.revoke_drain, 0ms, 12h)) return e;
+    if (auto e = out_of_range("commit_timeout", o.commit_timeout, 1ms, 1min)) return e;
+    return out_of_range<std::size_t>("prefetch_bytes", o.prefetch_bytes, 1024, std::size_t{2'097'151} * 1024);
+}
+
+/// A snapshot of what the driver did.
+struct DriverStats {
+    SourceStats source;
+    std::uint64_t lag = 0; ///< records not yet taken, as far as known: of partitions that have delivered one
+    std::uint64_t rebalances = 0;
+    std::uint64_t client_errors = 0;
+    std::uint64_t commit_errors = 0;
+    std::chrono::milliseconds max_poll_gap{0}; ///< the longest time that the client was not polled
+};
+
+/// What `close` reports: the final counters. `drained`: everything handed over was settled by the deadline.
+/// `committed`: what was stored is committed, as far as the broker said so in time.
+struct DriverReport {
+    DriverStats stats;
+    bool drained = false;
+    bool committed = false;
+};
+
+namespace detail {
+
+template <auto destroy>
+struct Destroy {
+    template <class T>
+    void operator()(T* object) const noexcept {
+        destroy(object);
+    }
+};
+using ConfPtr = std::unique_ptr<rd_kafka_conf_t, Destroy<rd_kafka_conf_destroy>>;
+using ListPtr = std::unique_ptr<rd_kafka_topic_partition_list_t, Destroy<rd_kafka_topic_partition_list_destroy>>;
+using MessagePtr = std::unique_ptr<rd_kafka_message_t, Destroy<rd_kafka_message_destroy>>;
+using QueuePtr = std::unique_ptr<rd_kafka_queue_t, Destroy<rd_kafka_queue_destroy>>;
+using ErrorPtr = std::unique_ptr<rd_kafka_error_t, Destroy<rd_kafka_error_destroy>>;
+
+/// A property whose value must never be shown.
+[[nodiscard]] inline bool secret(std::string_view key) noexcept {
+    constexpr std::string_view words[] = {"password", "secret", "key.pem", "sasl.username", "oauthbearer", "jwt"};
+    return std::any_of(std::begin(words), std::end(words),
+                       [&](std::string_view word) { return key.find(word) != std::string_view::npos; });
+}
+
+inline void set(rd_kafka_conf_t& conf, const std::string& key, const std::string& value) {
+    std::array<char, 512> error{};
+    if (rd_kafka_conf_set(&conf, key.c_str(), value.c_str(), error.data(), error.size()) == RD_KAFKA_CONF_OK) return;
+    // librdkafka's own text quotes the value.
+    if (secret(key)) throw InvalidOption{{key, "what librdkafka documents", "(hidden)"}};
+    throw InvalidOption{{key, "what librdkafka documents (" + std::string{error.data()} + ")", value}};
+}
+
+/// A property that is the driver's business: a value of the user's that differs is refused.
+[[nodiscard]] inline std::optional<FieldError> conflict(const std::string& key, const std::string& value) {
+    constexpr std::pair<std::string_view, std::string_view> fixed[] = {
+        {"enable.auto.offset.store", "false"}, {"enable.auto.commit", "true"}, {"auto.commit.enable", "true"}};
+    for (const auto& [name, only] : fixed)
+        if (key == name && value != only)
+            return FieldError{key, std::string{only} + " (KafkaSource decides which offsets are stored)", value};
+    constexpr std::pair<std::string_view, std::string_view> fields[] = {
+        {"bootstrap.servers", "brokers"},
+        {"metadata.broker.list", "brokers"},
+        {"group.id", "group"},
+        {"auto.commit.interval.ms", "commit_interval"},
+        {"queued.max.messages.kbytes", "prefetch_bytes"},
+        {"log.queue", "on_event"}};
+    for (const auto& [name, field] : fields)
+        if (key == name) return FieldError{key, "DriverOptions::" + std::string{field} + " instead", value};
+    return std::nullopt;
+}
+
+/// The client's configuration; throws `InvalidOption`.
+[[nodiscard]] inline ConfPtr make_conf(const DriverOptions& options) {
+    if (auto wrong = validate(options)) throw InvalidOption{std::move(*wrong)};
+    ConfPtr conf{rd_kafka_conf_new()};
+    set(*conf, "auto.offset.reset", "earliest"); // librdkafka's own default would skip a backlog silently
+    for (const auto& [key, value] : options.config) {
+        if (auto wrong = conflict(key, value)) throw InvalidOption{std::move(*wrong)};
+        set(*conf, key, value);
+    }
+    set(*conf, "bootstrap.servers", options.brokers);
+    set(*conf, "group.id", options.group);
+    set(*conf, "enable.auto.offset.store", "false");
+    set(*conf, "enable.auto.commit", "true");
+    set(*conf, "auto.commit.interval.ms", std::to_string(options.commit_interval.count()));
+    set(*conf, "queued.max.messages.kbytes", std::to_string(options.prefetch_bytes / 1024));
+    if (options.on_event) set(*conf, "log.queue", "true");
+    std::array<char, 32> text{};
+    auto size = text.size();
+    if (rd_kafka_conf_get(conf.get(), "max.poll.interval.ms", text.data(), &size) == RD_KAFKA_CONF_OK) {
+        const std::chrono::milliseconds interval{std::strtoll(text.data(), nullptr, 10)};
+        if (options.revoke_drain > interval / 2)
+            throw InvalidOption{{"revoke_drain", "at most half of max.poll.interval.ms, " + std::string{text.data()},
+                                 std::to_string(options.revoke_drain.count()) + " ms"}};
+    }
+    return conf;
+}
+
+/// The consumer handle: what `KafkaSource` asks of a client, and what the driver does with it. It calls its listener on
+/// the thread that polls it.
+class Client {
+public:
+    class Listener {
+    public:
+        virtual void on_assigned(const rd_kafka_topic_partition_list_t& list) = 0;
+        virtual void on_revoked(const rd_kafka_topic_partition_list_t& list) = 0;
+        virtual void on_lost(const rd_kafka_topic_partition_list_t& list) = 0;
+        virtual void on_notice(const ClientEvent& event) noexcept = 0;
+
+    protected:
+        Listener() = default;
+        Listener(const Listener&) = default;
+        Listener& operator=(const Listener&) = default;
+        ~Listener() = default;
+    };
+
+    /// Throws `InvalidOption`, or `std::runtime_error` when the client cannot be started.
+    Client(const DriverOptions& options, Listener& listener) : back_{std::make_unique<Back>()} {
+        back_->listener = &listener;
+        auto conf = make_conf(options);
+        rd_kafka_conf_set_opaque(conf.get(), back_.get());
+        rd_kafka_conf_set_rebalance_cb(conf.get(), &Client::rebalance);
+        rd_kafka_conf_set_error_cb(conf.get(), [](rd_kafka_t* rk, int code, const char* reason, void* back) {
+            const bool fatal = code == RD_KAFKA_RESP_ERR__FATAL || rd_kafka_fatal_error(rk, nullptr, 0) != 0;
+            notice(back, {.kind = fatal ? ClientEvent::Kind::fatal : ClientEvent::Kind::error,
+                          .level = fatal ? 2 : 3,
+                          .error = make_error(static_cast<rd_kafka_resp_err_t>(code)),
+                          .text = reason});
+        });
+        rd_kafka_conf_set_offset_commit_cb(conf.get(), [](rd_kafka_t*, rd_kafka_resp_err_t error,
+                                                          rd_kafka_topic_partition_list_t* offsets,
+                                                          void* back) { tell_commit(back, error, offsets); });
+        if (options.on_event) {
+            rd_kafka_conf_set_log_cb(conf.get(), [](const rd_kafka_t* rk, int level, const char*, const char* text) {
+                notice(rd_kafka_opaque(rk), {.kind = ClientEvent::Kind::log, .level = level, .text = text});
+            });
+        }
+        std::array<char, 512> error{};
+        rk_ = rd_kafka_new(RD_KAFKA_CONSUMER, conf.get(), error.data(), error.size());
+        if (rk_ == nullptr)
+            throw InvalidOption{{"DriverOptions", "a configuration that librdkafka takes", error.data()}};
+        static_cast<void>(conf.release()); // the client owns it now
+        if (options.on_event) rd_kafka_set_log_queue(rk_, nullptr);
+        rd_kafka_poll_set_consumer(rk_);
+
+        const ListPtr topics{rd_kafka_topic_partition_list_new(static_cast<int>(options.topics.size()))};
+        for (const auto& topic : options.topics)
+            rd_kafka_topic_partition_list_add(topics.get(), topic.c_str(), RD_KAFKA_PARTITION_UA);
+        if (const auto failed = rd_kafka_subscribe(rk_, topics.get())) {
+            destroy(false);
+            throw InvalidOption{{"topics", "names of topics", rd_kafka_err2str(failed)}};
+        }
+    }
+    ~Client() { destroy(false); }
+    Client(const Client&) = delete;
+    Client& operator=(const Client&) = delete;
+
+    // ---- The Consumer concept ----
+
+    error_code store_offset(std::string_view topic, std::int32_t partition, std::int64_t next) noexcept {
+        const auto list = list_of(topic, partition);
+        list->elems[0].offset = next;
+        const auto failed = rd_kafka_offsets_store(rk_, list.get());
+        return make_error(failed != RD_KAFKA_RESP_ERR_NO_ERROR ? failed : list->elems[0].err);
+    }
+    error_code pause(std::string_view topic, std::int32_t partition) noexcept {
+        const auto list = list_of(topic, partition);
+        const auto failed = rd_kafka_pause_partitions(rk_, list.get());
+        return make_error(failed != RD_KAFKA_RESP_ERR_NO_ERROR ? failed : list->elems[0].err);
+    }
+    error_code resume(std::string_view topic, std::int32_t partition) noexcept {
+        const auto list = list_of(topic, partition);
+        const auto failed = rd_kafka_resume_partitions(rk_, list.get());
+        return make_error(failed != RD_KAFKA_RESP_ERR_NO_ERROR ? failed : list->elems[0].err);
+    }
+
+    // ---- For the driver ----
+
+    /// The next record, or nothing. Serves callbacks; errors go to the listener.
+    [[nodiscard]] MessagePtr poll(std::chrono::milliseconds timeout) noexcept {
+        MessagePtr message{
+            rd_kafka_consumer_poll(rk_, static_cast<int>(std::min<std::int64_t>(timeout.count(), 60'000)))};
+        if (!message || message->err == RD_KAFKA_RESP_ERR_NO_ERROR) return message;
+        if (message->err != RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+            const auto* const text = rd_kafka_message_errstr(message.get());
+            notice(back_.get(), {.kind = ClientEvent::Kind::error,
+                                 .level = 3,
+                                 .error = make_error(message->err),
+                                 .text = text == nullptr ? "" : text});
+        }
+        return nullptr;
+    }
+    /// Commits what is stored and waits for the broker's word, at most so long. True when it is committed, or when
+    /// there was nothing to commit.
+    bool commit_stored(std::chrono::milliseconds timeout) noexcept {
+        const QueuePtr queue{rd_kafka_queue_new(rk_)};
+        auto result = RD_KAFKA_RESP_ERR__IN_PROGRESS;
+        const auto on_result = [](rd_kafka_t*, rd_kafka_resp_err_t error, rd_kafka_topic_partition_list_t*,
+                                  void* opaque) { *static_cast<rd_kafka_resp_err_t*>(opaque) = error; };
+        const auto failed = rd_kafka_commit_queue(rk_, nullptr, queue.get(), on_result, &result);
+        if (failed != RD_KAFKA_RESP_ERR_NO_ERROR) {
+            result = failed;
+        } else {
+            rd_kafka_queue_poll_callback(queue.get(), static_cast<int>(timeout.count()));
+        }
+        tell_commit(back_.get(), result, nullptr);
+        return result == RD_KAFKA_RESP_ERR_NO_ERROR || result == RD_KAFKA_RESP_ERR__NO_OFFSET;
+    }
+    /// The end of the partition as the latest fetch told it; nothing when none has.
+    [[nodiscard]] std::optional<std::int64_t> end_of(const std::string& topic, std::int32_t partition) noexcept {
+        std::int64_t low = 0;
+        std::int64_t high = 0;
+        if (rd_kafka_get_watermark_offsets(rk_, topic.c_str(), partition, &low, &high) != RD_KAFKA_RESP_ERR_NO_ERROR ||
+            high < 0)
+            return std::nullopt;
+        return high;
+    }
+    /// Leaves the group: revokes (the listener is called), and waits at most so long. False when it took longer.
+    bool close(std::chrono::milliseconds timeout) noexcept {
+        const auto deadline = std::chrono::steady_clock::now() + timeout;
+        const QueuePtr queue{rd_kafka_queue_new(rk_)};
+        const ErrorPtr failed{rd_kafka_consumer_close_queue(rk_, queue.get())};
+        if (failed) return true; // closed already, or a fatal error: there is no group to leave
+        while (rd_kafka_consumer_closed(rk_) == 0) {
+            const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+            rd_kafka_queue_poll_callback(queue.get(), static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, 100)));
+            if (left <= std::chrono::milliseconds::zero()) return rd_kafka_consumer_closed(rk_) != 0;
+        }
+        return true;
+    }
+    /// Frees the handle; every message must be gone. `elsewhere`: on a thread of its own, because this one must not
+    /// block. From here on the listener is not called.
+    void destroy(bool elsewhere) noexcept {
+        if (rk_ == nullptr) return;
+        back_->listener.store(nullptr);
+        const auto free_it = [](rd_kafka_t* rk, std::unique_ptr<Back> back) {
+            rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+            back.reset();
+        };
+        auto* const rk = std::exchange(rk_, nullptr);
+        if (!elsewhere) return free_it(rk, std::move(back_));
+        try {
+            std::thread{free_it, rk, std::move(back_)}.detach();
+        } catch (const std::exception&) { // no thread to be had: the handle is leaked rather than destroyed here
+            static_cast<void>(back_.release());
+        }
+    }
+    [[nodiscard]] rd_kafka_t* handle() const noexcept { return rk_; }
+
+private:
+    /// What callbacks reach us by; lives as long as the handle.
+    struct Back {
+        std::atomic<Listener*> listener{nullptr};
+    };
+
+    [[nodiscard]] static ListPtr list_of(std::string_view topic, std::int32_t partition) {
+        ListPtr list{rd_kafka_topic_partition_list_new(1)};
+        rd_kafka_topic_partition_list_add(list.get(), std::string{topic}.c_str(), partition);
+        return list;
+    }
+    static void notice(void* back, const ClientEvent& event) noexcept {
+        if (auto* const listener = static_cast<Back*>(back)->listener.load()) listener->on_notice(event);
+    }
+    // An offset that could not be committed stays stored, and goes with the next commit; after a rebalance it is its
+    // new owner's business. `_NO_OFFSET`: nothing was new.
+    static void tell_commit(void* back, rd_kafka_resp_err_t error,
+                            const rd_kafka_topic_partition_list_t* offsets) noexcept {
+        if (error == RD_KAFKA_RESP_ERR__NO_OFFSET) return;
+        for (int i = 0; error == RD_KAFKA_RESP_ERR_NO_ERROR && offsets != nullptr && i < offsets->cnt; ++i)
+            error = offsets->elems[i].err;
+        if (error == RD_KAFKA_RESP_ERR_NO_ERROR) return;
+        notice(back, {.kind = ClientEvent::Kind::commit_failed,
+                      .level = 4,
+                      .error = make_error(error),
+                      .text = rd_kafka_err2str(error)});
+    }
+    static void rebalance(rd_kafka_t* rk, rd_kafka_resp_err_t what, rd_kafka_topic_partition_list_t* list, void* back) {
+        auto* const listener = static_cast<Back*>(back)->listener.load();
+        const auto* const protocol = rd_kafka_rebalance_protocol(rk);
+        const bool cooperative = protocol != nullptr && std::strcmp(protocol, "COOPERATIVE") == 0;
+        switch (what) {
+        case RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS:
+            // First the client, so that it can pause what the source wants paused.
+            assign(rk, list, cooperative, back);
+            if (listener != nullptr) listener->on_assigned(*list);
+            return;
+        case RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS:
+            if (listener != nullptr)
+                rd_kafka_assignment_lost(rk) != 0 ? listener->on_lost(*list) : listener->on_revoked(*list);
+            if (cooperative) {
+                report(back, ErrorPtr{rd_kafka_incremental_unassign(rk, list)});
+                return;
+            }
+            break;
+        default:
+            notice(back, {.kind = ClientEvent::Kind::error,
+                          .level = 3,
+                          .error = make_error(what),
+                          .text = rd_kafka_err2str(what)});
+            if (listener != nullptr) listener->on_lost(*list);
+        }
+        rd_kafka_assign(rk, nullptr);
+    }
+    static void assign(rd_kafka_t* rk, const rd_kafka_topic_partition_list_t* list, bool cooperative, void* back) {
+        if (cooperative) return report(back, ErrorPtr{rd_kafka_incremental_assign(rk, list)});
+        if (const auto failed = rd_kafka_assign(rk, list))
+            notice(back, {.kind = ClientEvent::Kind::error,
+                          .level = 3,
+                          .error = make_error(failed),
+                          .text = rd_kafka_err2str(failed)});
+    }
+    static void report(void* back, const ErrorPtr& error) noexcept {
+        if (!error) return;
+        notice(back, {.kind = ClientEvent::Kind::error,
+                      .level = 3,
+                      .error = make_error(rd_kafka_error_code(error.get())),
+                      .text = rd_kafka_error_string(error.get())});
+    }
+
+    std::unique_ptr<Back> back_;
+    rd_kafka_t* rk_ = nullptr;
+};
+static_assert(Consumer<Client>);
+
+} // namespace detail
+
+/// Reads topics with librdkafka and feeds them to an indexer through a `KafkaSource`. One thread of the caller's drives
+/// it:
+///
+///     kafka::Driver driver{indexer, mapper, {.brokers = "…", .group = "g", .topics = {"apm.logs"}}};
+///     driver.run();                              // until driver.stop() from another thread, or a signal handler's
+///     auto report = driver.close(std::chrono::seconds{30});
+///
+/// Offsets are *stored* only when `KafkaSource` says so, and committed in the background, when partitions are revoked,
+/// and at `close`; an explicit list is never committed, so that a member that has lost its partitions cannot rewind the
+/// group. Eager and cooperative rebalancing are handled (`partition.assignment.strategy` in `config`).
+///
+/// While the indexer is full it first waits up to `KafkaSourceOptions::pause_after` (here 500 ms unless given), because
+/// pausing makes librdkafka throw its prefetched records away; then it pauses and goes on polling, so that the group
+/// keeps it.
+///
+/// Threads: everything on one thread, but for `stop()` and `stats()`, which are for any. It must not be a thread that
+/// runs the indexer, because a revoke drain waits for settlements: there it would not wait, and only redeliver more.
+/// The destructor closes with no time left; on a thread that runs the indexer it hands the client to a thread of its
+/// own to be destroyed. The indexer must outlive the driver.
+template <class Indexer, Mapper M>
+class Driver final : private detail::Client::Listener {
+public:
+    using source_type = KafkaSource<Indexer, detail::Client, M>;
+
+    /// Joins the group in the background. Throws `InvalidOption`.
+    Driver(Indexer& indexer, M mapper, DriverOptions options, KafkaSourceOptions source_options = {})
+        : indexer_{indexer}, options_{std::move(options)}, client_{options_, *this},
+          source_{indexer, client_, std::move(mapper), patient(std::move(source_options))} {}
+    ~Driver() {
+        if (!closed_ && indexer_.running_in_this_thread()) {
+            held_.clear();
+            client_.destroy(true);
+            return;
+        }
+        close(std::chrono::milliseconds::zero());
+    }
+    Driver(const Driver&) = delete;
+    Driver& operator=(const Driver&) = delete;
+
+    /// Polls until `stop()`, or until the source or the client has stopped by itself (`stopped()`).
+    void run() {
+        while (poll_once(std::chrono::milliseconds{100})) {
+        }
+    }
+
+    /// Takes what records there are, at most some thousand, waiting at most `timeout` for the first; takes in
+    /// settlements; serves the client. To be called again soon: at least every second. False when there is nothing more
+    /// to do but `close`.
+    bool poll_once(std::chrono::milliseconds timeout) {
+        note_poll();
+        source_.poll();
+        if (source_.about_to_pause()) {
+            static_cast<void>(source_.wait_for_settlements(std::min(timeout, short_wait)));
+            source_.poll();
+        } else if (!source_.accepting()) {
+            // All partitions are paused: only callbacks come, and perhaps what was on its way.
+            if (auto message = client_.poll(std::chrono::milliseconds::zero())) held_.push_back(std::move(message));
+            static_cast<void>(source_.wait_for_settlements(std::min(timeout, short_wait)));
+            source_.poll();
+        } else {
+            take_records(timeout);
+        }
+        publish(false);
+        return !stop_requested_.load(std::memory_order_relaxed) && !stopped();
+    }
+
+    /// Makes `run()` return soon. Any thread; also from a signal handler, where `std::atomic<bool>` is lock-free.
+    void stop() noexcept { stop_requested_.store(true, std::memory_order_relaxed); }
+
+    /// The source has stopped (see `source().stop_reason()`), or the client has met a fatal error.
+    [[nodiscard]] bool stopped() const noexcept { return source_.stopped() || fatal_ || closed_; }
+    [[nodiscard]] bool fatal() const noexcept { return fatal_; }
+
+    /// Takes no more records, flushes the indexer, waits for what is under way, stores and commits its offsets, leaves
+    /// the group and destroys the client: by the deadline, but for what librdkafka needs to join its threads. The
+    /// client is polled all the time. What is not settled then will be delivered again.
+    DriverReport close(std::chrono::milliseconds timeout) {
+        DriverReport report;
+        if (closed_) {
+            report.stats = stats();
+            return report;
+        }
+        closing_by_ = std::chrono::steady_clock::now() + timeout;
+        const auto left = [this] { return until(*closing_by_); };
+        held_.clear(); // never taken, so they will be delivered again
+        source_.drain();
+        source_.poll();
+        while (!source_.drained() && !fatal_ && left() > std::chrono::milliseconds::zero()) {
+            note_poll();
+            static_cast<void>(client_.poll(std::chrono::milliseconds::zero())); // what still comes is not taken
+            if (!source_.wait_for_settlements(std::min(left(), short_wait)) && indexer_.running_in_this_thread()) break;
+            source_.poll();
+            publish(false);
+        }
+        report.drained = source_.drained();
+        if (!fatal_) {
+            report.committed = client_.commit_stored(std::min(std::max(left(), short_wait), options_.commit_timeout));
+            client_.close(std::max(left(), short_wait));
+        }
+        publish(true);
+        closed_ = true;
+        client_.destroy(indexer_.running_in_this_thread());
+        report.stats = stats();
+        return report;
+    }
+
+    /// A snapshot, at most a tenth of a second old while the driver is polled. Any thread.
+    [[nodiscard]] DriverStats stats() const {
+        const std::lock_guard lock{snapshot_mutex_};
+        return snapshot_;
+    }
+    /// On the driver's thread.
+    [[nodiscard]] const source_type& source() const noexcept { return source_; }
+    /// The client, e.g. for its statistics. On the driver's thread; null after `close`.
+    [[nodiscard]] rd_kafka_t* handle() const noexcept { return client_.handle(); }
+
+private:
+    static constexpr std::chrono::milliseconds short_wait{20};
+    static constexpr std::chrono::milliseconds publish_interval{100};
+    static constexpr std::size_t records_a_poll = 4096;
+
+    static KafkaSourceOptions patient(KafkaSourceOptions options) {
+        if (options.pause_after == std::chrono::milliseconds::zero())
+            options.pause_after = std::chrono::milliseconds{500};
+        return options;
+    }
+
+    // ---- Records ----
+
+    void take_records(std::chrono::milliseconds timeout) {
+        while (!held_.empty()) {
+            if (!offer(*held_.front())) return;
+            held_.pop_front();
+        }
+        for (std::size_t i = 0; i < records_a_poll; ++i) {
+            auto message = client_.poll(i == 0 ? timeout : std::chrono::milliseconds::zero());
+            if (!message) return;
+            if (!offer(*message)) return held_.push_back(std::move(message));
+            if (!source_.accepting()) return;
+        }
+    }
+    /// False when the source does not take it now.
+    bool offer(const rd_kafka_message_t& message) {
+        Record record;
+        record.topic = rd_kafka_topic_name(message.rkt);
+        record.partition = message.partition;
+        record.offset = message.offset;
+        if (message.key != nullptr) record.key = {static_cast<const char*>(message.key), message.key_len};
+        if (message.payload != nullptr) record.payload = {static_cast<const char*>(message.payload), message.len};
+        rd_kafka_timestamp_type_t type{};
+        const auto timestamp = rd_kafka_message_timestamp(&message, &type);
+        if (type != RD_KAFKA_TIMESTAMP_NOT_AVAILABLE) record.timestamp_ms = timestamp;
+        if (options_.headers) record.headers = headers_of(message);
+        return source_.deliver(record) != Delivered::busy;
+    }
+    std::span<const RecordHeader> headers_of(const rd_kafka_message_t& message) {
+        rd_kafka_headers_t* list = nullptr;
+        if (rd_kafka_message_headers(&message, &list) != RD_KAFKA_RESP_ERR_NO_ERROR) return {};
+        headers_.clear();
+        const char* name = nullptr;
+        const void* value = nullptr;
+        std::size_t size = 0;
+        for (std::size_t i = 0; rd_kafka_header_get_all(list, i, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR;
+             ++i) {
+            headers_.push_back({name, std::nullopt});
+            if (value != nullptr) headers_.back().value = std::string_view{static_cast<const char*>(value), size};
+        }
+        return headers_;
+    }
+
+    // ---- What the client tells ----
+
+    void on_assigned(const rd_kafka_topic_partition_list_t& list) override {
+        ++rebalances_;
+        guarded([&] {
+            for (const auto& p : span_of(list)) source_.assigned(p.topic, p.partition);
+        });
+        on_notice({.kind = ClientEvent::Kind::assigned, .partitions = static_cast<std::size_t>(list.cnt)});
+    }
+    void on_revoked(const rd_kafka_topic_partition_list_t& list) override {
+        drop_held(list);
+        guarded([&] { source_.revoked(names_of(list), drain_time()); });
+        if (list.cnt > 0) client_.commit_stored(options_.commit_timeout);
+        on_notice({.kind = ClientEvent::Kind::revoked, .partitions = static_cast<std::size_t>(list.cnt)});
+    }
+    void on_lost(const rd_kafka_topic_partition_list_t& list) override {
+        drop_held(list);
+        guarded([&] { source_.lost(names_of(list)); });
+        on_notice({.kind = ClientEvent::Kind::lost, .level = 4, .partitions = static_cast<std::size_t>(list.cnt)});
+    }
+    void on_notice(const ClientEvent& event) noexcept override {
+        if (event.kind == ClientEvent::Kind::error) ++client_errors_;
+        if (event.kind == ClientEvent::Kind::commit_failed) ++commit_errors_;
+        if (event.kind == ClientEvent::Kind::fatal) fatal_ = true;
+        if (!options_.on_event) return;
+        try {
+            options_.on_event(event);
+        } catch (...) { // NOLINT: user code must not throw through librdkafka
+        }
+    }
+    /// How long a revoke may wait.
+    [[nodiscard]] std::chrono::milliseconds drain_time() const {
+        return closing_by_ ? std::min(options_.revoke_drain, until(*closing_by_)) : options_.revoke_drain;
+    }
+    [[nodiscard]] static std::chrono::milliseconds until(std::chrono::steady_clock::time_point deadline) {
+        const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+        return std::max(left, std::chrono::milliseconds::zero());
+    }
+    /// Nothing may be thrown through librdkafka. What throws here has run out of memory, or of partition numbers: the
+    /// driver stops, and nothing is stored that should not be.
+    template <class F>
+    void guarded(F f) noexcept {
+        try {
+            f();
+        } catch (const std::exception& e) {
+            on_notice({.kind = ClientEvent::Kind::fatal, .level = 2, .text = e.what()});
+        }
+    }
+    [[nodiscard]] static std::span<const rd_kafka_topic_partition_t>
+    span_of(const rd_kafka_topic_partition_list_t& list) noexcept {
+        return {list.elems, static_cast<std::size_t>(list.cnt)};
+    }
+    [[nodiscard]] static std::vector<TopicPartition> names_of(const rd_kafka_topic_partition_list_t& list) {
+        std::vector<TopicPartition> names;
+        for (const auto& p : span_of(list)) names.push_back({p.topic, p.partition});
+        return names;
+    }
+    /// Records that the source has not taken, of partitions that are gone.
+    void drop_held(const rd_kafka_topic_partition_list_t& list) noexcept {
+        const auto gone = [&](const detail::MessagePtr& message) {
+            const std::string_view topic = rd_kafka_topic_name(message->rkt);
+            const auto all = span_of(list);
+            return std::any_of(all.begin(), all.end(),
+                               [&](const auto& p) { return p.partition == message->partition && topic == p.topic; });
+        };
+        held_.erase(std::remove_if(held_.begin(), held_.end(), gone), held_.end());
+    }
+
+    // ---- Counting ----
+
+    void note_poll() noexcept {
+        const auto now = std::chrono::steady_clock::now();
+        if (last_poll_ != std::chrono::steady_clock::time_point{})
+            max_poll_gap_ = std::max(max_poll_gap_, std::chrono::ceil<std::chrono::milliseconds>(now - last_poll_));
+        last_poll_ = now;
+    }
+    void publish(bool at_once) {
+        if (!at_once && last_poll_ < published_ + publish_interval) return;
+        published_ = last_poll_;
+        DriverStats stats;
+        stats.source = source_.stats();
+        stats.rebalances = rebalances_;
+        stats.client_errors = client_errors_;
+        stats.commit_errors = commit_errors_;
+        stats.max_poll_gap = max_poll_gap_;
+        if (client_.handle() != nullptr) {
+            for (const auto& p : source_.partitions()) {
+                const auto end = p.next ? client_.end_of(p.topic, p.partition) : std::nullopt;
+                if (end && *end > *p.next) stats.lag += static_cast<std::uint64_t>(*end - *p.next);
+            }
+        }
+        const std::lock_guard lock{snapshot_mutex_};
+        snapshot_ = stats;
+    }
+
+    Indexer& indexer_;
+    DriverOptions options_;
+    std::uint64_t rebalances_ = 0;
+    std::uint64_t client_errors_ = 0;
+    std::uint64_t commit_errors_ = 0;
+    bool fatal_ = false;
+    bool closed_ = false;
+    std::atomic<bool> stop_requested_{false};
+    std::optional<std::chrono::steady_clock::time_point> closing_by_;
+    std::chrono::steady_clock::time_point last_poll_{};
+    std::chrono::steady_clock::time_point published_{};
+    std::chrono::milliseconds max_poll_gap_{0};
+    mutable std::mutex snapshot_mutex_;
+    DriverStats snapshot_;
+    std::vector<RecordHeader> headers_;
+
+    detail::Client client_;
+    source_type source_;
+    std::deque<detail::MessagePtr> held_; ///< records that the source has not taken; gone before the client is
+};
+
+} // namespace bulkhead::inline v1::kafka
