@@ -33,15 +33,15 @@ private:
     std::uint64_t state_;
 };
 
-constexpr std::array<string_view, 8> services{"checkout", "payments", "catalog", "search",
+constexpr std::array<string_view, 8> services{"checkout", "payments", "catalog",   "search",
                                               "identity", "shipping", "inventory", "web-frontend"};
 constexpr std::array<string_view, 4> environments{"production", "production", "staging", "canary"};
 // One in sixteen is of level error or above.
 constexpr std::array<string_view, 16> levels{"info", "info",  "info",  "debug", "info",  "info", "info", "warn",
                                              "info", "debug", "debug", "info",  "trace", "info", "warn", "error"};
 constexpr std::array<string_view, 5> methods{"GET", "GET", "GET", "POST", "PUT"};
-constexpr std::array<string_view, 6> paths{"/api/v1/orders/",   "/api/v1/customers/", "/api/v1/products/",
-                                           "/api/v2/carts/",    "/api/v1/shipments/", "/api/v1/sessions/"};
+constexpr std::array<string_view, 6> paths{"/api/v1/orders/", "/api/v1/customers/", "/api/v1/products/",
+                                           "/api/v2/carts/",  "/api/v1/shipments/", "/api/v1/sessions/"};
 constexpr std::array<string_view, 8> messages{
     "request completed after validating the cart against the current price list",
     "cache miss, loading the customer profile from the primary store",
@@ -136,8 +136,8 @@ Kind EventGenerator::log(std::uint64_t position, std::string& key, std::string& 
     event += "}}";
 
     switch (fate) {
-    case 3: event.resize(event.size() / 2); return Kind::invalid;            // cut off
-    case 4: event = R"(["not","an","object"])"; return Kind::invalid;        //
+    case 3: event.resize(event.size() / 2); return Kind::invalid;           // cut off
+    case 4: event = R"(["not","an","object"])"; return Kind::invalid;       //
     case 5: event = R"({"service_name":"checkout"})"; return Kind::invalid; // no message
     default: return Kind::valid;
     }

@@ -8,7 +8,8 @@
 
 namespace replay {
 
-/// Appends `text` as a JSON string, quotes included. `text` must be valid UTF-8; everything beyond ASCII stays as it is.
+/// Appends `text` as a JSON string, quotes included. `text` must be valid UTF-8; everything beyond ASCII stays as it
+/// is.
 inline void append_json_string(std::string& out, std::string_view text) {
     constexpr std::string_view hex = "0123456789abcdef";
     out += '"';

@@ -27,9 +27,7 @@ using List = std::unique_ptr<rd_kafka_topic_partition_list_t, Destroy<rd_kafka_t
 /// What the brokers last complained about; a timeout alone would not say why.
 struct LastError {
     std::string text;
-    static void note(rd_kafka_t*, int, const char* reason, void* self) {
-        static_cast<LastError*>(self)->text = reason;
-    }
+    static void note(rd_kafka_t*, int, const char* reason, void* self) { static_cast<LastError*>(self)->text = reason; }
 };
 
 Handle make_handle(const std::string& brokers, const std::string& group,
@@ -106,8 +104,7 @@ std::vector<PartitionEnd> probe_topics(const std::string& brokers, const std::st
     if (error != RD_KAFKA_RESP_ERR_NO_ERROR)
         throw Failure{"consumer group " + group + " at " + brokers + ": " + rd_kafka_err2str(error)};
     for (auto& end : ends) {
-        const auto* const known =
-            rd_kafka_topic_partition_list_find(committed.get(), end.topic.c_str(), end.partition);
+        const auto* const known = rd_kafka_topic_partition_list_find(committed.get(), end.topic.c_str(), end.partition);
         if (known != nullptr && known->offset > end.begin) end.begin = std::min(known->offset, end.end);
     }
     return ends;

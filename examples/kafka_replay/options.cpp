@@ -45,8 +45,7 @@ void check_url(const std::string& url) {
         return !digits.empty() && digits.size() <= 5 && std::stoi(digits) >= 1 && std::stoi(digits) <= 65535;
     };
     const bool good = parsed.has_value() && parsed->scheme() == "http" && !parsed->host().empty() &&
-                      !parsed->has_query() && !parsed->has_fragment() &&
-                      port_is_good();
+                      !parsed->has_query() && !parsed->has_fragment() && port_is_good();
     if (good) return;
     // What stands before an @ may be a password.
     const auto at = url.rfind('@');
@@ -90,8 +89,7 @@ void check(const Options& o) {
         throw UsageError{"--input: it fills the embedded broker, so it does not go together with --brokers"};
     if (o.server_port != 0 && !o.embedded_server())
         throw UsageError{"--server-port: it is the embedded server's, so it does not go together with --url"};
-    if (o.messages < 1 || o.messages > 10'000'000)
-        refuse("--messages", "1 to 10000000", std::to_string(o.messages));
+    if (o.messages < 1 || o.messages > 10'000'000) refuse("--messages", "1 to 10000000", std::to_string(o.messages));
     if (o.drain_timeout < std::chrono::seconds{1} || o.drain_timeout > std::chrono::hours{1})
         refuse("--drain-timeout", "1 to 3600 seconds", std::to_string(o.drain_timeout.count()));
     if (const auto wrong = bulkhead::validate(o.indexer)) refuse(option_of(wrong->field), wrong->limit, wrong->value);
@@ -228,7 +226,8 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
         ->group(indexing_group);
     const std::map<std::string, bulkhead::OnRejected> policies{{"stop", bulkhead::OnRejected::stop},
                                                                {"skip", bulkhead::OnRejected::skip}};
-    app.add_option("--on-rejected", o.on_rejected, "What a document that the server refuses for good does: stop or skip")
+    app.add_option("--on-rejected", o.on_rejected,
+                   "What a document that the server refuses for good does: stop or skip")
         ->envname("BULK_ON_REJECTED")
         ->transform(CLI::CheckedTransformer{policies}.description("stop|skip"))
         ->default_str("stop")
@@ -271,7 +270,8 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
     }
     constexpr std::uint64_t an_hour = 3'600'000;
     if (flush_interval_ms > an_hour) refuse("--flush-interval-ms", "1 to 3600000", std::to_string(flush_interval_ms));
-    if (request_timeout_ms > an_hour) refuse("--request-timeout-ms", "1 to 3600000", std::to_string(request_timeout_ms));
+    if (request_timeout_ms > an_hour)
+        refuse("--request-timeout-ms", "1 to 3600000", std::to_string(request_timeout_ms));
     o.indexer.flush_interval = std::chrono::milliseconds{flush_interval_ms};
     o.indexer.request_timeout = std::chrono::milliseconds{request_timeout_ms};
     o.drain_timeout = std::chrono::seconds{std::min(drain_seconds, an_hour)};

@@ -19,7 +19,7 @@ namespace replay {
 enum class Format : unsigned char { text, json };
 /// Where document ids come from.
 enum class Ids : unsigned char {
-    record,     ///< `topic-partition-offset`: a record that is delivered again finds its document
+    record,    ///< `topic-partition-offset`: a record that is delivered again finds its document
     automatic, ///< the server makes them: faster there, but a redelivered record is stored twice
 };
 
@@ -28,11 +28,11 @@ struct Options {
     // Kafka
     std::string brokers; ///< empty: an embedded broker
     std::string topic = "apm.logs";
-    std::string span_topic;  ///< empty: no spans
+    std::string span_topic;                 ///< empty: no spans
     std::string error_topic = "apm.errors"; ///< empty: errors are not forwarded
     std::string group = "bulkhead-replay";
     std::vector<std::pair<std::string, std::string>> kafka; ///< further librdkafka settings
-    bool exit_at_end = false; ///< end when what the topic held at the start is replayed
+    bool exit_at_end = false;                               ///< end when what the topic held at the start is replayed
 
     // The search server
     std::string url; ///< empty: an embedded server

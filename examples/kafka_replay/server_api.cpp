@@ -3,6 +3,8 @@
 
 #include "failure.hpp"
 
+#include <bulkhead/request_target.hpp>
+
 #include <boost/asio/connect.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -45,7 +47,7 @@ void ServerApi::check_reachable() const {
 }
 
 std::uint64_t ServerApi::count(const std::string& index) const {
-    const auto answer = request("GET", "/" + index + "/_count");
+    const auto answer = request("GET", "/" + bulkhead::percent_encoded(index) + "/_count");
     if (answer.status == 404) return 0;
     boost::json::error_code error;
     const auto value = boost::json::parse(answer.body, error);
@@ -56,12 +58,12 @@ std::uint64_t ServerApi::count(const std::string& index) const {
 }
 
 void ServerApi::refresh(const std::string& index) const {
-    const auto answer = request("POST", "/" + index + "/_refresh");
+    const auto answer = request("POST", "/" + bulkhead::percent_encoded(index) + "/_refresh");
     if (answer.status >= 300 && answer.status != 404) fail("does not refresh " + index, answer);
 }
 
 void ServerApi::put_index_template(const std::string& name, std::string_view body) const {
-    const auto answer = request("PUT", "/_index_template/" + name, body);
+    const auto answer = request("PUT", "/_index_template/" + bulkhead::percent_encoded(name), body);
     if (answer.status >= 300) fail("does not take the index template " + name, answer);
 }
 

@@ -41,9 +41,7 @@ struct Schema {
 /// The data stream of each stream key.
 struct DataStreams {
     std::array<std::string, stream_count> names{"apm-logs", "apm-spans"};
-    [[nodiscard]] const std::string& name(StreamKey key) const noexcept {
-        return names[static_cast<std::size_t>(key)];
-    }
+    [[nodiscard]] const std::string& name(StreamKey key) const noexcept { return names[static_cast<std::size_t>(key)]; }
 };
 
 /// The body of `PUT /_index_template/…` for the data stream `name`, for Elasticsearch 7.9 and later and OpenSearch.

@@ -35,14 +35,34 @@ struct Summary {
     void set_enqueue(const Latencies& latencies) noexcept;
 };
 
-/// What is wrong with the counts, in one line each; empty when everything consumed is accounted for, nothing was
-/// rejected or is pending, and the server holds `count_before + indexed` documents. `exact`: nobody else writes there.
-[[nodiscard]] std::string find_fault(const Summary& summary, std::uint64_t count_before, bool exact);
+/// What the embedded broker was filled with.
+struct Produced {
+    std::uint64_t records = 0;
+    std::uint64_t without_payload = 0;
+    std::optional<std::uint64_t> invalid; ///< known for generated events
+    std::uint64_t bytes = 0;
+    int partitions = 0;
+};
+
+/// What the counts are held against.
+struct Expected {
+    std::uint64_t count_before = 0; ///< documents in the data streams before the replay
+    bool server_is_ours = false;    ///< embedded: nobody else writes there
+    bool whole_topic = false;       ///< the replay was to end at the end
+    /// Present when the broker was ours too and ids are the records' own: then every document is known.
+    std::optional<Produced> produced{};
+};
+
+/// What is wrong with the counts, for people, in one line; empty when everything consumed is accounted for and the
+/// server holds what it should.
+[[nodiscard]] std::string find_fault(const Summary& summary, const Expected& expected);
 
 /// One line of JSON, without the newline.
 [[nodiscard]] std::string to_json(const Summary& summary);
-/// For people, several lines, the last of which compares with the source system.
+/// For people, several lines.
 [[nodiscard]] std::string to_text(const Summary& summary);
+/// One line without the newline: how many documents a minute, and how many the system did that this one replaces.
+[[nodiscard]] std::string compare_with_source_system(const Summary& summary);
 /// `1234567` → `1,234,567`.
 [[nodiscard]] std::string grouped(std::uint64_t number);
 

@@ -57,8 +57,7 @@ std::optional<std::int64_t> read_date(Reader& in) noexcept {
     if (!month || !in.take('-')) return std::nullopt;
     const auto day_of_month = in.digits(2);
     if (!day_of_month) return std::nullopt;
-    const std::chrono::year_month_day date{std::chrono::year{*year},
-                                           std::chrono::month{static_cast<unsigned>(*month)},
+    const std::chrono::year_month_day date{std::chrono::year{*year}, std::chrono::month{static_cast<unsigned>(*month)},
                                            std::chrono::day{static_cast<unsigned>(*day_of_month)}};
     if (!date.ok()) return std::nullopt;
     return std::chrono::sys_days{date}.time_since_epoch().count() * day;

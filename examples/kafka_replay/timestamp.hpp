@@ -26,8 +26,8 @@ inline constexpr std::int64_t most_ahead_ms = 86'400'000;
 [[nodiscard]] std::optional<std::int64_t> parse_iso8601_ms(std::string_view text) noexcept;
 
 /// An event's `timestamp` member: a number, a string of digits, or ISO 8601. When it is missing, unreadable or absurd
-/// (before `earliest_ms`, or more than a day ahead of `now_ms`) the record's own time is taken, and when that is missing
-/// too (Kafka says -1) or absurd, `now_ms`.
+/// (before `earliest_ms`, or more than a day ahead of `now_ms`) the record's own time is taken, and when that is
+/// missing too (Kafka says -1) or absurd, `now_ms`.
 [[nodiscard]] std::int64_t resolve_timestamp(const boost::json::value* timestamp, std::int64_t record_ms,
                                              std::int64_t now_ms) noexcept;
 

@@ -105,8 +105,8 @@ TEST_CASE("a reader goes on after an invalid event") {
     ApmEventReader reader;
     std::string document;
     for (int i = 0; i < 1000; ++i) {
-        REQUIRE_FALSE(reader.read(StreamKey::apm_logs, R"({"service_name":"s","labels":{"a":[1,2,)", record, now,
-                                  document));
+        REQUIRE_FALSE(
+            reader.read(StreamKey::apm_logs, R"({"service_name":"s","labels":{"a":[1,2,)", record, now, document));
         REQUIRE(reader.read(StreamKey::apm_logs, R"({"service_name":"s","message":"m"})", record, now, document));
         REQUIRE(json::parse(document).is_object());
     }

@@ -65,8 +65,9 @@ std::string failure_of(const std::string& path) {
     return "no failure";
 }
 
-constexpr const char* combined = R"~(83.149.9.216 - frank [17/May/2015:10:05:03 +0200] "GET /a?b=c HTTP/1.1" 200 203023 )~"
-                                 R"~("http://example.org/\"x\"" "Mozilla/5.0 (X11; Linux)")~";
+constexpr const char* combined =
+    R"~(83.149.9.216 - frank [17/May/2015:10:05:03 +0200] "GET /a?b=c HTTP/1.1" 200 203023 )~"
+    R"~("http://example.org/\"x\"" "Mozilla/5.0 (X11; Linux)")~";
 
 } // namespace
 
@@ -106,7 +107,8 @@ TEST_CASE("what is not an access-log line is not taken for one") {
     for (const auto* line :
          {"", "hello", "a b c", "a b c [x] \"y\" 200 1", R"(a - - [01/Jan/2024:00:00:00 +0000] "GET /" 200)",
           R"(a - - [01/Jan/2024:00:00:00 +0000] "GET /" 20 1)", R"(a - - [01/Jin/2024:00:00:00 +0000] "GET /" 200 1)",
-          R"(a - - [01/Jan/2024:00:00:00 +0000] "GET / 200 1)", R"(a - - [01/Jan/2024:00:00:00 +0000] "GET /" 200 1 more)"})
+          R"(a - - [01/Jan/2024:00:00:00 +0000] "GET / 200 1)",
+          R"(a - - [01/Jan/2024:00:00:00 +0000] "GET /" 200 1 more)"})
         CHECK_FALSE(access_log_event(line, event));
 }
 

@@ -63,9 +63,27 @@ TEST_CASE("the command line is read, the environment behind it") {
     const Environment interval{"BULK_FLUSH_INTERVAL_MS", "50"};
     const Environment items{"MAX_BUFFERED_ITEMS", "5000"};
     const Environment brokers{"KAFKA_BROKERS", "k1:9092,k2:9092"};
-    const auto o = parse({"--batch-size", "300", "--delivery=best_effort", "--ids", "auto", "--budget-bytes", "8MiB",
-                          "--concurrency", "2", "--format", "json", "-X", "client.id=a=b", "-X", "x=", "--on-rejected",
-                          "skip", "--drain-timeout", "5", "--url", "http://127.0.0.1:9200/es"});
+    const auto o = parse({"--batch-size",
+                          "300",
+                          "--delivery=best_effort",
+                          "--ids",
+                          "auto",
+                          "--budget-bytes",
+                          "8MiB",
+                          "--concurrency",
+                          "2",
+                          "--format",
+                          "json",
+                          "-X",
+                          "client.id=a=b",
+                          "-X",
+                          "x=",
+                          "--on-rejected",
+                          "skip",
+                          "--drain-timeout",
+                          "5",
+                          "--url",
+                          "http://127.0.0.1:9200/es"});
     CHECK(o.topic == "other.logs");
     CHECK(o.brokers == "k1:9092,k2:9092");
     CHECK_FALSE(o.exit_at_end);

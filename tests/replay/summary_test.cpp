@@ -20,38 +20,60 @@ Summary good() {
     s.skipped = 4;
     s.invalid = 3;
     s.duplicates = 3;
-    s.server_count = 90;
+    s.server_count = 93; // the duplicates were stored by a request whose answer was lost
     s.seconds = 2;
     s.delivery = "at_least_once";
     return s;
 }
+
+/// Both halves embedded, and 93 different documents among the 100 records.
+Expected ours() {
+    Expected expected;
+    expected.server_is_ours = true;
+    expected.whole_topic = true;
+    expected.produced = Produced{100, 4, 3, 0, 1};
+    return expected;
+}
 } // namespace
 
 TEST_CASE("counts that add up have no fault") {
-    CHECK(find_fault(good(), 0, true).empty());
-    auto more = good();
-    more.server_count = 1090;
-    CHECK(find_fault(more, 1000, true).empty());
-    CHECK_FALSE(find_fault(more, 0, true).empty());
-    CHECK(find_fault(more, 0, false).empty()); // others write there too
-    CHECK_FALSE(find_fault(good(), 1, false).empty());
+    CHECK(find_fault(good(), ours()).empty());
+    auto others = good(); // others write to a real server too
+    others.server_count = 1090;
+    CHECK(find_fault(others, {.count_before = 1000}).empty());
+    CHECK(find_fault(others, {.count_before = 0}).empty());
+    CHECK(find_fault(others, {.count_before = 1001}) == "the server counts 1,090 documents, expected at least 1,091");
+    CHECK(find_fault(others, {.server_is_ours = true}) == "the server counts 1,090 documents, expected at most 93");
+    auto unknown = good();
+    unknown.server_count.reset();
+    CHECK(find_fault(unknown, {}).empty());
+    auto chosen = good(); // --on-rejected skip
+    chosen.indexed = 89;
+    chosen.rejected = 1;
+    chosen.server_count = 92;
+    CHECK(find_fault(chosen, ours()).empty());
 }
 
 TEST_CASE("every kind of loss is a fault") {
     const auto fault = [](auto change) {
         auto s = good();
         change(s);
-        return find_fault(s, 0, true);
+        return find_fault(s, ours());
     };
-    CHECK(fault([](Summary& s) { s.consumed = 101; }).find("accounted for 100") != std::string::npos);
-    CHECK(fault([](Summary& s) { s.indexed = 89, s.server_count = 89; }) != "");
-    CHECK(fault([](Summary& s) { s.indexed = 89, s.server_count = 89, s.rejected = 1; }).find("1 documents were rejected") == 0);
-    CHECK(fault([](Summary& s) { s.indexed = 89, s.server_count = 89, s.pending = 1; }).find("pending") !=
-          std::string::npos);
-    CHECK(fault([](Summary& s) { s.indexed = 89, s.server_count = 89, s.refused = 1; }).find("refused") !=
-          std::string::npos);
-    CHECK(fault([](Summary& s) { s.server_count = 89; }) == "the server counts 89 documents, expected 90");
-    CHECK(fault([](Summary& s) { s.server_count.reset(); }) != "");
+    CHECK(fault([](Summary& s) { s.consumed = 101; }).find("accounted for 100, expected 101") == 0);
+    CHECK(fault([](Summary& s) { s.indexed = 89; }).find("accounted for 99, expected 100") == 0);
+    CHECK(fault([](Summary& s) { s.indexed = 89, s.pending = 1, s.server_count = 92; }).find("1 records are pending") ==
+          0);
+    CHECK(fault([](Summary& s) { s.indexed = 89, s.refused = 1; }).find("1 records were refused") != std::string::npos);
+    CHECK(fault([](Summary& s) { s.server_count = 89; }).find("the server counts 89 documents, expected at least 90") ==
+          0);
+    CHECK(fault([](Summary& s) { s.server_count = 92; }) == "server count 92, expected 93");
+    CHECK(fault([](Summary& s) { s.server_count = 94; }).find("expected at most 93") != std::string::npos);
+    CHECK(fault([](Summary& s) { s.server_count.reset(); }) == "the server could not be asked for its count");
+    CHECK(fault([](Summary& s) { s.lag = 5; }) == "5 records are left in Kafka");
+    CHECK(fault([](Summary& s) { s.consumed = 99, s.indexed = 89, s.server_count = 92; }) ==
+          "consumed 99, expected 100; server count 92, expected 93");
+    CHECK(fault([](Summary& s) { s.invalid = 2, s.skipped = 5; }).find("invalid 2, expected 3") == 0);
 }
 
 TEST_CASE("the JSON summary is one line with the documented members") {
@@ -62,10 +84,10 @@ TEST_CASE("the JSON summary is one line with the documented members") {
     const auto line = to_json(s);
     CHECK(line.find('\n') == std::string::npos);
     const auto value = json::parse(line).as_object();
-    const std::vector<std::string> names{"consumed",     "indexed",       "skipped",         "invalid",
-                                         "rejected",     "dead_lettered", "duplicates",      "refused",
-                                         "pending",      "lag",           "server_count",    "seconds",
-                                         "docs_per_second", "peak_buffered_bytes", "enqueue_ns", "delivery"};
+    const std::vector<std::string> names{
+        "consumed",   "indexed", "skipped", "invalid",      "rejected", "dead_lettered",   "duplicates",
+        "refused",    "pending", "lag",     "server_count", "seconds",  "docs_per_second", "peak_buffered_bytes",
+        "enqueue_ns", "delivery"};
     CHECK(value.size() == names.size());
     for (const auto& name : names) {
         CAPTURE(name);
@@ -81,11 +103,13 @@ TEST_CASE("the JSON summary is one line with the documented members") {
     CHECK(json::parse(to_json(s)).at("server_count").is_null());
 }
 
-TEST_CASE("the summary for people ends with the comparison") {
-    const auto text = to_text(good());
-    CHECK(text.find("2,790 documents a minute") != std::string::npos);
-    CHECK(text.find("60 a minute") != std::string::npos);
-    CHECK(text.find("7,000") != std::string::npos);
+TEST_CASE("people get a table and a comparison") {
+    const auto line = compare_with_source_system(good());
+    CHECK(line.find('\n') == std::string::npos);
+    CHECK(line.find("2,790 documents a minute") == 0);
+    CHECK(line.find("60 a partition") != std::string::npos);
+    CHECK(line.find("7,000") != std::string::npos);
+    CHECK(to_text(good()).find("consumed                   100") != std::string::npos);
     CHECK(grouped(0) == "0");
     CHECK(grouped(999) == "999");
     CHECK(grouped(1000) == "1,000");

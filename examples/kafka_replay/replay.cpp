@@ -1,0 +1,411 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "replay.hpp"
+
+#include "embedded.hpp"
+#include "error_forwarder.hpp"
+#include "kafka_probe.hpp"
+#include "progress.hpp"
+#include "record_mapper.hpp"
+#include "server_api.hpp"
+#include "summary.hpp"
+#include "timed_indexer.hpp"
+
+#include <bulkhead/bulk_indexer.hpp>
+#include <bulkhead/http_transport.hpp>
+#include <bulkhead/kafka/rdkafka.hpp>
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <future>
+#include <map>
+#include <optional>
+#include <thread>
+
+namespace replay {
+
+namespace {
+
+namespace asio = boost::asio;
+using bulkhead::HttpTransport;
+using bulkhead::Outcome;
+using bulkhead::SourceEvent;
+using std::chrono::milliseconds;
+using Clock = std::chrono::steady_clock;
+using Indexer = bulkhead::BulkIndexer<HttpTransport>;
+using Driver = bulkhead::kafka::Driver<TimedIndexer<Indexer>, RecordMapper>;
+
+constexpr milliseconds probe_timeout{5000};
+constexpr milliseconds poll_timeout{50};
+
+/// The context on which the indexer lives, and its thread. Ctrl-C and SIGTERM are noticed here; the second one ends the
+/// process, for whoever does not want to wait.
+class Background {
+public:
+    Background() {
+        wait_for_signal();
+        thread_ = std::thread{[this] { context_.run(); }};
+    }
+    Background(const Background&) = delete;
+    Background& operator=(const Background&) = delete;
+    ~Background() {
+        asio::post(context_, [this] { signals_.cancel(); });
+        work_.reset();
+        thread_.join();
+    }
+    [[nodiscard]] asio::any_io_executor executor() { return context_.get_executor(); }
+    [[nodiscard]] bool interrupted() const noexcept { return interrupted_.load(std::memory_order_relaxed); }
+
+private:
+    void wait_for_signal() {
+        signals_.async_wait([this](boost::system::error_code error, int) {
+            if (error) return;
+            if (interrupted_.exchange(true)) std::_Exit(128 + SIGINT);
+            wait_for_signal();
+        });
+    }
+    asio::io_context context_{1};
+    asio::executor_work_guard<asio::io_context::executor_type> work_{context_.get_executor()};
+    asio::signal_set signals_{context_, SIGINT, SIGTERM};
+    std::atomic<bool> interrupted_{false};
+    std::thread thread_;
+};
+
+std::string place(const SourceEvent& event) {
+    return std::string{event.topic} + "-" + std::to_string(event.partition) + " at offset " +
+           (event.offset < 0 ? "?" : std::to_string(event.offset));
+}
+
+void tell(Progress& progress, const SourceEvent& event) {
+    using Kind = SourceEvent::Kind;
+    switch (event.kind) {
+    case Kind::without_payload:
+        progress.trouble(Trouble::without_payload, "record without payload skipped: " + place(event));
+        break;
+    case Kind::invalid:
+        progress.trouble(Trouble::invalid, "invalid event skipped: " + place(event) + ": " +
+                                               std::string{event.reason.empty() ? event.type : event.reason});
+        break;
+    case Kind::too_large: progress.trouble(Trouble::failed, "event too large for the limits: " + place(event)); break;
+    case Kind::failed:
+        progress.trouble(Trouble::failed, std::string{to_string(event.outcome)} + ": " + place(event) + ": status " +
+                                              std::to_string(event.status) + " " + std::string{event.type} + ": " +
+                                              std::string{event.reason} + " " + std::string{event.action_line});
+        break;
+    case Kind::store_failed:
+        progress.trouble(Trouble::offsets, "offset not stored yet: " + place(event) + ": " + std::string{event.reason});
+        break;
+    case Kind::stopped: progress.error("the source has stopped: " + std::string{event.type}); break;
+    }
+}
+
+void tell(Progress& progress, const bulkhead::kafka::ClientEvent& event) {
+    using Kind = bulkhead::kafka::ClientEvent::Kind;
+    const std::string text{event.text};
+    switch (event.kind) {
+    case Kind::log:
+        if (event.level <= 4) progress.trouble(Trouble::kafka, "Kafka: " + text);
+        break;
+    case Kind::error:
+    case Kind::commit_failed:
+        progress.trouble(Trouble::kafka, "Kafka: " + event.error.message() + (text.empty() ? "" : ": " + text));
+        break;
+    case Kind::fatal: progress.error("Kafka: " + event.error.message() + ": " + text); break;
+    case Kind::assigned:
+        if (event.partitions > 0) progress.info("assigned " + std::to_string(event.partitions) + " partitions");
+        break;
+    case Kind::revoked: break;
+    case Kind::lost:
+        if (event.partitions > 0) progress.warn("lost " + std::to_string(event.partitions) + " partitions");
+        break;
+    }
+}
+
+/// Where each partition stood at the start, to know when the end is reached, and how far it is.
+class Ends {
+public:
+    explicit Ends(const std::vector<PartitionEnd>& ends) {
+        for (const auto& end : ends) ends_[end.topic][end.partition] = end;
+    }
+    /// Whether everything that was there at the start has been taken, in all partitions that are assigned to us.
+    [[nodiscard]] bool reached(const std::vector<bulkhead::PartitionState>& partitions) const {
+        if (nothing_to_do()) return true;
+        for (const auto& p : partitions) {
+            const auto* const end = find(p);
+            if (end != nullptr && p.next.value_or(end->begin) < end->end) return false;
+        }
+        return !partitions.empty();
+    }
+    /// What is known to be there and has not been taken.
+    [[nodiscard]] std::int64_t lag(const std::vector<bulkhead::PartitionState>& partitions, rd_kafka_t* client) const {
+        std::int64_t lag = 0;
+        for (const auto& p : partitions) {
+            const auto* const end = find(p);
+            std::int64_t low = 0;
+            std::int64_t high = 0;
+            rd_kafka_get_watermark_offsets(client, p.topic.c_str(), p.partition, &low, &high);
+            if (end != nullptr) high = std::max(high, end->end);
+            const auto next = p.next.value_or(end != nullptr ? end->begin : high);
+            lag += std::max<std::int64_t>(0, high - next);
+        }
+        return lag;
+    }
+
+private:
+    [[nodiscard]] bool nothing_to_do() const {
+        for (const auto& [topic, partitions] : ends_)
+            for (const auto& [number, end] : partitions)
+                if (end.begin < end.end) return false;
+        return true;
+    }
+    [[nodiscard]] const PartitionEnd* find(const bulkhead::PartitionState& p) const {
+        const auto topic = ends_.find(p.topic);
+        if (topic == ends_.end()) return nullptr;
+        const auto partition = topic->second.find(p.partition);
+        return partition == topic->second.end() ? nullptr : &partition->second;
+    }
+    std::map<std::string, std::map<std::int32_t, PartitionEnd>> ends_;
+};
+
+std::vector<std::string> data_streams(const Options& options) {
+    std::vector<std::string> names{options.streams.name(StreamKey::apm_logs)};
+    if (!options.span_topic.empty()) names.push_back(options.streams.name(StreamKey::apm_spans));
+    return names;
+}
+
+void install_templates(const ServerApi& server, const Options& options) {
+    for (const auto key : {StreamKey::apm_logs, StreamKey::apm_spans}) {
+        if (key == StreamKey::apm_spans && options.span_topic.empty()) continue;
+        const auto& name = options.streams.name(key);
+        server.put_index_template(name, index_template(key, name));
+    }
+}
+
+std::uint64_t count_documents(const ServerApi& server, const Options& options) {
+    std::uint64_t sum = 0;
+    for (const auto& name : data_streams(options)) sum += server.count(name);
+    return sum;
+}
+
+bulkhead::HttpOptions http_options(const std::string& url) {
+    bulkhead::HttpOptions http;
+    http.url = url;
+    return http;
+}
+
+/// Consumes until the end, an interrupt, or until the source stops by itself.
+class Consumption {
+public:
+    Consumption(const Options& options, const Background& background, Progress& progress, Indexer& indexer,
+                Driver& driver, const Ends& ends)
+        : options_{options},
+          background_{background}, progress_{progress}, indexer_{indexer}, driver_{driver}, ends_{ends} {}
+
+    void run() {
+        auto checked = Clock::now();
+        bool flushed = false;
+        while (!background_.interrupted() && driver_.poll_once(poll_timeout)) {
+            show();
+            if (!options_.exit_at_end || Clock::now() - checked < poll_timeout) continue;
+            checked = Clock::now();
+            const auto& source = driver_.source();
+            if (!ends_.reached(source.partitions())) continue;
+            // The last batch need not wait for the flush interval. An outage is waited for, whatever it takes.
+            if (!std::exchange(flushed, true)) indexer_.flush();
+            if (source.drained()) return;
+        }
+    }
+
+private:
+    void show() {
+        if (!progress_.due()) return;
+        const auto stats = indexer_.stats();
+        const auto source = driver_.source().stats();
+        if (stats.health != health_) {
+            health_ = stats.health;
+            if (health_ == bulkhead::Health::ok) {
+                progress_.info("search server: ok again");
+            } else {
+                progress_.warn("search server: " + std::string{to_string(health_)} + ": " + stats.health_detail);
+            }
+        }
+        Standing standing;
+        standing.consumed = source.consumed;
+        standing.indexed = stats.indexed + stats.superseded;
+        standing.lag = static_cast<std::uint64_t>(ends_.lag(driver_.source().partitions(), driver_.handle()));
+        standing.buffered_bytes = stats.buffered_bytes;
+        standing.budget_bytes = indexer_.options().max_buffered_bytes;
+        standing.in_flight = stats.in_flight;
+        standing.failures = stats.rejected + stats.undelivered + stats.unknown + source.invalid;
+        progress_.show(standing);
+    }
+
+    const Options& options_;
+    const Background& background_;
+    Progress& progress_;
+    Indexer& indexer_;
+    Driver& driver_;
+    const Ends& ends_;
+    bulkhead::Health health_ = bulkhead::Health::ok;
+};
+
+Summary summarize(const Options& options, const bulkhead::SourceStats& source, const bulkhead::Stats& indexer,
+                  const Latencies& latencies) {
+    Summary s;
+    s.consumed = source.consumed;
+    s.indexed = source.of(Outcome::indexed);
+    s.skipped = source.skipped;
+    s.invalid = source.invalid;
+    s.rejected = source.of(Outcome::rejected) + source.too_large;
+    s.dead_lettered = source.of(Outcome::dead_lettered);
+    s.duplicates = source.of(Outcome::superseded);
+    s.refused = indexer.refused_closed;
+    std::uint64_t settled = 0;
+    for (const auto count : source.outcomes) settled += count;
+    const auto never_enqueued =
+        source.consumed - source.skipped - source.invalid - source.too_large - source.enqueued - s.refused;
+    s.pending =
+        never_enqueued + (source.operations - settled) + source.of(Outcome::undelivered) + source.of(Outcome::unknown);
+    s.peak_buffered_bytes = indexer.peak_buffered_bytes;
+    s.set_enqueue(latencies);
+    s.delivery = options.delivery == bulkhead::Delivery::at_least_once ? "at_least_once" : "best_effort";
+    return s;
+}
+
+void print(const Options& options, const Summary& summary, Progress& progress) {
+    std::string text = options.format == Format::json ? to_json(summary) + '\n' : to_text(summary);
+    const auto comparison = compare_with_source_system(summary);
+    if (options.format == Format::json) {
+        progress.info(comparison);
+    } else {
+        text += comparison + '\n';
+    }
+    errno = 0;
+    if (std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0) return;
+    const int why = errno;
+    progress.error(to_json(summary)); // so that it is not lost
+    throw Failure{std::string{"the summary cannot be written to standard output: "} + std::strerror(why)};
+}
+
+} // namespace
+
+int run_replay(const Options& options) {
+    Progress progress{options.quiet};
+    Background background;
+    const auto interrupted = [&] { return background.interrupted(); };
+
+    // The search server.
+    std::optional<EmbeddedServer> own_server;
+    if (options.embedded_server()) own_server.emplace(options.server_port);
+    const auto url = own_server ? own_server->url() : options.url;
+    const ServerApi server{url, probe_timeout};
+    Indexer indexer{background.executor(), HttpTransport{background.executor(), http_options(url)}, options.indexer};
+    server.check_reachable();
+    if (options.install_template || own_server) install_templates(server, options);
+    Expected expected;
+    expected.count_before = count_documents(server, options);
+    expected.server_is_ours = own_server.has_value();
+    progress.info("search server: " + url + (own_server ? " (embedded)" : ""));
+
+    // The broker.
+    std::optional<EmbeddedBroker> own_broker;
+    if (options.embedded_broker()) {
+        own_broker.emplace();
+        progress.info("embedded Kafka broker: filling " + options.topic +
+                      (options.input.empty() ? " with " + grouped(options.messages) + " generated events"
+                                             : " from " + options.input));
+        const auto produced = own_broker->fill(options, interrupted);
+        progress.info("all " + grouped(produced.records) + " records (" + grouped(produced.bytes >> 20U) +
+                      " MiB) are readable in " + std::to_string(produced.partitions) + " partitions");
+        if (options.ids == Ids::record) expected.produced = produced;
+    }
+    const auto brokers = own_broker ? own_broker->brokers() : options.brokers;
+    std::vector<std::string> topics{options.topic};
+    if (!options.span_topic.empty()) topics.push_back(options.span_topic);
+    const Ends ends{probe_topics(brokers, options.group, topics, options.kafka, probe_timeout)};
+    std::optional<ErrorLogForwarder> forwarder;
+    if (!options.error_topic.empty()) forwarder.emplace(brokers, options.error_topic, options.kafka);
+
+    // From the one to the other.
+    TimedIndexer<Indexer> timed{indexer};
+    bulkhead::kafka::DriverOptions driver_options;
+    driver_options.brokers = brokers;
+    driver_options.group = options.group;
+    driver_options.topics = topics;
+    driver_options.config = options.kafka;
+    driver_options.headers = false;
+    driver_options.on_event = [&](const bulkhead::kafka::ClientEvent& event) { tell(progress, event); };
+    bulkhead::KafkaSourceOptions source_options;
+    source_options.delivery = options.delivery;
+    source_options.on_rejected = options.on_rejected;
+    source_options.on_event = [&](const SourceEvent& event) { tell(progress, event); };
+    Driver driver{timed, RecordMapper{options, forwarder ? &*forwarder : nullptr}, driver_options, source_options};
+
+    progress.info("joining consumer group " + options.group + " at " + brokers +
+                  (own_broker ? " (embedded; its first join takes 3 s)" : ""));
+    Consumption{options, background, progress, indexer, driver, ends}.run();
+
+    const bool was_interrupted = background.interrupted();
+    if (was_interrupted)
+        progress.warn("interrupted: draining, at most " + std::to_string(options.drain_timeout.count()) + " s");
+    const auto lag = ends.lag(driver.source().partitions(), driver.handle());
+    const auto stop_reason = driver.source().stop_reason();
+    auto settled_at = Clock::now();
+    const auto report = driver.close(options.drain_timeout);
+    if (!report.drained || was_interrupted) settled_at = Clock::now();
+    std::promise<bulkhead::CloseReport> closed;
+    indexer.async_close(milliseconds{report.drained ? 1000 : 0},
+                        [&](bulkhead::error_code, bulkhead::CloseReport close) { closed.set_value(std::move(close)); });
+    const auto close = closed.get_future().get();
+
+    // What it came to.
+    auto summary = summarize(options, report.stats.source, close.stats, timed.latencies());
+    summary.lag = lag;
+    if (timed.first() != Clock::time_point{})
+        summary.seconds = std::chrono::duration<double>{settled_at - timed.first()}.count();
+    std::string count_failure;
+    try {
+        for (const auto& name : data_streams(options)) server.refresh(name);
+        summary.server_count = count_documents(server, options);
+    } catch (const Failure& failure) {
+        count_failure = failure.what();
+    }
+    if (forwarder) {
+        forwarder->finish(milliseconds{2000});
+        const auto counts = forwarder->counts();
+        progress.info("errors forwarded to " + options.error_topic + ": " + grouped(counts.delivered) +
+                      " acknowledged, " + grouped(counts.forwarded - counts.delivered) + " not, " +
+                      grouped(counts.dropped) + " dropped");
+    }
+    progress.finish();
+    if (!count_failure.empty()) progress.warn(count_failure);
+    for (const auto& failure : close.stats.failures)
+        progress.warn(grouped(failure.count) + " times " + failure.type + " (status " + std::to_string(failure.status) +
+                      "), e.g. " + failure.reason);
+    if (was_interrupted)
+        progress.warn(report.drained ? "interrupted: everything under way is settled, and its offsets are " +
+                                           std::string{report.committed ? "committed" : "not committed"}
+                                     : "interrupted: the drain timeout passed with work under way");
+
+    if (was_interrupted) expected.produced.reset(); // the rest is still in Kafka
+    expected.whole_topic = options.exit_at_end && !was_interrupted;
+    auto fault = find_fault(summary, expected);
+    if (stop_reason != bulkhead::StopReason::none)
+        fault = "stopped (" + std::string{to_string(stop_reason)} + ")" + (fault.empty() ? "" : "; " + fault);
+    if (driver.fatal()) fault = "Kafka client: fatal error" + (fault.empty() ? "" : "; " + fault);
+    if (fault.empty()) {
+        progress.info("everything consumed is accounted for");
+    } else {
+        progress.error(fault);
+    }
+    print(options, summary, progress);
+    return fault.empty() ? 0 : 1;
+}
+
+} // namespace replay

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <bulkhead/retry.hpp>
+#include <bulkhead/transport.hpp>
+
+#include <boost/asio/basic_waitable_timer.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/core/stream_traits.hpp>
+#include <boost/beast/http/buffer_body.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/read.hpp>
+
+#include <array>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+/// One HTTP/1.1 request and its streamed answer over any asynchronous stream, with an injected clock.
+namespace bulkhead::inline v1 {
+
+/// Closes a stream, so that everything under way on it completes soon. Found by argument-dependent lookup or, for
+/// streams whose lowest layer is a socket, this one.
+template <class Stream>
+void abort_stream(Stream& stream) noexcept {
+    error_code ignored;
+    boost::beast::get_lowest_layer(stream).close(ignored);
+}
+
+namespace detail {
+
+/// Calls a function once when a point in time has come, unless it is destroyed before. For one strand.
+template <class Clock>
+class Watchdog {
+public:
+    template <class F>
+    Watchdog(const asio::any_io_executor& executor, typename Clock::time_point at, F bite)
+        : state_{std::make_shared<State>(executor)} {
+        watch(at, std::move(bite));
+    }
+    Watchdog(const Watchdog&) = delete;
+    Watchdog& operator=(const Watchdog&) = delete;
+    ~Watchdog() {
+        state_->over = true;
+        state_->timer.cancel();
+    }
+    template <class F>
+    void watch(typename Clock::time_point at, F bite) {
+        state_->timer.expires_at(at);
+        state_->timer.async_wait([state = state_, bite = std::move(bite)](error_code error) mutable {
+            if (error || state->over) return;
+            state->bitten = true;
+            bite();
+        });
+    }
+    [[nodiscard]] bool bitten() const noexcept { return state_->bitten; }
+
+private:
+    struct State {
+        explicit State(const asio::any_io_executor& executor) : timer{executor} {}
+        asio::basic_waitable_timer<Clock> timer;
+        bool bitten = false;
+        bool over = false;
+    };
+    std::shared_ptr<State> state_;
+};
+
+/// What a peer or the network said, fit for a log: bounded, control characters replaced.
+[[nodiscard]] inline std::string printable(std::string_view text) {
+    std::string out{text.substr(0, 256)};
+    for (auto& c : out)
+        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = ' ';
+    return out;
+}
+
+} // namespace detail
+
+/// What `http_exchange` needs beside the stream.
+template <class Clock>
+struct ExchangeOptions {
+    std::string_view head;                    ///< request line and header fields, the empty line included
+    std::span<const asio::const_buffer> body; ///< sent as it is, gathered, never copied
+    typename Clock::time_point deadline;      ///< for everything: the last byte of the answer included
+    std::size_t max_answer_bytes = std::size_t{256} << 20;
+};
+
+struct ExchangeResult {
+    Reply reply;
+    bool reusable = false; ///< another request may follow on this stream
+};
+
+/// Sends one request and streams the body of its answer to `sink`, on the stream's executor, which must be a strand or
+/// a single thread. `buffer` belongs to the stream: it must be empty, and is empty afterwards if the stream is
+/// reusable.
+///
+/// Never throws because of the peer, and completes by the deadline whatever the peer does (the stream is then closed by
+/// `abort_stream`). When it has completed, nothing refers to the body or the sink any more, and the reply says how much
+/// of the body the stream has taken. Interim answers (1xx) are skipped, at most 8; header fields are bounded to 64 KiB,
+/// the body to `max_answer_bytes`. An answer whose end is only the connection's end is never `body_complete`. When the
+/// answer begins with an error status while the request is still being sent, sending stops: `errc::early_answer`.
+template <class Clock, class Stream>
+asio::awaitable<ExchangeResult> http_exchange(Stream& stream, boost::beast::flat_buffer& buffer,
+                                              ExchangeOptions<Clock> options, AnswerSink& sink) {
+    namespace http = boost::beast::http;
+    constexpr std::size_t header_limit = std::size_t{64} << 10;
+    constexpr std::size_t chunk_size = std::size_t{64} << 10;
+    constexpr int most_interim = 8;
+
+    co_await asio::this_coro::throw_if_cancelled(false);
+    const asio::any_io_executor executor = co_await asio::this_coro::executor;
+
+    struct Writer {
+        explicit Writer(const asio::any_io_executor& executor) : done{executor} {}
+        asio::basic_waitable_timer<Clock> done; // cancelled when the writing is over
+        std::size_t written = 0;
+        error_code error;
+        bool busy = true;
+    };
+    const auto writer = std::make_shared<Writer>(executor);
+    writer->done.expires_at(Clock::time_point::max());
+
+    ExchangeResult result;
+    auto& reply = result.reply;
+    detail::Watchdog<Clock> watchdog{executor, options.deadline, [&stream] { abort_stream(stream); }};
+
+    std::vector<asio::const_buffer> request;
+    request.reserve(options.body.size() + 1);
+    request.push_back(asio::buffer(options.head));
+    request.insert(request.end(), options.body.begin(), options.body.end());
+    const std::size_t total = asio::buffer_size(request);
+    const auto all_at_once = [](const error_code& error, std::size_t) {
+        return error ? std::size_t{0} : std::numeric_limits<std::size_t>::max();
+    };
+    asio::async_write(
+        stream, request, all_at_once,
+        [writer, &watchdog, &stream, deadline = options.deadline](const error_code& error, std::size_t written) {
+            writer->written = written;
+            writer->error = error;
+            writer->busy = false;
+            writer->done.cancel();
+            // The peer may have answered before it hung up; that answer is not waited for much longer.
+            if (error && !watchdog.bitten())
+                watchdog.watch(std::min(deadline, Clock::now() + std::chrono::seconds{1}),
+                               [&stream] { abort_stream(stream); });
+        });
+
+    error_code error;
+    std::optional<http::response_parser<http::buffer_body>> parser;
+    for (int interim = 0;; ++interim) {
+        parser.emplace();
+        parser->header_limit(header_limit);
+        parser->body_limit(boost::none);
+        co_await http::async_read_header(stream, buffer, *parser, asio::redirect_error(asio::use_awaitable, error));
+        if (error) break;
+        const auto status = parser->get().result_int();
+        if (status >= 200) break;
+        if (status == 101 || interim == most_interim) {
+            error = errc::protocol_error;
+            break;
+        }
+    }
+
+    bool early = false;
+    if (!error) {
+        const auto& head = parser->get();
+        reply.status = head.result_int();
+        if (const auto field = head.find(http::field::retry_after); field != head.end())
+            reply.retry_after =
+                parse_retry_after({field->value().data(), field->value().size()}, std::chrono::system_clock::now());
+        early = writer->busy && reply.status >= 300;
+        if (early) abort_stream(stream);
+    }
+
+    std::size_t received = 0;
+    std::unique_ptr<std::array<char, chunk_size>> chunk;
+    while (!error && !early && !parser->is_done()) {
+        if (!chunk) chunk = std::make_unique_for_overwrite<std::array<char, chunk_size>>();
+        auto& body = parser->get().body();
+        body.data = chunk->data();
+        body.size = chunk->size();
+        co_await http::async_read(stream, buffer, *parser, asio::redirect_error(asio::use_awaitable, error));
+        if (error == http::error::need_buffer) error = {};
+        const auto got = chunk->size() - body.size;
+        received += got;
+        if (received > options.max_answer_bytes) {
+            error = errc::answer_too_large;
+        } else if (got != 0 && !sink.on_body({chunk->data(), got})) {
+            error = errc::malformed_answer;
+        }
+    }
+    if (error) abort_stream(stream);
+    while (writer->busy) { // nobody may refer to the body afterwards
+        error_code ignored;
+        co_await writer->done.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+    }
+
+    const auto head_bytes = options.head.size();
+    reply.sent = writer->written == total ? Sent::complete : writer->written > head_bytes ? Sent::partial : Sent::none;
+    if (watchdog.bitten() && error) {
+        reply.error =
+            writer->error && writer->error != asio::error::operation_aborted ? writer->error : errc::request_timeout;
+    } else if (early) {
+        reply.error = errc::early_answer;
+    } else if (error) {
+        reply.error = error;
+        if (error.category() == http::make_error_code(http::error::bad_status).category() &&
+            error != http::error::end_of_stream && error != http::error::partial_message)
+            reply.error = errc::protocol_error;
+    } else {
+        reply.body_complete = parser->is_done() && !parser->need_eof();
+        result.reusable = reply.body_complete && parser->keep_alive() && !writer->error && buffer.size() == 0;
+    }
+    if (error && !early) reply.detail = detail::printable(error.message());
+    co_return result;
+}
+
+} // namespace bulkhead::inline v1

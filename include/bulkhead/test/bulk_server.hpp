@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <bulkhead/test/model_elasticsearch.hpp>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/read.hpp>
+#include <boost/beast/http/string_body.hpp>
+
+#include <algorithm>
+#include <functional>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace bulkhead::inline v1::test {
+
+namespace asio = boost::asio;
+
+struct BulkServerOptions {
+    std::uint16_t port = 0;                              ///< on 127.0.0.1; 0: any that is free
+    std::size_t max_body_bytes = std::size_t{100} << 20; ///< a larger request is answered 413, as the servers do
+};
+
+/// A bulk request, as `BulkServer::misbehave` is asked about it.
+struct BulkRequestInfo {
+    std::uint64_t number = 0; ///< 1 for the server's first one
+    std::string_view target;
+    std::string_view body;
+    /// The operations in it, counted by their lines, roughly: a delete counts as half.
+    [[nodiscard]] std::size_t lines() const {
+        return static_cast<std::size_t>(std::count(body.begin(), body.end(), '\n'));
+    }
+};
+
+/// What the server does with a bulk request instead of what is right.
+struct CannedAnswer {
+    unsigned status = 503;
+    std::string body{};
+    std::string content_type = "application/json";
+    std::string headers{};             ///< more header lines, each ending with CR LF: `"Retry-After: 5\r\n"`
+    std::size_t apply_at_most = 0;     ///< apply so many of the operations first
+    bool keep_model_answer = false;    ///< with `apply_at_most`: answer what the model says of these
+    bool close_without_answer = false; ///< hang up instead
+    bool no_answer = false;            ///< say nothing until `release()` or `stop()`
+    std::string raw{};                 ///< send exactly these bytes, and hang up
+};
+
+/// An in-process HTTP/1.1 server with a `_bulk` endpoint that really parses, stores and counts (`ModelElasticsearch`),
+/// and that misbehaves on request: to test a service that embeds the library. Loopback only, one thread of its own.
+///
+/// Endpoints: `POST|PUT [/{index}]/_bulk`, `GET|POST /{index}/_count`, `POST /{index}/_refresh`,
+/// `GET /{index}/_doc/{id}`, `PUT /_index_template/{name}`, `GET|HEAD /`. All functions are thread-safe, but `start`
+/// and `stop` must not be called at the same time.
+class BulkServer {
+public:
+    using Misbehaviour = std::function<std::optional<CannedAnswer>(const BulkRequestInfo&)>;
+
+    /// Starts. Throws `std::runtime_error`, which names the port, when it cannot listen.
+    explicit BulkServer(BulkServerOptions options = {}) : options_{options}, port_{options.port} { start(); }
+    BulkServer(const BulkServer&) = delete;
+    BulkServer& operator=(const BulkServer&) = delete;
+    ~BulkServer() { stop(); }
+
+    [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
+    [[nodiscard]] std::string url() const { return "http://127.0.0.1:" + std::to_string(port_); }
+
+    /// Comes (back) on the same port; the store is as it was.
+    void start() {
+        if (run_) return;
+        auto run = std::make_unique<Run>();
+        const asio::ip::tcp::endpoint endpoint{asio::ip::address_v4::loopback(), port_};
+        boost::system::error_code error;
+        const auto check = [&] {
+            if (error)
+                throw std::runtime_error{"cannot listen on 127.0.0.1:" + std::to_string(port_) + ": " +
+                                         error.message()};
+        };
+        run->acceptor.open(endpoint.protocol(), error);
+        check();
+        run->acceptor.set_option(asio::socket_base::reuse_address{true}, error);
+        check();
+        run->acceptor.bind(endpoint, error);
+        check();
+        run->acceptor.listen(asio::socket_base::max_listen_connections, error);
+        check();
+        port_ = run->acceptor.local_endpoint().port();
+        asio::co_spawn(run->context, accept(*run), asio::detached);
+        run->thread = std::thread{[&context = run->context] { context.run(); }};
+        run_ = std::move(run);
+    }
+    /// Goes away: the port is closed, and every connection with it, whatever it is doing.
+    void stop() {
+        if (!run_) return;
+        asio::post(run_->context, [this] {
+            boost::system::error_code ignored;
+            run_->acceptor.close(ignored);
+            for (auto& socket : run_->sockets) socket.close(ignored);
+            for (auto* const timer : run_->held) timer->cancel();
+        });
+        run_->thread.join();
+        run_.reset();
+    }
+    /// Asked for each bulk request, on the server's thread, before it is applied. An empty function: behave.
+    void misbehave(Misbehaviour how) {
+        const std::lock_guard lock{mutex_};
+        misbehaviour_ = std::move(how);
+    }
+    /// Requests that were held (`no_answer`) are hung up on.
+    void release() {
+        if (!run_) return;
+        asio::post(run_->context, [this] {
+            for (auto* const timer : run_->held) timer->cancel();
+        });
+    }
+
+    /// Looks at, or changes, the model under the server's lock.
+    template <class F>
+    auto with_model(F&& f) {
+        const std::lock_guard lock{mutex_};
+        return f(model_);
+    }
+    template <class F>
+    auto with_model(F&& f) const {
+        const std::lock_guard lock{mutex_};
+        return f(std::as_const(model_));
+    }
+    [[nodiscard]] std::size_t count(std::string_view index) const {
+        return with_model([&](const ModelElasticsearch& model) { return model.count(index); });
+    }
+    [[nodiscard]] std::optional<std::string> source(std::string_view index, std::string_view id) const {
+        return with_model([&](const ModelElasticsearch& model) { return model.source(index, id); });
+    }
+    [[nodiscard]] std::uint64_t times_applied(std::string_view index, std::string_view id) const {
+        return with_model([&](const ModelElasticsearch& model) { return model.times_applied(index, id); });
+    }
+    /// Calls `f(std::string_view id, std::string_view source)` for each document, under the server's lock.
+    template <class F>
+    void for_each(std::string_view index, F&& f) const {
+        with_model([&](const ModelElasticsearch& model) { model.for_each(index, f); });
+    }
+    /// Bulk requests that were received so far, whatever became of them.
+    [[nodiscard]] std::uint64_t bulk_requests() const {
+        const std::lock_guard lock{mutex_};
+        return bulk_requests_;
+    }
+
+private:
+    using Socket = asio::ip::tcp::socket;
+    struct Run {
+        asio::io_context context{1};
+        asio::ip::tcp::acceptor acceptor{context};
+        std::list<Socket> sockets;
+        std::list<asio::steady_timer*> held;
+        std::thread thread;
+    };
+    /// What is written back.
+    struct Output {
+        std::string bytes;
+        bool keep_alive = true;
+        bool hold = false;
+    };
+
+    asio::awaitable<void> accept(Run& run) {
+        boost::system::error_code error;
+        while (run.acceptor.is_open()) {
+            Socket socket{run.context};
+            co_await run.acceptor.async_accept(socket, asio::redirect_error(asio::use_awaitable, error));
+            if (error) continue;
+            socket.set_option(asio::ip::tcp::no_delay{true}, error);
+            run.sockets.push_back(std::move(socket));
+            asio::co_spawn(run.context, serve(run, std::prev(run.sockets.end())), asio::detached);
+        }
+    }
+    asio::awaitable<void> serve(Run& run, std::list<Socket>::iterator at) {
+        namespace http = boost::beast::http;
+        auto& socket = *at;
+        boost::beast::flat_buffer buffer;
+        boost::system::error_code error;
+        for (bool keep_alive = true; keep_alive;) {
+            http::request_parser<http::string_body> parser;
+            parser.body_limit(options_.max_body_bytes);
+            co_await http::async_read(socket, buffer, parser, asio::redirect_error(asio::use_awaitable, error));
+            Output output;
+            if (error == http::error::body_limit) {
+                output = answer(ModelElasticsearch::whole_error("content_too_long_exception", "entity too large", 413));
+                output.keep_alive = false;
+            } else if (error) {
+                break;
+            } else {
+                output = handle(parser.get());
+                output.keep_alive = output.keep_alive && parser.get().keep_alive();
+            }
+            if (output.hold) {
+                asio::steady_timer timer{run.context, asio::steady_timer::time_point::max()};
+                run.held.push_back(&timer);
+                co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, error));
+                run.held.remove(&timer);
+            }
+            if (!output.bytes.empty())
+                co_await asio::async_write(socket, asio::buffer(output.bytes),
+                                           asio::redirect_error(asio::use_awaitable, error));
+            keep_alive = output.keep_alive && !error;
+        }
+        socket.close(error);
+        run.sockets.erase(at);
+    }
+
+    template <class Request>
+    Output handle(const Request& request) {
+        const std::string_view target{request.target().data(), request.target().size()};
+        const std::string_view method{request.method_string().data(), request.method_string().size()};
+        const auto path = target.substr(0, target.find('?'));
+        std::vector<std::string> parts;
+        for (std::size_t from = 1; from < path.size();) {
+            const auto to = std::min(path.find('/', from), path.size());
+            parts.push_back(decoded(path.substr(from, to - from)));
+            from = to + 1;
+        }
+        const bool post = method == "POST" || method == "PUT";
+        const auto size = parts.size();
+        if (size == 0 && (method == "GET" || method == "HEAD")) {
+            auto output = answer({200, R"({"name":"bulk-server","version":{"number":"8.0.0-model"}})"});
+            if (method == "HEAD") output.bytes.resize(output.bytes.find("\r\n\r\n") + 4);
+            return output;
+        }
+        const std::lock_guard lock{mutex_};
+        if (post && size >= 1 && size <= 2 && parts.back() == "_bulk")
+            return bulk(target, request.body(), size == 2 ? parts[0] : std::string{});
+        if (method == "PUT" && size == 2 && parts[0] == "_index_template")
+            return answer(model_.put_index_template(parts[1], request.body()));
+        if (size == 2 && parts[1] == "_count") {
+            if (!model_.exists(parts[0])) return no_such_index(parts[0]);
+            return answer({200, "{\"count\":" + std::to_string(model_.count(parts[0])) +
+                                    R"(,"_shards":{"total":1,"successful":1,"skipped":0,"failed":0}})"});
+        }
+        if (size == 2 && parts[1] == "_refresh") {
+            if (!model_.exists(parts[0])) return no_such_index(parts[0]);
+            return answer({200, R"({"_shards":{"total":1,"successful":1,"failed":0}})"});
+        }
+        if (method == "GET" && size == 3 && parts[1] == "_doc") {
+            if (const auto source = model_.source(parts[0], parts[2]))
+                return answer({200, "{\"found\":true,\"_source\":" + *source + "}"});
+            return answer({404, R"({"found":false})"});
+        }
+        return answer(ModelElasticsearch::whole_error("illegal_argument_exception",
+                                                      "no handler found for uri [" + std::string{path} + "]"));
+    }
+    Output bulk(std::string_view target, const std::string& body, const std::string& index) {
+        const bool filtered = target.find("filter_path=") != std::string_view::npos;
+        ++bulk_requests_;
+        std::optional<CannedAnswer> canned;
+        if (misbehaviour_) canned = misbehaviour_(BulkRequestInfo{bulk_requests_, target, body});
+        if (!canned) return answer(model_.bulk(body, index, filtered));
+        ServerAnswer from_model;
+        if (canned->apply_at_most != 0) from_model = model_.bulk(body, index, filtered, canned->apply_at_most);
+        if (canned->no_answer) return {{}, false, true};
+        if (canned->close_without_answer) return {{}, false, false};
+        if (!canned->raw.empty()) return {std::move(canned->raw), false, false};
+        if (canned->keep_model_answer) return answer(from_model);
+        return answer({canned->status, std::move(canned->body)}, canned->content_type, canned->headers);
+    }
+    static Output no_such_index(const std::string& index) {
+        return answer(
+            ModelElasticsearch::whole_error("index_not_found_exception", "no such index [" + index + "]", 404));
+    }
+    static Output answer(const ServerAnswer& what, std::string_view content_type = "application/json",
+                         std::string_view headers = {}) {
+        Output output;
+        output.bytes.reserve(what.body.size() + 256);
+        output.bytes.append("HTTP/1.1 ").append(std::to_string(what.status)).append(" -\r\nContent-Type: ");
+        output.bytes.append(content_type).append("\r\nContent-Length: ").append(std::to_string(what.body.size()));
+        output.bytes.append("\r\n").append(headers).append("\r\n").append(what.body);
+        return output;
+    }
+    static std::string decoded(std::string_view text) {
+        std::string out;
+        const auto hex = [](char c) {
+            return c >= '0' && c <= '9'   ? c - '0'
+                   : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                   : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                          : -1;
+        };
+        for (std::size_t i = 0; i < text.size(); ++i) {
+            if (text[i] == '%' && i + 2 < text.size() && hex(text[i + 1]) >= 0 && hex(text[i + 2]) >= 0) {
+                out += static_cast<char>(hex(text[i + 1]) * 16 + hex(text[i + 2]));
+                i += 2;
+            } else {
+                out += text[i];
+            }
+        }
+        return out;
+    }
+
+    const BulkServerOptions options_;
+    std::uint16_t port_;
+    mutable std::mutex mutex_;
+    ModelElasticsearch model_;
+    Misbehaviour misbehaviour_;
+    std::uint64_t bulk_requests_ = 0;
+    std::unique_ptr<Run> run_;
+};
+
+} // namespace bulkhead::inline v1::test

@@ -1,0 +1,532 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "support/catch.hpp"
+
+#include <bulkhead/bulk_indexer.hpp>
+#include <bulkhead/kafka/rdkafka.hpp>
+#include <bulkhead/test/mock_kafka.hpp>
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <atomic>
+#include <condition_variable>
+#include <future>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <unistd.h>
+
+using namespace bulkhead;
+using bulkhead::test::MockKafka;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using Clock = std::chrono::steady_clock;
+
+namespace {
+
+/// A test that hangs is ended by the kernel.
+struct Watchdog {
+    explicit Watchdog(unsigned seconds_left = 60) { alarm(seconds_left); }
+    ~Watchdog() { alarm(0); }
+    Watchdog(const Watchdog&) = delete;
+    Watchdog& operator=(const Watchdog&) = delete;
+};
+
+/// The server: documents by id, and how often each was sent.
+struct Store {
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::map<std::string, int> documents;
+    std::atomic<bool> black_hole{false}; ///< takes requests and does not answer
+
+    std::size_t size() {
+        const std::lock_guard lock{mutex};
+        return documents.size();
+    }
+    int times(const std::string& id) {
+        const std::lock_guard lock{mutex};
+        const auto found = documents.find(id);
+        return found == documents.end() ? 0 : found->second;
+    }
+    /// Waits until something that may change with the store, or soon after it, holds. The watchdog ends it otherwise.
+    template <class Predicate>
+    void wait_until(Predicate predicate) {
+        while (!predicate()) {
+            std::unique_lock lock{mutex};
+            changed.wait_for(lock, milliseconds{5});
+        }
+    }
+};
+
+class StoreTransport {
+public:
+    explicit StoreTransport(std::shared_ptr<Store> store) : store_{std::move(store)} {}
+
+    asio::awaitable<Reply> send(Request request, AnswerSink& sink) {
+        const auto store = store_;
+        const auto shut = shut_;
+        const auto deadline = Clock::now() + request.timeout;
+        auto timer = asio::steady_timer{co_await asio::this_coro::executor};
+        Reply reply;
+        reply.sent = Sent::complete;
+        while (store->black_hole && !*shut && Clock::now() < deadline) {
+            timer.expires_after(milliseconds{5});
+            error_code ignored;
+            co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+        }
+        if (store->black_hole) {
+            reply.error = *shut ? error_code{asio::error::operation_aborted} : error_code{errc::request_timeout};
+            co_return reply;
+        }
+        std::string body;
+        for (const auto& buffer : request.body) body.append(static_cast<const char*>(buffer.data()), buffer.size());
+        std::string answer = R"({"errors":false,"items":[)";
+        {
+            const std::lock_guard lock{store->mutex};
+            std::size_t at = 0;
+            while ((at = body.find("\"_id\":\"", at)) != std::string::npos) {
+                at += 7;
+                const bool first = ++store->documents[body.substr(at, body.find('"', at) - at)] == 1;
+                answer += answer.back() == '[' ? "" : ",";
+                answer += first ? R"({"create":{"status":201}})" : R"({"create":{"status":409}})";
+            }
+        }
+        store->changed.notify_all();
+        reply.status = 200;
+        reply.body_complete = true;
+        if (!sink.on_body(answer + "]}")) reply.error = errc::malformed_answer;
+        co_return reply;
+    }
+    void shutdown() noexcept {
+        if (shut_) *shut_ = true;
+    }
+
+private:
+    std::shared_ptr<Store> store_;
+    std::shared_ptr<bool> shut_ = std::make_shared<bool>(false);
+};
+
+using TestIndexer = BulkIndexer<StoreTransport>;
+
+std::string id_of(const std::string& topic, std::int32_t partition, std::int64_t offset) {
+    return topic + "-" + std::to_string(partition) + "-" + std::to_string(offset);
+}
+
+struct EventMapper {
+    Mapped operator()(const Record& record, Batch& out) const {
+        if (record.payload->empty() || record.payload->front() != '{') return Mapped::invalid;
+        const auto id = id_of(std::string{record.topic}, record.partition, record.offset);
+        Operation op;
+        op.action = Action::create;
+        op.id = id;
+        op.on_conflict = OnConflict::already_there;
+        op.source = *record.payload;
+        return out.append(op, std::string_view{"logs"}) ? Mapped::invalid : Mapped::operations;
+    }
+};
+
+/// Brokers, a server, an indexer with a thread of its own.
+struct World {
+    explicit World(IndexerOptions options = {})
+        : indexer{context.get_executor(), StoreTransport{store}, patient(std::move(options))}, thread{[this] {
+              context.run();
+          }} {}
+    ~World() {
+        store->black_hole = false;
+        std::promise<void> closed;
+        indexer.async_close(seconds{10}, [&](error_code, const CloseReport&) { closed.set_value(); });
+        closed.get_future().wait();
+        work.reset();
+        thread.join();
+    }
+    World(const World&) = delete;
+    World& operator=(const World&) = delete;
+
+    static IndexerOptions patient(IndexerOptions options) {
+        options.retry.max_age = unlimited;
+        options.flush_interval = milliseconds{20};
+        return options;
+    }
+    /// `count` events in each partition.
+    void produce(const std::string& topic, int partitions, int count) {
+        for (int p = 0; p < partitions; ++p)
+            for (int i = 0; i < count; ++i) kafka.produce(topic, p, {}, R"({"level":"info","message":"hello"})");
+        kafka.flush();
+    }
+    std::int64_t committed(const std::string& topic, int partitions) {
+        std::int64_t sum = 0;
+        for (int p = 0; p < partitions; ++p) sum += kafka.committed("group", topic, p).value_or(0);
+        return sum;
+    }
+
+    MockKafka kafka;
+    std::shared_ptr<Store> store = std::make_shared<Store>();
+    asio::io_context context;
+    asio::executor_work_guard<asio::io_context::executor_type> work{context.get_executor()};
+    TestIndexer indexer;
+    std::thread thread;
+};
+
+kafka::DriverOptions options_for(const World& world, const std::string& topic) {
+    kafka::DriverOptions options;
+    options.brokers = world.kafka.bootstrap_servers();
+    options.group = "group";
+    options.topics = {topic};
+    options.commit_interval = milliseconds{50};
+    options.revoke_drain = milliseconds{1000};
+    options.config = {{"session.timeout.ms", "3000"}, {"heartbeat.interval.ms", "200"}, {"fetch.wait.max.ms", "50"}};
+    options.on_event = [](const kafka::ClientEvent&) {};
+    return options;
+}
+
+using TestDriver = kafka::Driver<TestIndexer, EventMapper>;
+
+/// A driver and its thread.
+struct Member {
+    Member(World& world, kafka::DriverOptions options, KafkaSourceOptions source_options = {})
+        : driver{world.indexer, EventMapper{}, std::move(options), std::move(source_options)}, thread{[this] {
+              driver.run();
+          }} {}
+    ~Member() {
+        if (thread.joinable()) stop(milliseconds{0});
+    }
+    Member(const Member&) = delete;
+    Member& operator=(const Member&) = delete;
+
+    kafka::DriverReport stop(milliseconds timeout) {
+        driver.stop();
+        thread.join();
+        return driver.close(timeout);
+    }
+    SourceStats source() const { return driver.stats().source; }
+
+    TestDriver driver;
+    std::thread thread;
+};
+
+} // namespace
+
+TEST_CASE("driver: every event is indexed, every offset committed, also over a restart",
+          "[rdkafka][F145][F147][F148][F154]") {
+    const Watchdog watchdog;
+    World world;
+    world.kafka.create_topic("events", 3);
+    world.produce("events", 3, 500);
+    world.kafka.produce("events", 0, "key", std::nullopt); // no payload
+    world.kafka.produce("events", 1, {}, "not an event");
+    world.kafka.produce("events", 2, {}, ""); // empty is not missing
+    world.kafka.flush();
+    {
+        Member member{world, options_for(world, "events")};
+        world.store->wait_until([&] { return member.source().consumed == 1503; });
+        const auto report = member.stop(seconds{10});
+        CHECK(report.drained);
+        CHECK(report.committed);
+        CHECK(report.stats.source.consumed == 1503);
+        CHECK(report.stats.source.skipped == 1);
+        CHECK(report.stats.source.without_payload == 1);
+        CHECK(report.stats.source.invalid == 2);
+        CHECK(report.stats.source.of(Outcome::indexed) == 1500);
+        CHECK(report.stats.source.settled == 1503);
+        CHECK(report.stats.lag == 0);
+        CHECK(report.stats.commit_errors == 0);
+    }
+    CHECK(world.store->size() == 1500);
+    for (int p = 0; p < 3; ++p) CHECK(world.kafka.committed("group", "events", p) == 501);
+
+    world.produce("events", 3, 10);
+    Member again{world, options_for(world, "events")};
+    world.store->wait_until([&] { return world.store->size() == 1530 && again.source().settled == 30; });
+    CHECK(again.stop(seconds{10}).stats.source.consumed == 30); // not one of the earlier ones
+    CHECK(world.committed("events", 3) == 1533);
+}
+
+TEST_CASE("driver: what a dead server did not prove is delivered again after a restart", "[rdkafka][F154][F156]") {
+    const Watchdog watchdog;
+    World world;
+    world.kafka.create_topic("events", 2);
+    world.produce("events", 2, 100);
+    world.store->black_hole = true;
+    {
+        Member member{world, options_for(world, "events")};
+        world.store->wait_until([&] { return member.source().enqueued == 200; });
+        const auto before = Clock::now();
+        const auto report = member.stop(milliseconds{300});
+        CHECK(Clock::now() - before < seconds{10}); // the deadline, and what librdkafka takes to join its threads
+        CHECK_FALSE(report.drained);
+        CHECK(report.stats.source.settled == 0);
+    }
+    CHECK(world.committed("events", 2) == 0);
+    world.store->black_hole = false;
+    Member again{world, options_for(world, "events")};
+    world.store->wait_until([&] { return again.source().settled == 200; });
+    CHECK(again.stop(seconds{10}).drained);
+    CHECK(world.store->size() == 200);
+    CHECK(world.committed("events", 2) == 200);
+}
+
+TEST_CASE("driver: two members share the partitions, eagerly and cooperatively",
+          "[rdkafka][F135][F137][F138][F140][I22]") {
+    const Watchdog watchdog{120};
+    for (const std::string strategy : {"range", "cooperative-sticky"}) {
+        CAPTURE(strategy);
+        World world;
+        constexpr int partitions = 4;
+        world.kafka.create_topic("events", partitions);
+        world.produce("events", partitions, 1000);
+        auto options = options_for(world, "events");
+        options.config.emplace_back("partition.assignment.strategy", strategy);
+        std::int64_t committed = 0;
+        bool never_back = true;
+        const auto look = [&] {
+            const auto now = world.committed("events", partitions);
+            never_back = never_back && now >= committed;
+            committed = now;
+        };
+        auto first = std::make_unique<Member>(world, options);
+        world.store->wait_until([&] { return world.store->size() == 4000; });
+        look();
+        // Settlements are under way while the second member takes two partitions away.
+        world.store->black_hole = true;
+        world.produce("events", partitions, 500);
+        world.store->wait_until([&] { return first->source().consumed == 6000; });
+        Member second{world, options};
+        world.store->wait_until([&] { return second.source().assigned_partitions == 2; });
+        world.store->black_hole = false;
+        world.store->wait_until([&] { return world.store->size() == 6000; });
+        look();
+        world.store->wait_until([&] { return first->source().assigned_partitions == 2; });
+        world.produce("events", partitions, 500);
+        world.store->wait_until([&] { return world.store->size() == 8000; });
+        CHECK(second.source().consumed >= 1000);
+        look();
+        // The first one leaves; the second gets everything.
+        CHECK(first->stop(seconds{10}).drained);
+        look();
+        first.reset();
+        world.store->wait_until([&] { return second.source().assigned_partitions == partitions; });
+        world.produce("events", partitions, 500);
+        world.store->wait_until([&] { return world.store->size() == 10'000; });
+        const auto report = second.stop(seconds{10});
+        look();
+        CHECK(report.drained);
+        CHECK(committed == 10'000);
+        CHECK(never_back);
+        const auto& stats = report.stats.source;
+        CHECK(stats.consumed == stats.settled + stats.tracked + stats.stashed + stats.failed + stats.abandoned);
+        // Delivered again are only those whose settlements were outstanding at the handover.
+        int sent_again = 0;
+        for (int p = 0; p < partitions; ++p)
+            for (int i = 0; i < 2500; ++i) sent_again += world.store->times(id_of("events", p, i)) > 1 ? 1 : 0;
+        CHECK(sent_again <= 2000);
+    }
+}
+
+TEST_CASE("driver: a server that is away longer than max.poll.interval.ms costs nothing",
+          "[rdkafka][F150][F157][I25]") {
+    const Watchdog watchdog;
+    IndexerOptions small;
+    small.max_buffered_operations = 200;
+    World world{small};
+    world.kafka.create_topic("events", 2);
+    world.produce("events", 2, 1000);
+    world.store->black_hole = true;
+    auto options = options_for(world, "events");
+    options.config.emplace_back("max.poll.interval.ms", "3000");
+    Member member{world, options};
+    world.store->wait_until([&] { return member.source().paused_partitions == 2; });
+    const auto until = Clock::now() + seconds{5};
+    world.store->wait_until([&] { return Clock::now() > until; });
+    CHECK(member.source().consumed == 201);
+    CHECK(member.source().stashed == 1);
+    world.store->black_hole = false;
+    world.store->wait_until([&] { return member.source().settled == 2000; });
+    const auto report = member.stop(seconds{10});
+    CHECK(report.stats.rebalances == 1); // the group kept it all the time
+    CHECK(report.stats.source.consumed == 2000);
+    CHECK(report.stats.source.abandoned == 0);
+    CHECK(report.stats.max_poll_gap < milliseconds{1500});
+    CHECK(world.committed("events", 2) == 2000);
+    for (int p = 0; p < 2; ++p)
+        for (int i = 0; i < 1000; ++i)
+            if (world.store->times(id_of("events", p, i)) != 1) FAIL("sent not exactly once: " << p << " " << i);
+}
+
+TEST_CASE("driver: an assignment that was lost is not committed, and goes on after rejoining", "[rdkafka][F139]") {
+    const Watchdog watchdog;
+    World world;
+    world.kafka.create_topic("events", 1);
+    world.produce("events", 1, 100);
+    auto options = options_for(world, "events");
+    options.config.emplace_back("max.poll.interval.ms", "3000");
+    std::atomic<int> lost{0};
+    options.on_event = [&](const kafka::ClientEvent& event) {
+        if (event.kind == kafka::ClientEvent::Kind::lost) ++lost;
+    };
+    TestDriver driver{world.indexer, EventMapper{}, options};
+    world.store->black_hole = true;
+    while (driver.stats().source.consumed < 100) driver.poll_once(milliseconds{10});
+    // Not polled for too long. Meanwhile the settlements come in.
+    world.store->black_hole = false;
+    const auto until = Clock::now() + milliseconds{4500};
+    world.store->wait_until([&] { return Clock::now() > until; });
+    while (lost == 0) driver.poll_once(milliseconds{10});
+    const auto consumed = driver.source().stats().consumed;
+    CHECK(world.committed("events", 1) <= 100);
+    world.produce("events", 1, 100);
+    while (world.store->size() < 200) driver.poll_once(milliseconds{10});
+    CHECK(driver.source().stats().consumed > consumed);
+    CHECK(driver.close(seconds{10}).drained);
+    CHECK(world.committed("events", 1) == 200);
+}
+
+TEST_CASE("driver: a commit that the broker refuses is made up for by a later one", "[rdkafka][F142]") {
+    const Watchdog watchdog;
+    World world;
+    world.kafka.create_topic("events", 1);
+    world.produce("events", 1, 100);
+    auto options = options_for(world, "events");
+    std::atomic<int> refused{0};
+    options.on_event = [&](const kafka::ClientEvent& event) {
+        if (event.kind == kafka::ClientEvent::Kind::commit_failed) ++refused;
+    };
+    constexpr std::int16_t offset_commit = 8;
+    rd_kafka_mock_push_request_errors(world.kafka.cluster(), offset_commit, 3,
+                                      RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS, RD_KAFKA_RESP_ERR_NOT_COORDINATOR,
+                                      RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED);
+    Member member{world, options};
+    world.store->wait_until([&] { return member.source().settled == 100; });
+    int next = 100;
+    while (refused == 0) { // new offsets, so that there is something to commit
+        world.produce("events", 1, 1);
+        ++next;
+        world.store->wait_until([&] { return member.source().settled == static_cast<std::uint64_t>(next); });
+    }
+    CHECK(member.stop(seconds{20}).drained);
+    CHECK(world.committed("events", 1) == next);
+}
+
+TEST_CASE("driver: key, timestamp, headers and payload arrive as they were produced", "[rdkafka]") {
+    const Watchdog watchdog;
+    World world;
+    world.kafka.create_topic("events", 1);
+    const RecordHeader headers[] = {{"trace", "abc"}, {"none", std::nullopt}, {"empty", ""}};
+    world.kafka.produce("events", 0, "the key", "{}", 1'700'000'000'123, headers);
+    world.kafka.flush();
+    std::vector<std::string> seen;
+    const auto mapper = [&](const Record& record, Batch&) {
+        seen = {std::string{record.topic}, std::string{record.key.value()}, std::string{record.payload.value()},
+                std::to_string(record.timestamp_ms)};
+        for (const auto& header : record.headers)
+            seen.push_back(std::string{header.name} + "=" + std::string{header.value.value_or("(null)")});
+        return Mapped::skip;
+    };
+    kafka::Driver driver{world.indexer, mapper, options_for(world, "events")};
+    while (driver.source().stats().consumed < 1) driver.poll_once(milliseconds{10});
+    CHECK(seen ==
+          std::vector<std::string>{"events", "the key", "{}", "1700000000123", "trace=abc", "none=(null)", "empty="});
+}
+
+TEST_CASE("driver: destroying it on a thread that runs the indexer blocks nobody", "[rdkafka][F154][F155]") {
+    const Watchdog watchdog;
+    World world;
+    world.kafka.create_topic("events", 1);
+    world.produce("events", 1, 100);
+    auto driver = std::make_unique<TestDriver>(world.indexer, EventMapper{}, options_for(world, "events"));
+    while (driver->stats().source.consumed < 100) driver->poll_once(milliseconds{10});
+    std::promise<void> done;
+    asio::post(world.context, [&] {
+        driver.reset();
+        done.set_value();
+    });
+    done.get_future().wait();
+    CHECK(rd_kafka_wait_destroyed(30'000) == -1); // the mock cluster's own client is still there
+    CHECK(world.indexer.stats().accepted == 100);
+}
+
+TEST_CASE("driver: a configuration that would lose records is refused, and secrets are not shown",
+          "[rdkafka][F146][F161]") {
+    const Watchdog watchdog;
+    World world;
+    const auto message_for = [&](kafka::DriverOptions options) -> std::string {
+        try {
+            const TestDriver driver{world.indexer, EventMapper{}, std::move(options)};
+        } catch (const InvalidOption& e) {
+            return e.what();
+        }
+        return "accepted";
+    };
+    const auto with = [&](const std::string& key, const std::string& value) {
+        auto options = options_for(world, "events");
+        options.config.emplace_back(key, value);
+        return message_for(options);
+    };
+    CHECK(with("enable.auto.offset.store", "true").find("enable.auto.offset.store: expected false") == 0);
+    CHECK(with("enable.auto.commit", "false").find("enable.auto.commit: expected true") == 0);
+    CHECK(with("group.id", "another").find("group.id") == 0);
+    CHECK(with("no.such.property", "1").find("no.such.property") == 0);
+    CHECK(with("enable.partition.eof", "true") == "accepted");
+    CHECK(with("enable.auto.offset.store", "false") == "accepted");
+    const auto secret = with("ssl.key.password.typo", "hunter2");
+    CHECK(secret.find("ssl.key.password.typo") == 0);
+    CHECK(secret.find("hunter2") == std::string::npos);
+    auto options = options_for(world, "events");
+    options.group.clear();
+    CHECK(message_for(options).find("group") == 0);
+    options = options_for(world, "events");
+    options.topics.clear();
+    CHECK(message_for(options).find("topics") == 0);
+    options = options_for(world, "events");
+    options.revoke_drain = std::chrono::minutes{3};
+    CHECK(message_for(options).find("revoke_drain") == 0);
+    CHECK(message_for(options_for(world, "events")) == "accepted");
+}
+
+TEST_CASE("driver: the end of a partition is not a record", "[rdkafka][F146]") {
+    const Watchdog watchdog;
+    World world;
+    world.kafka.create_topic("events", 1);
+    world.produce("events", 1, 10);
+    auto options = options_for(world, "events");
+    options.config.emplace_back("enable.partition.eof", "true");
+    std::atomic<int> errors{0};
+    options.on_event = [&](const kafka::ClientEvent& event) {
+        if (event.kind == kafka::ClientEvent::Kind::error) ++errors;
+    };
+    Member member{world, options};
+    world.store->wait_until([&] { return member.source().settled == 10; });
+    world.produce("events", 1, 10);
+    world.store->wait_until([&] { return member.source().settled == 20; });
+    const auto report = member.stop(seconds{10});
+    CHECK(report.stats.source.consumed == 20);
+    CHECK(errors == 0);
+}
+
+TEST_CASE("driver: an unknown topic and a dead broker are said, and do not end it", "[rdkafka][F158]") {
+    const Watchdog watchdog;
+    World world;
+    std::mutex mutex;
+    std::string said;
+    auto options = options_for(world, "events");
+    options.brokers = "127.0.0.1:1"; // nobody listens
+    options.on_event = [&](const kafka::ClientEvent& event) {
+        const std::lock_guard lock{mutex};
+        if (event.kind == kafka::ClientEvent::Kind::error) said = std::string{event.text};
+    };
+    TestDriver driver{world.indexer, EventMapper{}, options};
+    while (driver.stats().client_errors == 0) REQUIRE(driver.poll_once(milliseconds{10}));
+    CHECK(said.find("127.0.0.1:1") != std::string::npos);
+    const auto before = Clock::now();
+    driver.close(milliseconds{100});
+    CHECK(Clock::now() - before < seconds{10});
+}

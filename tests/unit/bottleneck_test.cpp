@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "support/catch.hpp"
+#include "support/model_kafka.hpp"
+
+#include <bulkhead/bulk_indexer.hpp>
+#include <bulkhead/kafka_source.hpp>
+#include <bulkhead/test/manual_clock.hpp>
+#include <bulkhead/test/scripted_transport.hpp>
+
+#include <functional>
+#include <memory>
+#include <random>
+#include <string>
+
+// The bottleneck that this library exists to remove, in virtual time: a consumer that handles one record of a partition
+// at a time, as kafkajs' eachMessage and many others do, over an indexer with the source system's batch of 1000 and
+// flush interval of 1 s.
+
+using namespace bulkhead_test;
+using bulkhead::test::ManualClock;
+using bulkhead::test::Script;
+using bulkhead::test::ScriptedTransport;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using TestIndexer = BulkIndexer<ScriptedTransport, ManualClock>;
+
+namespace {
+
+constexpr milliseconds tick{10}; // also how long the server takes for a bulk
+
+struct World {
+    explicit World(IndexerOptions options = {}) : indexer{make(std::move(options))} {}
+    ~World() {
+        indexer.async_close(milliseconds{0}, [](error_code, const CloseReport&) {});
+        bulkhead::test::run_for(context, seconds{1});
+    }
+    World(const World&) = delete;
+    World& operator=(const World&) = delete;
+
+    TestIndexer make(IndexerOptions options) {
+        ManualClock::reset();
+        options.index = "logs";
+        options.retry.max_age = unlimited;
+        return TestIndexer{context.get_executor(), ScriptedTransport{script}, std::move(options)};
+    }
+    /// Time passes, and the server answers what it was sent before.
+    void pass() {
+        if (server_is_up) script->answer_all_ok();
+        bulkhead::test::run_for(context, tick, tick);
+    }
+
+    asio::io_context context;
+    std::shared_ptr<Script> script = std::make_shared<Script>();
+    bool server_is_up = true;
+    TestIndexer indexer;
+};
+
+/// A partition with as many records as anyone may want.
+ModelKafka endless(std::int64_t records) {
+    ModelKafka kafka;
+    kafka.logs.emplace_back();
+    for (std::int64_t i = 0; i < records; ++i) kafka.logs[0].push_back({i, Logged::Kind::one});
+    return kafka;
+}
+
+Record record_at(std::int64_t offset) {
+    Record record;
+    record.topic = ModelKafka::topic;
+    record.offset = offset;
+    record.payload = "one";
+    return record;
+}
+
+} // namespace
+
+TEST_CASE("the bottleneck: who awaits each settlement indexes one document a second", "[bottleneck]") {
+    std::int64_t indexed = 0;
+    bool minute_is_over = false;
+    std::function<void()> next;
+    World world;
+    next = [&] { // the handler of one message; the next one comes when it has ended
+        Operation op;
+        op.source = "{}";
+        world.indexer.async_index(op, [&](error_code error, const IndexResult& result) {
+            if (minute_is_over) return;
+            REQUIRE_FALSE(error);
+            REQUIRE(result.outcome == Outcome::indexed);
+            ++indexed;
+            next();
+        });
+    };
+    next();
+    for (milliseconds time{0}; time < seconds{60}; time += tick) world.pass();
+    minute_is_over = true;
+
+    CHECK(indexed >= 50);
+    CHECK(indexed <= 60); // documents in a minute, as in the source system
+    for (const auto& request : world.script->requests()) CHECK(request.operations == 1);
+}
+
+TEST_CASE("the remedy: KafkaSource sends full batches, and the poll loop never waits", "[bottleneck][I25]") {
+    constexpr std::int64_t records = 60'000; // ten a millisecond for six seconds
+    World world;
+    auto kafka = endless(records);
+    ModelMember member{kafka};
+    member.check_durability = false; // the model's documents are not looked at here
+    KafkaSource source{world.indexer, member, ModelMapper{}};
+    member.own(0);
+    source.assigned(ModelKafka::topic, 0);
+
+    std::int64_t delivered = 0;
+    bool time_stood_still = true;
+    while (delivered < records) {
+        const auto before = ManualClock::now();
+        for (int i = 0; i < 100; ++i) REQUIRE(source.deliver(record_at(delivered++)) == Delivered::taken);
+        source.poll();
+        time_stood_still = time_stood_still && ManualClock::now() == before;
+        world.pass();
+    }
+    CHECK(time_stood_still);
+    const auto in_time = member.owned().at(0).stored.value_or(0);
+    CHECK(in_time >= 59'000); // in six seconds, where the other one indexed six
+
+    for (int i = 0; i < 200 && !source.drained(); ++i) {
+        world.pass();
+        source.poll();
+    }
+    CHECK(source.drained());
+    CHECK(member.owned().at(0).stored == records);
+    CHECK(kafka.violations.empty());
+    CHECK(world.script->requests().size() == records / 1000);
+    for (const auto& request : world.script->requests()) CHECK(request.operations == 1000);
+    CHECK(member.pauses == 0);
+}
+
+TEST_CASE("while the server is away the source pauses, goes on polling, and loses nothing", "[bottleneck][F150][I25]") {
+    constexpr std::int64_t records = 20'000;
+    IndexerOptions options;
+    options.max_buffered_operations = 3000;
+    World world{options};
+    auto kafka = endless(records);
+    ModelMember member{kafka};
+    member.check_durability = false;
+    KafkaSource source{world.indexer, member, ModelMapper{}};
+    member.own(0);
+    source.assigned(ModelKafka::topic, 0);
+
+    std::int64_t delivered = 0;
+    int polls = 0;
+    const auto run = [&](milliseconds time) {
+        for (milliseconds passed{0}; passed < time; passed += tick, ++polls) {
+            for (int i = 0; i < 100 && delivered < records && !member.owned().at(0).paused; ++i) {
+                if (source.deliver(record_at(delivered)) != Delivered::taken) break;
+                ++delivered;
+            }
+            source.poll();
+            world.pass();
+        }
+    };
+    world.server_is_up = false;
+    run(std::chrono::minutes{10}); // longer than the group's max.poll.interval, and the loop went round all the time
+    CHECK(polls == 60'000);
+    CHECK(delivered == 3001); // the budget and the stash
+    CHECK(member.owned().at(0).paused);
+    CHECK_FALSE(member.owned().at(0).stored);
+    CHECK_FALSE(source.stopped());
+    CHECK(world.indexer.stats().pending == 3000);
+
+    world.server_is_up = true;
+    run(std::chrono::minutes{2});
+    CHECK(delivered == records);
+    CHECK(source.drained());
+    CHECK(member.owned().at(0).stored == records);
+    CHECK(source.stats().of(Outcome::indexed) == static_cast<std::uint64_t>(records));
+    CHECK(kafka.violations.empty());
+}
+
+TEST_CASE("over the real indexer no seed of faults stores an offset that is not proven", "[kafka_source][I20][I26]") {
+    for (std::uint32_t seed = 1; seed <= 20; ++seed) {
+        CAPTURE(seed);
+        std::mt19937 random{seed};
+        IndexerOptions options;
+        options.max_batch_operations = 1 + random() % 20;
+        options.max_buffered_operations = 30 + random() % 100;
+        options.flush_interval = milliseconds{20};
+        options.retry.initial_backoff = milliseconds{1};
+        options.retry.max_backoff = milliseconds{50};
+        options.retry.max_attempts = 1000;
+        World world{options};
+        ModelKafka kafka;
+        kafka.logs.resize(2);
+        for (auto& log : kafka.logs)
+            for (std::int64_t i = 0; i < 300; ++i) log.push_back({i * 2, static_cast<Logged::Kind>(random() % 6)});
+        ModelMember member{kafka};
+        // The server: stores what it answers as stored, and that only.
+        bool faults = true;
+        const auto serve = [&] {
+            for (const auto position : world.script->waiting()) {
+                const auto& request = world.script->requests()[position];
+                const auto dice = faults ? random() % 10 : 9;
+                if (dice == 0) {
+                    world.script->answer(position, bulkhead::test::Answer::unreachable());
+                } else if (dice == 1) {
+                    world.script->answer(position, bulkhead::test::Answer::lost(Sent::complete));
+                } else if (dice == 2) {
+                    world.script->answer(position, bulkhead::test::Answer::status(503));
+                } else if (dice > 4) {
+                    std::vector<std::string> items;
+                    std::size_t from = 0;
+                    while ((from = request.body.find("\"_id\":\"", from)) != std::string::npos) {
+                        from += 7;
+                        const auto id = request.body.substr(from, request.body.find('"', from) - from);
+                        const bool stored = dice > 6 || random() % 3 > 0;
+                        if (stored) kafka.indexed.insert(id);
+                        items.push_back(stored
+                                            ? bulkhead::test::item(201, {}, "create")
+                                            : bulkhead::test::item(429, "es_rejected_execution_exception", "create"));
+                    }
+                    auto answer = bulkhead::test::Answer::items(items);
+                    answer.body.replace(answer.body.find("false"), 5, "true");
+                    world.script->answer(position, std::move(answer));
+                }
+            }
+        };
+        auto source =
+            std::make_unique<KafkaSource<TestIndexer, ModelMember, ModelMapper>>(world.indexer, member, ModelMapper{});
+        for (const std::int32_t p : {0, 1}) {
+            member.own(p);
+            source->assigned(ModelKafka::topic, p);
+        }
+        bool done = false;
+        for (int round = 0; round < 5000 && !done; ++round) {
+            faults = round < 300;
+            for (const std::int32_t p : {0, 1})
+                for (int i = 0; i < 5 && member.next(p) != nullptr && !member.owned().at(p).paused; ++i)
+                    if (member.deliver_next(*source, p) != Delivered::taken) break;
+            source->poll();
+            if (faults && random() % 20 == 0) { // taken away and given back, with settlements still to come
+                const auto p = static_cast<std::int32_t>(random() % 2);
+                const TopicPartition name{ModelKafka::topic, p};
+                if (random() % 2 == 0) {
+                    source->revoked({&name, 1}, std::chrono::nanoseconds::zero());
+                    member.commit(p);
+                } else {
+                    source->lost({&name, 1});
+                }
+                member.own(p);
+                source->assigned(ModelKafka::topic, p);
+            }
+            serve();
+            bulkhead::test::run_for(world.context, tick, tick);
+            done = member.next(0) == nullptr && member.next(1) == nullptr && source->drained();
+        }
+        source->poll();
+        CAPTURE(kafka.violations);
+        REQUIRE(kafka.violations.empty());
+        REQUIRE_FALSE(source->stopped());
+        REQUIRE(done);
+        member.commit_all();
+        CHECK(kafka.committed[0] == 599);
+        CHECK(kafka.committed[1] == 599);
+        CHECK(kafka.safe_to_store(0, 599));
+        CHECK(kafka.safe_to_store(1, 599));
+        const auto stats = source->stats();
+        CHECK(stats.consumed == stats.settled + stats.tracked + stats.stashed + stats.failed + stats.abandoned);
+    }
+}
