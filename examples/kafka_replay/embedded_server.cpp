@@ -20,7 +20,7 @@ EmbeddedServer::EmbeddedServer(std::uint16_t port) {
     try {
         state_ = std::make_unique<State>(std::move(options));
     } catch (const std::exception& e) {
-        throw Failure{std::string{"embedded search server: "} + e.what()};
+        throw Failure{"embedded search server, port " + std::to_string(port) + ": " + e.what()};
     }
 }
 EmbeddedServer::~EmbeddedServer() = default;

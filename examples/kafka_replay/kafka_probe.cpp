@@ -21,7 +21,6 @@ struct Destroy {
     }
 };
 using Handle = std::unique_ptr<rd_kafka_t, Destroy<rd_kafka_destroy>>;
-using Topic = std::unique_ptr<rd_kafka_topic_t, Destroy<rd_kafka_topic_destroy>>;
 using List = std::unique_ptr<rd_kafka_topic_partition_list_t, Destroy<rd_kafka_topic_partition_list_destroy>>;
 
 /// What the brokers last complained about; a timeout alone would not say why.
@@ -53,9 +52,9 @@ Handle make_handle(const std::string& brokers, const std::string& group,
 
 int count_partitions(rd_kafka_t* handle, const std::string& brokers, const std::string& name, int timeout_ms,
                      LastError& last) {
-    const Topic topic{rd_kafka_topic_new(handle, name.c_str(), nullptr)};
     const rd_kafka_metadata_t* metadata = nullptr;
-    auto error = rd_kafka_metadata(handle, 0, topic.get(), &metadata, timeout_ms);
+    // Of all topics: to ask for one by name may create it.
+    auto error = rd_kafka_metadata(handle, 1, nullptr, &metadata, timeout_ms);
     if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
         rd_kafka_poll(handle, 0);
         throw Failure{"no Kafka broker can be reached at " + brokers + ": " +

@@ -7,7 +7,6 @@
 
 #include <cstdlib>
 #include <iostream>
-#include <map>
 
 #include <CLI/CLI.hpp>
 
@@ -45,7 +44,7 @@ void check_url(const std::string& url) {
         return !digits.empty() && digits.size() <= 5 && std::stoi(digits) >= 1 && std::stoi(digits) <= 65535;
     };
     const bool good = parsed.has_value() && parsed->scheme() == "http" && !parsed->host().empty() &&
-                      !parsed->has_query() && !parsed->has_fragment() && port_is_good();
+                      !parsed->has_userinfo() && !parsed->has_query() && !parsed->has_fragment() && port_is_good();
     if (good) return;
     // What stands before an @ may be a password.
     const auto at = url.rfind('@');
@@ -136,6 +135,10 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
     std::uint64_t flush_interval_ms = 1000;
     std::uint64_t request_timeout_ms = 60'000;
     std::uint64_t drain_seconds = 30;
+    std::string delivery = "at_least_once";
+    std::string on_rejected = "stop";
+    std::string ids = "record";
+    std::string format = "text";
     CLI::App app{description, "kafka_replay"};
     app.footer(footer);
     app.get_formatter()->column_width(34);
@@ -215,27 +218,21 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
         ->transform(CLI::AsSizeValue{false})
         ->default_str("64MiB")
         ->group(indexing_group);
-    const std::map<std::string, bulkhead::Delivery> deliveries{{"at_least_once", bulkhead::Delivery::at_least_once},
-                                                               {"best_effort", bulkhead::Delivery::best_effort}};
-    app.add_option("--delivery", o.delivery,
+    app.add_option("--delivery", delivery,
                    "at_least_once: an offset is stored when its documents are indexed;\n"
                    "best_effort: at hand-over, failures are logged and counted")
         ->envname("BULK_DELIVERY")
-        ->transform(CLI::CheckedTransformer{deliveries}.description("at_least_once|best_effort"))
-        ->default_str("at_least_once")
+        ->check(CLI::IsMember{{"at_least_once", "best_effort"}})
+        ->capture_default_str()
         ->group(indexing_group);
-    const std::map<std::string, bulkhead::OnRejected> policies{{"stop", bulkhead::OnRejected::stop},
-                                                               {"skip", bulkhead::OnRejected::skip}};
-    app.add_option("--on-rejected", o.on_rejected,
-                   "What a document that the server refuses for good does: stop or skip")
+    app.add_option("--on-rejected", on_rejected, "What a document that the server refuses for good does: stop or skip")
         ->envname("BULK_ON_REJECTED")
-        ->transform(CLI::CheckedTransformer{policies}.description("stop|skip"))
-        ->default_str("stop")
+        ->check(CLI::IsMember{{"stop", "skip"}})
+        ->capture_default_str()
         ->group(indexing_group);
-    const std::map<std::string, Ids> ids{{"record", Ids::record}, {"auto", Ids::automatic}};
-    app.add_option("--ids", o.ids, "record: topic-partition-offset, so nothing is stored twice; auto: the server's")
-        ->transform(CLI::CheckedTransformer{ids}.description("record|auto"))
-        ->default_str("record")
+    app.add_option("--ids", ids, "record: topic-partition-offset, so nothing is stored twice; auto: the server's")
+        ->check(CLI::IsMember{{"record", "auto"}})
+        ->capture_default_str()
         ->group(indexing_group);
     app.add_option("--drain-timeout", drain_seconds, "Seconds to finish what is under way at the end or at Ctrl-C")
         ->envname("BULK_DRAIN_TIMEOUT_S")
@@ -252,10 +249,9 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
         ->group(records_group);
 
     const auto output_group = "Output";
-    const std::map<std::string, Format> formats{{"text", Format::text}, {"json", Format::json}};
-    app.add_option("--format", o.format, "The summary: text for people, json as one line")
-        ->transform(CLI::CheckedTransformer{formats}.description("text|json"))
-        ->default_str("text")
+    app.add_option("--format", format, "The summary: text for people, json as one line")
+        ->check(CLI::IsMember{{"text", "json"}})
+        ->capture_default_str()
         ->group(output_group);
     app.add_flag("-q,--quiet", o.quiet, "No progress, only warnings and the summary")->group(output_group);
     app.set_version_flag("--version", "kafka_replay of bulkhead");
@@ -275,6 +271,11 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
     o.indexer.flush_interval = std::chrono::milliseconds{flush_interval_ms};
     o.indexer.request_timeout = std::chrono::milliseconds{request_timeout_ms};
     o.drain_timeout = std::chrono::seconds{std::min(drain_seconds, an_hour)};
+    o.delivery = delivery == "best_effort" ? bulkhead::Delivery::best_effort : bulkhead::Delivery::at_least_once;
+    o.on_rejected = on_rejected == "skip" ? bulkhead::OnRejected::skip : bulkhead::OnRejected::stop;
+    o.ids = ids == "auto" ? Ids::automatic : Ids::record;
+    o.format = format == "json" ? Format::json : Format::text;
+    if (o.ids == Ids::automatic) o.indexer.duplicates = bulkhead::Duplicates::allow; // lost would be worse
     o.kafka = key_values(kafka);
     check(o);
     if (o.embedded_broker()) o.exit_at_end = true;
