@@ -110,7 +110,7 @@ bool access_log_event(string_view line, std::string& event) {
     const auto agent = fields.done() ? std::nullopt : fields.between('"', '"');
     if (!fields.done()) return false;
 
-    event = "{";
+    event.assign(1, '{');
     append_text(event, "timestamp", *iso);
     append_text(event, "service_name", "access-log");
     append_text(event, "level", status->front() == '5' ? "error" : status->front() == '4' ? "warn" : "info");

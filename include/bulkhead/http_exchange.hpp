@@ -184,7 +184,7 @@ asio::awaitable<ExchangeResult> http_exchange(Stream& stream, boost::beast::flat
         auto& body = parser->get().body();
         body.data = chunk->data();
         body.size = chunk->size();
-        co_await http::async_read(stream, buffer, *parser, asio::redirect_error(asio::use_awaitable, error));
+        co_await http::async_read_some(stream, buffer, *parser, asio::redirect_error(asio::use_awaitable, error));
         if (error == http::error::need_buffer) error = {};
         const auto got = chunk->size() - body.size;
         received += got;

@@ -26,7 +26,9 @@ namespace bulkhead::inline v1 {
 }
 
 /// The path and query of every bulk request. The filter keeps a leaf in each item, so that positions survive it; what
-/// an item did (`items.*.result`) is asked for only where the status does not tell, with updates and deletes.
+/// an item did (`items.*.result`) is asked for only where the status does not tell, with updates and deletes. An
+/// error's `caused_by` is left out: no verdict depends on it, and in a bulk of refused documents it would double the
+/// answer.
 [[nodiscard]] inline std::string bulk_target(const RequestDefaults& defaults, bool with_results) {
     std::string target = "/_bulk?filter_path=errors,items.*.status,items.*.error.type,items.*.error.reason,"
                          "items.*.failure_store";

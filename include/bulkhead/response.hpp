@@ -7,6 +7,7 @@
 #include <boost/json/basic_parser_impl.hpp>
 #include <boost/json/parse.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -31,7 +32,8 @@ struct ItemAnswer {
     std::uint32_t error = no_error; ///< see `BulkAnswerParser::error_of`
 };
 
-/// An item's error; the reason is cut at 1 KiB, at the boundary of a UTF-8 character. May quote the document.
+/// An item's error; both are cut at 1 KiB, at the boundary of a UTF-8 character. May quote the document. Empty where
+/// the server said nothing, or something else than a string.
 struct ItemError {
     std::string type;
     std::string reason;
@@ -64,6 +66,7 @@ public:
         expected_ = expected;
         items_.clear();
         items_.reserve(expected);
+        if (errors_.size() > most_spare_errors) errors_.resize(most_spare_errors); // after a burst of them
         used_errors_ = 0;
         depth_ = 0;
         skip_ = 0;
@@ -88,6 +91,7 @@ public:
         if (skip_ != 0) return skip_deeper(ec);
         switch (depth_) {
         case 0: depth_ = 1; return true;
+        case 1: return in_items_ ? wrong(ec, "items are no array") : skip_deeper(ec);
         case 2:
             if (items_.size() == expected_) return wrong(ec, "more items than operations");
             depth_ = 3;
@@ -135,6 +139,7 @@ public:
         }
         if (depth_ == 2 || depth_ == 3) return wrong(ec, "an item that is no object");
         if (depth_ == 4 && field_ == Field::status) return wrong(ec, "a status that is no number");
+        if (depth_ == 4 && field_ == Field::error) open_error();
         return skip_deeper(ec);
     }
     bool on_array_end(std::size_t, error_code&) {
@@ -144,12 +149,12 @@ public:
         return true;
     }
     bool on_key_part(boost::json::string_view part, std::size_t, error_code&) {
-        if (skip_ == 0) append(key_, part, 32);
+        if (skip_ == 0) append(key_, part, most_key);
         return true;
     }
     bool on_key(boost::json::string_view part, std::size_t, error_code& ec) {
         if (skip_ != 0) return true;
-        append(key_, part, 32);
+        append(key_, part, most_key);
         switch (depth_) {
         case 1: in_items_ = key_ == "items"; break;
         case 3:
@@ -165,12 +170,12 @@ public:
         return true;
     }
     bool on_string_part(boost::json::string_view part, std::size_t, error_code&) {
-        if (skip_ == 0) append(text_, part, most_reason);
+        if (skip_ == 0) append(text_, part, most_text + 4);
         return true;
     }
     bool on_string(boost::json::string_view part, std::size_t, error_code& ec) {
         if (skip_ != 0) return true;
-        append(text_, part, most_reason);
+        append(text_, part, most_text + 4);
         const bool good = take_text(ec);
         text_.clear();
         return good;
@@ -189,13 +194,18 @@ public:
     bool on_uint64(std::uint64_t, boost::json::string_view, error_code& ec) { return scalar(ec); }
     bool on_double(double, boost::json::string_view, error_code& ec) { return scalar(ec); }
     bool on_bool(bool, error_code& ec) { return scalar(ec); }
-    bool on_null(error_code& ec) { return scalar(ec); }
+    bool on_null(error_code& ec) {
+        if (skip_ == 0 && depth_ == 4 && field_ == Field::error) return true; // no error
+        return scalar(ec);
+    }
     bool on_comment_part(boost::json::string_view, error_code&) { return true; }
     bool on_comment(boost::json::string_view, error_code&) { return true; }
 
 private:
     enum class Field : std::uint8_t { other, status, result, failure_store, error, error_type, error_reason };
-    static constexpr std::size_t most_reason = 1024;
+    static constexpr std::size_t most_key = 32; // longer than any name of interest
+    static constexpr std::size_t most_text = 1024;
+    static constexpr std::size_t most_spare_errors = 256;
     static constexpr std::size_t most_skipped = 512;
 
     static Field field_named(std::string_view key) noexcept {
@@ -206,7 +216,7 @@ private:
         return Field::other;
     }
     static void append(std::string& to, boost::json::string_view part, std::size_t most) {
-        to.append(fitting({part.data(), part.size()}, most - std::min(most, to.size())));
+        to.append(part.data(), std::min(part.size(), most - std::min(most, to.size())));
     }
     bool wrong(error_code& ec, std::string_view what) {
         problem_ = what;
@@ -221,12 +231,14 @@ private:
         if (depth_ == 1 && in_items_) return wrong(ec, "items are no array");
         if (depth_ == 2 || depth_ == 3) return wrong(ec, "an item that is no object");
         if (depth_ == 4 && field_ == Field::status) return wrong(ec, "a status that is no whole number");
+        if (depth_ == 4 && field_ == Field::error) open_error(); // whatever it is, it is no success
         return true;
     }
     bool take_text(error_code& ec) {
+        const auto text = fitting(text_, most_text);
         if (depth_ == 5) {
-            if (field_ == Field::error_type) errors_[item_.error].type = text_;
-            if (field_ == Field::error_reason) errors_[item_.error].reason = text_;
+            if (field_ == Field::error_type) errors_[item_.error].type = text;
+            if (field_ == Field::error_reason) errors_[item_.error].reason = text;
             return true;
         }
         if (depth_ == 4) {
@@ -235,7 +247,7 @@ private:
             case Field::failure_store: item_.failure_store = failure_store_named(text_); return true;
             case Field::error: // a plain string, as proxies and very old servers write it
                 open_error();
-                errors_[item_.error].reason = text_;
+                errors_[item_.error].reason = text;
                 return true;
             default: break;
             }
@@ -290,8 +302,9 @@ private:
 ///
 /// An answer is whole when it is one JSON object whose `items` array has exactly one object for each operation, each
 /// with exactly one key (whatever its name: Elasticsearch and OpenSearch may answer under another action), whose value
-/// has a whole number as `status`, a success (2xx) or an error (4xx, 5xx), and no success has an `error`. Everything
-/// else in it is skipped, `errors` and `took` included.
+/// has a whole number as `status`, a success (2xx) or an error (4xx, 5xx), and no success has an `error` but null.
+/// Everything else in it is skipped, `errors` and `took` included, down to 512 levels. A byte order mark, or anything
+/// but white space after the object, makes it malformed; invalid UTF-8 inside a string does not.
 class BulkAnswerParser final : public AnswerSink {
 public:
     BulkAnswerParser() : parser_{options()} {}

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 /// When to try again. Pure functions; randomness and the time of day come from the caller.
 namespace bulkhead::inline v1 {
@@ -93,7 +94,9 @@ private:
     if (!day.ok() || part(17, 2) > 23 || part(20, 2) > 59 || part(23, 2) > 60) return std::nullopt;
     const auto at = std::chrono::sys_days{day} + std::chrono::hours{part(17, 2)} + std::chrono::minutes{part(20, 2)} +
                     std::chrono::seconds{part(23, 2)};
-    return std::max(std::chrono::ceil<std::chrono::seconds>(at - now), std::chrono::seconds::zero());
+    // In whole seconds before the subtraction: nanoseconds hold no more than 292 years.
+    return std::clamp(at - std::chrono::floor<std::chrono::seconds>(now), std::chrono::seconds::zero(),
+                      std::chrono::seconds{most});
 }
 
 } // namespace bulkhead::inline v1

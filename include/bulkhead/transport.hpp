@@ -60,7 +60,8 @@ struct Reply {
     std::string detail;
 };
 
-/// Takes the bytes of a status 200 answer as they arrive, on whatever thread the transport reads.
+/// Takes the bytes of the final answer's body as they arrive, whatever its status, on whatever thread the transport
+/// reads.
 class AnswerSink {
 public:
     /// The next bytes of the body. Returning false says that no more are wanted (malformed, or too large): the

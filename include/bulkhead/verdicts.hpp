@@ -35,23 +35,23 @@ enum class ReplyVerdict : std::uint8_t {
 namespace detail {
 
 struct ItemRule {
-    std::uint16_t status;  ///< 0: any
-    std::string_view type; ///< empty: any
+    std::uint16_t first, last; ///< statuses
+    std::string_view type;     ///< empty: any
     Verdict verdict;
 };
-/// The first rule that fits decides. Conflicts (409) and what no rule names are decided in `judge_item`.
+/// The first rule that fits decides. Version conflicts are decided in `judge_conflict`; what no rule names is refused
+/// for good: `document_parsing_exception`, `index_not_found_exception`, …
 inline constexpr ItemRule item_rules[] = {
-    // The flood-stage watermark: 429 since Elasticsearch 7.7, 403 before and for other blocks.
-    {0, "cluster_block_exception", Verdict::push_back},
-    {401, "", Verdict::environment},
-    {403, "security_exception", Verdict::environment},
-    {408, "", Verdict::retry},
-    {425, "", Verdict::retry},
-    {429, "", Verdict::retry}, // es_rejected_execution_exception, circuit_breaking_exception
-    {500, "", Verdict::retry}, // a node that closes, a remote transport that breaks
-    {502, "", Verdict::retry},
-    {503, "", Verdict::retry}, // unavailable_shards_exception
-    {504, "", Verdict::retry},
+    // A full disk, a read-only index: 429 since Elasticsearch 7.7, 403 before. It may last for hours.
+    {403, 403, "cluster_block_exception", Verdict::push_back},
+    {429, 429, "cluster_block_exception", Verdict::push_back},
+    {503, 503, "cluster_block_exception", Verdict::push_back},
+    {401, 401, "", Verdict::environment},
+    {403, 403, "security_exception", Verdict::environment},
+    {408, 409, "", Verdict::retry}, // a conflict that is not about the document's version
+    {425, 425, "", Verdict::retry},
+    {429, 429, "", Verdict::retry}, // es_rejected_execution_exception, circuit_breaking_exception
+    {500, 599, "", Verdict::retry}, // unavailable_shards_exception, a node that closes, a remote transport that breaks
 };
 
 [[nodiscard]] inline Verdict judge_conflict(const Entry& entry) noexcept {
@@ -65,15 +65,16 @@ inline constexpr ItemRule item_rules[] = {
 } // namespace detail
 
 /// By the item's status and error type, and what was asked for. A 404 without an error is a delete of a document that
-/// was not there: done. `index_not_found_exception` and all other 4xx are for good.
+/// was not there: done. A conflict whose type is not told (an `error` that is a plain string) is a version conflict.
 [[nodiscard]] inline Verdict judge_item(const ItemAnswer& item, std::string_view error_type,
                                         const detail::Entry& entry) noexcept {
     if (item.status < 300) return Verdict::indexed;
     if (item.status == 404 && item.error == ItemAnswer::no_error && entry.action == Action::delete_)
         return Verdict::indexed;
-    if (item.status == 409) return detail::judge_conflict(entry);
+    if (item.status == 409 && (error_type.empty() || error_type == "version_conflict_engine_exception"))
+        return detail::judge_conflict(entry);
     for (const auto& rule : detail::item_rules)
-        if ((rule.status == 0 || rule.status == item.status) && (rule.type.empty() || rule.type == error_type))
+        if (item.status >= rule.first && item.status <= rule.last && (rule.type.empty() || rule.type == error_type))
             return rule.verdict;
     return Verdict::reject;
 }
@@ -88,16 +89,17 @@ inline constexpr ItemRule item_rules[] = {
     return Result::unspecified;
 }
 
-/// By the reply's error and status. `proven`: status 2xx with a whole, well-formed bulk answer.
+/// By the reply's error and status. `proven`: status 2xx with a whole, well-formed bulk answer. From 300 on the status
+/// counts even when the rest of the answer was lost, since a server that refuses early often resets the connection.
 ///
-/// 429, 425 and 503 come before anything is executed when Elasticsearch and OpenSearch send them for a whole request,
-/// and are taken so only when the request was sent and answered completely. 408, 500, 502, 504 and 52x come from
-/// proxies too, after they have passed the request on: ambiguous.
+/// 429, 425 and 503 are taken as refused before anything was executed: so Elasticsearch and OpenSearch send them for a
+/// whole request, and load balancers that have no server to pass it on to. (Envoy says 503 also when a server's
+/// connection broke half-way; there is no telling these apart, and the former is the common outage.) 408, 500, 502, 504
+/// and 52x come from proxies that did pass the request on: ambiguous.
 [[nodiscard]] inline ReplyVerdict judge_reply(const Reply& reply, bool proven) noexcept {
     if (proven) return ReplyVerdict::per_item;
-    // An answer's head that came while the body was still being sent is as good as any; what breaks later is not.
     const bool answered =
-        reply.status != 0 && (!reply.error || reply.error == error_code{errc::early_answer} || reply.status >= 400);
+        reply.status != 0 && (!reply.error || reply.error == error_code{errc::early_answer} || reply.status >= 300);
     if (!answered) return reply.sent == Sent::none ? ReplyVerdict::retry_unsent : ReplyVerdict::ambiguous;
     switch (reply.status) {
     case 400: return ReplyVerdict::bad_request;

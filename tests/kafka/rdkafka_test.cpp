@@ -308,9 +308,13 @@ TEST_CASE("driver: two members share the partitions, eagerly and cooperatively",
         world.store->wait_until([&] { return first->source().assigned_partitions == 2; });
         world.produce("events", partitions, 500);
         world.store->wait_until([&] { return world.store->size() == 8000; });
-        CHECK(second.source().consumed >= 1000);
-        look();
-        // The first one leaves; the second gets everything.
+        world.store->wait_until([&] { return second.source().consumed >= 1000; });
+        // The first one leaves; the second gets everything. The mock refuses commits while the group rebalances (a
+        // broker does not), so what is settled is committed before.
+        world.store->wait_until([&] {
+            look();
+            return committed == 8000;
+        });
         CHECK(first->stop(seconds{10}).drained);
         look();
         first.reset();
@@ -439,19 +443,21 @@ TEST_CASE("driver: key, timestamp, headers and payload arrive as they were produ
 
 TEST_CASE("driver: destroying it on a thread that runs the indexer blocks nobody", "[rdkafka][F154][F155]") {
     const Watchdog watchdog;
-    World world;
-    world.kafka.create_topic("events", 1);
-    world.produce("events", 1, 100);
-    auto driver = std::make_unique<TestDriver>(world.indexer, EventMapper{}, options_for(world, "events"));
-    while (driver->stats().source.consumed < 100) driver->poll_once(milliseconds{10});
-    std::promise<void> done;
-    asio::post(world.context, [&] {
-        driver.reset();
-        done.set_value();
-    });
-    done.get_future().wait();
-    CHECK(rd_kafka_wait_destroyed(30'000) == -1); // the mock cluster's own client is still there
-    CHECK(world.indexer.stats().accepted == 100);
+    {
+        World world;
+        world.kafka.create_topic("events", 1);
+        world.produce("events", 1, 100);
+        auto driver = std::make_unique<TestDriver>(world.indexer, EventMapper{}, options_for(world, "events"));
+        while (driver->stats().source.consumed < 100) driver->poll_once(milliseconds{10});
+        std::promise<void> done;
+        asio::post(world.context, [&] {
+            driver.reset();
+            done.set_value();
+        });
+        done.get_future().wait();
+        CHECK(world.indexer.stats().accepted == 100);
+    }
+    CHECK(rd_kafka_wait_destroyed(30'000) == 0); // every client of this process is gone
 }
 
 TEST_CASE("driver: a configuration that would lose records is refused, and secrets are not shown",
@@ -512,20 +518,17 @@ TEST_CASE("driver: the end of a partition is not a record", "[rdkafka][F146]") {
     CHECK(errors == 0);
 }
 
-TEST_CASE("driver: an unknown topic and a dead broker are said, and do not end it", "[rdkafka][F158]") {
+TEST_CASE("driver: a dead broker is said, and does not end it", "[rdkafka][F158]") {
     const Watchdog watchdog;
     World world;
-    std::mutex mutex;
-    std::string said;
+    std::string said; // by the driver, on this thread
     auto options = options_for(world, "events");
     options.brokers = "127.0.0.1:1"; // nobody listens
     options.on_event = [&](const kafka::ClientEvent& event) {
-        const std::lock_guard lock{mutex};
-        if (event.kind == kafka::ClientEvent::Kind::error) said = std::string{event.text};
+        if (event.kind == kafka::ClientEvent::Kind::error) said += std::string{event.text} + "\n";
     };
     TestDriver driver{world.indexer, EventMapper{}, options};
-    while (driver.stats().client_errors == 0) REQUIRE(driver.poll_once(milliseconds{10}));
-    CHECK(said.find("127.0.0.1:1") != std::string::npos);
+    while (said.find("127.0.0.1:1") == std::string::npos) REQUIRE(driver.poll_once(milliseconds{10}));
     const auto before = Clock::now();
     driver.close(milliseconds{100});
     CHECK(Clock::now() - before < seconds{10});

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "kafka_replay/generator.hpp"
+#include "kafka_replay/replay.hpp"
+#include "support/catch.hpp"
+
+#include <bulkhead/test/bulk_server.hpp>
+
+#include <boost/json/parse.hpp>
+
+#include <future>
+#include <string>
+#include <thread>
+
+using bulkhead::test::BulkRequestInfo;
+using bulkhead::test::BulkServer;
+using bulkhead::test::CannedAnswer;
+using namespace replay;
+
+namespace {
+
+Options small_replay(const BulkServer& server) {
+    Options options;
+    options.url = server.url();
+    options.messages = 30'000;
+    options.exit_at_end = true;
+    options.install_template = true;
+    options.quiet = true;
+    options.format = Format::json;
+    options.indexer.flush_interval = std::chrono::milliseconds{50};
+    options.indexer.max_batch_operations = 500;
+    options.indexer.max_buffered_operations = 3'000; // often full: partitions are paused and resumed
+    options.indexer.retry.initial_backoff = std::chrono::milliseconds{10};
+    options.indexer.retry.max_backoff = std::chrono::milliseconds{100};
+    options.indexer.retry.max_age = bulkhead::unlimited;
+    return options;
+}
+
+/// Compares what the server holds with what the generator made, document by document.
+void check_store(const BulkServer& server, const Options& options) {
+    const EventGenerator generator{options.seed};
+    std::string key;
+    std::string event;
+    std::size_t valid = 0;
+    // Record i is the (i / partitions)th of partition i % partitions.
+    constexpr std::uint64_t partitions = 4;
+    for (std::uint64_t i = 0; i < options.messages; ++i) {
+        if (generator.log(i, key, event) != Kind::valid) continue;
+        ++valid;
+        const auto id = options.topic + "-" + std::to_string(i % partitions) + "-" + std::to_string(i / partitions);
+        CAPTURE(i, id);
+        const auto source = server.source("apm-logs", id);
+        REQUIRE(source.has_value());
+        const auto document = boost::json::parse(*source).as_object();
+        REQUIRE(document.at("trace_id").as_string().starts_with(key));
+        REQUIRE(document.at("type").as_string() == "log");
+        REQUIRE(server.times_applied("apm-logs", id) == 1);
+    }
+    CHECK(server.count("apm-logs") == valid);
+}
+
+} // namespace
+
+TEST_CASE("the server goes away in the middle of a replay and comes back: nothing is lost, nothing is there twice") {
+    BulkServer server;
+    std::promise<void> in_the_middle;
+    server.misbehave([&, told = false](const BulkRequestInfo& request) mutable -> std::optional<CannedAnswer> {
+        CannedAnswer answer;
+        if (request.number == 5) return answer; // 503 as a whole
+        if (request.number == 8) {              // applies a part, and hangs up
+            answer.apply_at_most = 200;
+            answer.close_without_answer = true;
+            return answer;
+        }
+        if (request.number == 12) { // applies all, but the answer is rubbish
+            answer.status = 200;
+            answer.apply_at_most = 1'000'000;
+            answer.body = "<html>";
+            return answer;
+        }
+        if (request.number >= 20 && !std::exchange(told, true)) in_the_middle.set_value();
+        return std::nullopt;
+    });
+    std::thread outage{[&] {
+        in_the_middle.get_future().wait();
+        server.stop();
+        server.start();
+    }};
+    const auto options = small_replay(server);
+    const int status = run_replay(options);
+    outage.join();
+    CHECK(status == 0);
+    check_store(server, options);
+}
+
+TEST_CASE("a document that the server refuses for good stops the replay, or is skipped by name") {
+    BulkServer server;
+    server.misbehave([](const BulkRequestInfo& request) -> std::optional<CannedAnswer> {
+        if (request.number != 3) return std::nullopt;
+        CannedAnswer answer;
+        answer.status = 400; // the whole request: the indexer splits it until it stands alone, and finds nothing wrong
+        return answer;
+    });
+    auto options = small_replay(server);
+    options.messages = 2'000;
+    CHECK(run_replay(options) == 0);
+    check_store(server, options);
+
+    server.misbehave([](const BulkRequestInfo&) -> std::optional<CannedAnswer> {
+        CannedAnswer answer;
+        answer.status = 400;
+        return answer;
+    });
+    options.topic = "other.logs";
+    CHECK(run_replay(options) == 1);
+    options.topic = "third.logs";
+    options.on_rejected = bulkhead::OnRejected::skip;
+    CHECK(run_replay(options) == 0); // all rejected: counted, and wanted
+}

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "support/catch.hpp"
+#include "support/memory_stream.hpp"
+
+#include <bulkhead/http_exchange.hpp>
+#include <bulkhead/test/manual_clock.hpp>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/strand.hpp>
+
+using namespace bulkhead;
+using namespace std::chrono_literals;
+using test::ManualClock;
+
+namespace {
+
+const std::string head = "POST /_bulk HTTP/1.1\r\nHost: h\r\nContent-Length: 20\r\n\r\n";
+const std::string body_1 = "{\"index\":{}}\n";
+const std::string body_2 = "{\"a\":1}";
+const std::string ok_answer = "HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{\"errors\":true}";
+
+struct Sink final : AnswerSink {
+    std::string bytes;
+    bool wanted = true;
+    bool on_body(std::string_view more) override {
+        bytes += more;
+        return wanted;
+    }
+};
+
+/// One exchange over memory, in virtual time, with ten seconds.
+struct Exchange {
+    Exchange() { ManualClock::reset(); }
+    void start() {
+        asio::co_spawn(
+            context,
+            [](Exchange& e) -> asio::awaitable<void> {
+                ExchangeOptions<ManualClock> options;
+                options.head = head;
+                options.body = e.body;
+                options.deadline = ManualClock::now() + 10s;
+                options.max_answer_bytes = e.max_answer_bytes;
+                e.result = co_await http_exchange<ManualClock>(e.stream, e.buffer, options, e.sink);
+            }(*this),
+            asio::detached);
+        test::run_ready(context);
+    }
+    void pass(ManualClock::duration time) { test::run_for(context, time, 100ms); }
+
+    asio::io_context context;
+    std::shared_ptr<memory::Peer> peer = std::make_shared<memory::Peer>();
+    memory::MemoryStream stream{context.get_executor(), peer};
+    boost::beast::flat_buffer buffer;
+    std::array<asio::const_buffer, 2> body{asio::buffer(body_1), asio::buffer(body_2)};
+    std::size_t max_answer_bytes = 1U << 20;
+    Sink sink;
+    std::optional<ExchangeResult> result;
+};
+
+} // namespace
+
+TEST_CASE("a request goes out as it is, its answer streams in, and the connection can be used again") {
+    Exchange e;
+    e.start();
+    CHECK(e.peer->received == head + body_1 + body_2);
+    CHECK_FALSE(e.result);
+    e.peer->say(ok_answer);
+    test::run_ready(e.context);
+    REQUIRE(e.result);
+    const auto& reply = e.result->reply;
+    CHECK_FALSE(reply.error);
+    CHECK(reply.status == 200);
+    CHECK(reply.sent == Sent::complete);
+    CHECK(reply.body_complete);
+    CHECK(e.result->reusable);
+    CHECK(e.sink.bytes == "{\"errors\":true}");
+    CHECK_FALSE(e.peer->closed);
+    CHECK(e.context.stopped()); // no timer is left behind
+}
+
+TEST_CASE("bytes may come and go one at a time", "[F056][F057]") {
+    for (const std::string& answer :
+         {ok_answer, std::string{"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+                                 "1;x=y\r\n{\r\n1\r\n\"\r\nd\r\nerrors\":true}\r\n0\r\nTrailer: t\r\n\r\n"}}) {
+        Exchange e;
+        e.peer->most_per_read = 1;
+        e.peer->most_per_write = 1;
+        e.start();
+        e.peer->say(answer);
+        test::run_ready(e.context);
+        REQUIRE(e.result);
+        CHECK_FALSE(e.result->reply.error);
+        CHECK(e.result->reply.body_complete);
+        CHECK(e.result->reusable);
+        CHECK(e.sink.bytes.size() == 15);
+        CHECK(e.peer->received == head + body_1 + body_2);
+    }
+}
+
+TEST_CASE("how much was sent is known for every byte at which writing can fail", "[F047]") {
+    const auto all = head.size() + body_1.size() + body_2.size();
+    for (std::size_t at = 0; at < all; ++at) {
+        CAPTURE(at);
+        Exchange e;
+        e.peer->takes = at;
+        e.peer->then = asio::error::broken_pipe;
+        e.start();
+        e.peer->hang_up(asio::error::connection_reset);
+        test::run_ready(e.context);
+        REQUIRE(e.result);
+        CHECK(e.result->reply.error);
+        CHECK(e.result->reply.sent == (at <= head.size() ? Sent::none : Sent::partial));
+        CHECK_FALSE(e.result->reusable);
+        CHECK_FALSE(e.result->reply.body_complete);
+    }
+}
+
+TEST_CASE("an answer that is cut at any byte is never complete", "[F047][F048]") {
+    for (const error_code end : {error_code{asio::error::eof}, error_code{asio::error::connection_reset}}) {
+        for (std::size_t at = 0; at < ok_answer.size(); ++at) {
+            CAPTURE(at, end.message());
+            Exchange e;
+            e.start();
+            e.peer->say(ok_answer.substr(0, at));
+            e.peer->hang_up(end);
+            test::run_ready(e.context);
+            REQUIRE(e.result);
+            CHECK(e.result->reply.error);
+            CHECK(e.result->reply.sent == Sent::complete);
+            CHECK_FALSE(e.result->reply.body_complete);
+            CHECK_FALSE(e.result->reusable);
+            CHECK(e.peer->closed);
+        }
+    }
+}
+
+TEST_CASE("an answer whose end is the connection's end proves nothing") {
+    Exchange e;
+    e.start();
+    e.peer->say("HTTP/1.1 200 OK\r\n\r\n{\"errors\":true}");
+    e.peer->hang_up();
+    test::run_ready(e.context);
+    REQUIRE(e.result);
+    CHECK_FALSE(e.result->reply.error);
+    CHECK(e.sink.bytes == "{\"errors\":true}");
+    CHECK_FALSE(e.result->reply.body_complete);
+    CHECK_FALSE(e.result->reusable);
+}
+
+TEST_CASE("silence, a trickle and a closed window end at the deadline", "[F053][F054][F055]") {
+    SECTION("nothing comes") {
+        Exchange e;
+        e.start();
+        e.pass(9900ms);
+        CHECK_FALSE(e.result);
+        e.pass(200ms);
+        REQUIRE(e.result);
+        CHECK(e.result->reply.error == error_code{errc::request_timeout});
+        CHECK(e.result->reply.sent == Sent::complete);
+        CHECK(e.peer->closed);
+    }
+    SECTION("one byte a second") {
+        Exchange e;
+        e.start();
+        for (int i = 0; i < 9; ++i) {
+            e.peer->say(ok_answer.substr(static_cast<std::size_t>(i), 1));
+            e.pass(1s);
+        }
+        CHECK_FALSE(e.result);
+        e.pass(1s);
+        REQUIRE(e.result);
+        CHECK(e.result->reply.error == error_code{errc::request_timeout});
+    }
+    SECTION("the peer does not read") {
+        Exchange e;
+        e.peer->takes = head.size() + 5;
+        e.start();
+        e.pass(10s);
+        REQUIRE(e.result);
+        CHECK(e.result->reply.error == error_code{errc::request_timeout});
+        CHECK(e.result->reply.sent == Sent::partial);
+    }
+}
+
+TEST_CASE("an error that comes while the request is still being sent stops the sending", "[F034]") {
+    for (const std::string status : {"401", "413", "429", "503"}) {
+        Exchange e;
+        e.peer->takes = head.size() + 5;
+        e.start();
+        e.peer->say("HTTP/1.1 " + status + " no\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n");
+        test::run_ready(e.context);
+        REQUIRE(e.result);
+        CHECK(e.result->reply.error == error_code{errc::early_answer});
+        CHECK(std::to_string(e.result->reply.status) == status);
+        CHECK(e.result->reply.retry_after == 7s);
+        CHECK(e.result->reply.sent == Sent::partial);
+        CHECK_FALSE(e.result->reusable);
+        CHECK(e.peer->closed);
+    }
+}
+
+TEST_CASE("interim answers are skipped, but not for ever", "[F170]") {
+    const std::string interim = "HTTP/1.1 100 Continue\r\n\r\n";
+    Exchange e;
+    e.start();
+    e.peer->say(interim + interim + "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + ok_answer);
+    test::run_ready(e.context);
+    REQUIRE(e.result);
+    CHECK(e.result->reply.status == 200);
+    CHECK(e.result->reusable);
+
+    Exchange endless;
+    endless.start();
+    for (int i = 0; i < 20; ++i) endless.peer->say(interim);
+    test::run_ready(endless.context);
+    REQUIRE(endless.result);
+    CHECK(endless.result->reply.error == error_code{errc::protocol_error});
+}
+
+TEST_CASE("what is not HTTP/1.1 as it must be is a protocol error, not a hang", "[F058][F062]") {
+    for (const std::string& garbage :
+         {std::string{"\x15\x03\x01\x00\x02\x02\x28\r\n", 9}, std::string{"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"},
+          std::string{"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"},
+          std::string{"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n"},
+          std::string{"HTTP/1.1 101 Switching Protocols\r\n\r\n"},
+          std::string{"HTTP/1.1 200 OK\r\nX: "} + std::string(70000, 'x')}) {
+        Exchange e;
+        e.start();
+        e.peer->say(garbage);
+        test::run_ready(e.context);
+        REQUIRE(e.result);
+        CHECK(e.result->reply.error == error_code{errc::protocol_error});
+        CHECK(e.peer->closed);
+        for (const char c : e.result->reply.detail) CHECK(static_cast<unsigned char>(c) >= 0x20);
+    }
+}
+
+TEST_CASE("a connection is not used again after close, HTTP/1.0 or bytes that nobody asked for", "[F061]") {
+    for (const std::string& answer : {std::string{"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"},
+                                     std::string{"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}"},
+                                     std::string{"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}HTTP/1.1 200 OK\r\n"}}) {
+        Exchange e;
+        e.start();
+        e.peer->say(answer);
+        test::run_ready(e.context);
+        REQUIRE(e.result);
+        CHECK_FALSE(e.result->reply.error);
+        CHECK(e.result->reply.body_complete);
+        CHECK_FALSE(e.result->reusable);
+    }
+}
+
+TEST_CASE("a large answer streams through; one that is larger than allowed is cut off", "[F020][F021]") {
+    Exchange e;
+    e.max_answer_bytes = 20U << 20;
+    e.start();
+    e.peer->say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for (int i = 0; i < 18; ++i) e.peer->say("100000\r\n" + std::string(1U << 20, 'x') + "\r\n");
+    e.peer->say("0\r\n\r\n");
+    test::run_ready(e.context);
+    REQUIRE(e.result);
+    CHECK(e.result->reply.body_complete);
+    CHECK(e.sink.bytes.size() == 18U << 20);
+
+    Exchange cut;
+    cut.max_answer_bytes = 1U << 20;
+    cut.start();
+    cut.peer->say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for (int i = 0; i < 18; ++i) cut.peer->say("100000\r\n" + std::string(1U << 20, 'x') + "\r\n");
+    test::run_ready(cut.context);
+    REQUIRE(cut.result);
+    CHECK(cut.result->reply.error == error_code{errc::answer_too_large});
+    CHECK(cut.sink.bytes.size() <= 1U << 20);
+}
+
+TEST_CASE("a sink that wants no more ends the reading") {
+    Exchange e;
+    e.sink.wanted = false;
+    e.start();
+    e.peer->say("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n<html>");
+    test::run_ready(e.context);
+    REQUIRE(e.result);
+    CHECK(e.result->reply.error == error_code{errc::malformed_answer});
+    CHECK(e.peer->closed);
+}
