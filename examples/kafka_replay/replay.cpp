@@ -387,13 +387,13 @@ int run_replay(const Options& options) {
     if (!count_failure.empty()) progress.warn(count_failure);
     for (const auto& failure : close.stats.failures)
         progress.warn(grouped(failure.count) + " times " + failure.type + " (status " + std::to_string(failure.status) +
-                      "), e.g. " + failure.reason);
+                      ")" + (failure.reason.empty() ? "" : ", e.g. " + failure.reason));
     if (was_interrupted)
         progress.warn(report.drained ? "interrupted: everything under way is settled, and its offsets are " +
                                            std::string{report.committed ? "committed" : "not committed"}
                                      : "interrupted: the drain timeout passed with work under way");
 
-    if (was_interrupted) expected.produced.reset(); // the rest is still in Kafka
+    if (was_interrupted || stop_reason != bulkhead::StopReason::none) expected.produced.reset(); // not all was read
     expected.whole_topic = options.exit_at_end && !was_interrupted;
     auto fault = find_fault(summary, expected);
     if (stop_reason != bulkhead::StopReason::none)

@@ -158,8 +158,8 @@ public:
 
     /// The same with a JSON value as the source, which must be an object. Boost.JSON writes invalid UTF-8, NaN and
     /// Infinity as they are; the server then refuses this document alone.
-    std::optional<FieldError> append(const Operation& op, const boost::json::value& source,
-                                     std::string_view default_index = {}) {
+    template <std::same_as<boost::json::value> Value> // nothing else is meant to convert
+    std::optional<FieldError> append(const Operation& op, const Value& source, std::string_view default_index = {}) {
         return append_with(
             op, [&](std::string& out) { out += boost::json::serialize(source); }, default_index);
     }

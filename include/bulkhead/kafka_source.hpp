@@ -78,7 +78,7 @@ public:
     /// (not at all on a thread that runs the indexer), stores what settled, and forgets the rest: it will be delivered
     /// to the next owner. Commit the stored offsets after this.
     void revoked(std::span<const TopicPartition> partitions, std::chrono::nanoseconds timeout) {
-        const auto deadline = std::chrono::steady_clock::now() + timeout;
+        const auto deadline = std::chrono::steady_clock::now() + std::min(timeout, longest_wait);
         drop_stash_of(partitions);
         indexer_.flush();
         for (;;) {
@@ -140,7 +140,7 @@ public:
     bool wait_for_settlements(std::chrono::nanoseconds timeout) {
         if (inbox_->ready()) return true;
         if (indexer_.running_in_this_thread()) return false;
-        return inbox_->wait(timeout);
+        return inbox_->wait(std::min(timeout, longest_wait));
     }
 
     /// Takes no more records, pauses all partitions and flushes the indexer. Go on calling `poll()` until `drained()`.
@@ -203,6 +203,8 @@ private:
         Sequence sequence = 0;
         std::int64_t offset = 0;
     };
+
+    static constexpr std::chrono::nanoseconds longest_wait = std::chrono::hours{24}; // so that no sum overflows
 
     // A ticket's key: the partition's slot above, the sequence number (best effort: the offset) below.
     static constexpr int sequence_bits = 44;

@@ -43,9 +43,7 @@ struct ItemRule {
 /// for good: `document_parsing_exception`, `index_not_found_exception`, …
 inline constexpr ItemRule item_rules[] = {
     // A full disk, a read-only index: 429 since Elasticsearch 7.7, 403 before. It may last for hours.
-    {403, 403, "cluster_block_exception", Verdict::push_back},
-    {429, 429, "cluster_block_exception", Verdict::push_back},
-    {503, 503, "cluster_block_exception", Verdict::push_back},
+    {400, 599, "cluster_block_exception", Verdict::push_back},
     {401, 401, "", Verdict::environment},
     {403, 403, "security_exception", Verdict::environment},
     {408, 409, "", Verdict::retry}, // a conflict that is not about the document's version

@@ -479,11 +479,8 @@ public:
         if (source_.about_to_pause()) {
             static_cast<void>(source_.wait_for_settlements(std::min(timeout, short_wait)));
             source_.poll();
-        } else if (!source_.accepting()) {
-            // All partitions are paused: only callbacks come, and perhaps what was on its way.
-            if (auto message = client_.poll(std::chrono::milliseconds::zero())) held_.push_back(std::move(message));
-            static_cast<void>(source_.wait_for_settlements(std::min(timeout, short_wait)));
-            source_.poll();
+        } else if (!source_.accepting() || !offer_held()) {
+            wait_paused(std::min(timeout, short_wait));
         } else {
             take_records(timeout);
         }
@@ -555,16 +552,31 @@ private:
     // ---- Records ----
 
     void take_records(std::chrono::milliseconds timeout) {
-        while (!held_.empty()) {
-            if (!offer(*held_.front())) return;
-            held_.pop_front();
-        }
         for (std::size_t i = 0; i < records_a_poll; ++i) {
             auto message = client_.poll(i == 0 ? timeout : std::chrono::milliseconds::zero());
             if (!message) return;
             if (!offer(*message)) return held_.push_back(std::move(message));
             if (!source_.accepting()) return;
         }
+    }
+    /// The source takes nothing, or not the record that is next. Partitions are paused: only callbacks come from the
+    /// client, and perhaps what was on its way, so it is asked just often enough to stay in the group.
+    void wait_paused(std::chrono::milliseconds timeout) {
+        const auto now = std::chrono::steady_clock::now();
+        if (held_.empty() || now - polled_paused_ >= std::chrono::seconds{1}) {
+            polled_paused_ = now;
+            if (auto message = client_.poll(std::chrono::milliseconds::zero())) held_.push_back(std::move(message));
+        }
+        static_cast<void>(source_.wait_for_settlements(timeout));
+        source_.poll();
+    }
+    /// Records that were not taken, in order. False when one is still not taken.
+    bool offer_held() {
+        while (!held_.empty()) {
+            if (!offer(*held_.front())) return false;
+            held_.pop_front();
+        }
+        return source_.accepting();
     }
     /// False when the source does not take it now.
     bool offer(const rd_kafka_message_t& message) {
@@ -701,6 +713,7 @@ private:
     std::optional<std::chrono::steady_clock::time_point> closing_by_;
     std::chrono::steady_clock::time_point last_poll_{};
     std::chrono::steady_clock::time_point published_{};
+    std::chrono::steady_clock::time_point polled_paused_{};
     std::chrono::milliseconds max_poll_gap_{0};
     mutable std::mutex snapshot_mutex_;
     DriverStats snapshot_;

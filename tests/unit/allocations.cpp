@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "support/allocations.hpp"
+
+#include <cstdlib>
+#include <limits>
+#include <new>
+
+namespace {
+constexpr std::size_t never = std::numeric_limits<std::size_t>::max();
+thread_local std::size_t calls = 0;
+thread_local std::size_t fail_at = never; // the value of `calls` from which on to throw
+
+void* allocate(std::size_t size) {
+    if (calls >= fail_at) throw std::bad_alloc{};
+    ++calls;
+    void* const memory = std::malloc(size == 0 ? 1 : size); // NOLINT: this is the allocator
+    if (memory == nullptr) throw std::bad_alloc{};
+    return memory;
+}
+} // namespace
+
+// Replaces the whole program's; the forms not given here call these.
+void* operator new(std::size_t size) { return allocate(size); }
+void* operator new[](std::size_t size) { return allocate(size); }
+void operator delete(void* memory) noexcept {
+    std::free(memory); // NOLINT
+}
+void operator delete[](void* memory) noexcept {
+    std::free(memory); // NOLINT
+}
+void operator delete(void* memory, std::size_t) noexcept {
+    std::free(memory); // NOLINT
+}
+void operator delete[](void* memory, std::size_t) noexcept {
+    std::free(memory); // NOLINT
+}
+
+namespace bulkhead::test {
+
+std::size_t allocations() noexcept { return calls; }
+FailingAllocations::FailingAllocations(std::size_t successes) noexcept { fail_at = calls + successes; }
+FailingAllocations::~FailingAllocations() { fail_at = never; }
+
+} // namespace bulkhead::test
