@@ -87,7 +87,12 @@ public:
     void pump() {
         again_ = true;
         if (pumping_) return; // below us on the stack: a send that completed at once
-        pumping_ = true;
+        struct Pumping {
+            explicit Pumping(bool& flag) : flag_{flag} { flag_ = true; }
+            ~Pumping() { flag_ = false; }
+            bool& flag_;
+        };
+        const Pumping pumping{pumping_};
         while (std::exchange(again_, false)) {
             const auto now = Clock::now();
             intake_.begin_pump(now);
@@ -96,7 +101,6 @@ public:
             flush(now);
             serve_waiters(now);
         }
-        pumping_ = false;
         arm_timer();
     }
 

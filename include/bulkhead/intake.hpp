@@ -182,6 +182,7 @@ public:
         stats_.redirected += tally.redirected;
         stats_.pending -= tally.total();
         used_ = used_ - before + after;
+        note_peak();
         room_changed();
     }
     /// Everything about these operations is over, their observers included.
@@ -308,7 +309,7 @@ private:
         append();
         stats_.accepted += operations;
         stats_.pending += operations;
-        stats_.peak_buffered_bytes = std::max(stats_.peak_buffered_bytes, std::uint64_t{used_});
+        note_peak();
         if (open_.operations() >= options_.max_batch_operations || open_.bytes() >= options_.max_batch_bytes) {
             seal(open_.operations() >= options_.max_batch_operations ? stats_.sealed_by_count : stats_.sealed_by_bytes);
             result.wake = true;
@@ -394,6 +395,9 @@ private:
             outstanding_.pop_front();
             ++first_epoch_;
         }
+    }
+    void note_peak() noexcept {
+        stats_.peak_buffered_bytes = std::max(stats_.peak_buffered_bytes, std::uint64_t{used_});
     }
     void room_changed() {
         ++room_generation_;

@@ -30,7 +30,8 @@ std::string document(std::size_t key) { return "{\"n\":" + std::to_string(key) +
 
 /// An indexer against a server on loopback; counts how often each key was told, and as what.
 struct Pipeline {
-    explicit Pipeline(IndexerOptions options = eager()) : indexer{HttpOptions{.url = server.url()}, std::move(options)} {
+    explicit Pipeline(IndexerOptions options = eager())
+        : indexer{HttpOptions{.url = server.url()}, std::move(options)} {
         subscription = indexer.subscribe([this](std::span<const Settlement> settlements) {
             for (const auto& s : settlements) told[s.key].push_back(s.outcome);
         });
@@ -135,7 +136,8 @@ TEST_CASE("a server in a bad mood: every document is stored exactly once all the
     p.check_store(3000);
 }
 
-TEST_CASE("the server goes away in the middle and comes back: it goes on by itself, and the counts are exact", "[F064]") {
+TEST_CASE("the server goes away in the middle and comes back: it goes on by itself, and the counts are exact",
+          "[F064]") {
     Pipeline p;
     for (std::size_t key = 0; key < 500; ++key) REQUIRE(p.put(key) == Admission::accepted);
     p.server.stop();

@@ -99,9 +99,8 @@ TEST_CASE("an indexer in a pool of threads, observers in another", "[F102][F160]
     std::atomic<std::uint64_t> told{0};
     {
         BulkIndexer<MoodyTransport> indexer{pool.get_executor(), MoodyTransport{pool.get_executor(), 0}, hasty()};
-        const auto subscription = indexer.subscribe(observers.get_executor(), [&](std::span<const Settlement> s) {
-            told += s.size();
-        });
+        const auto subscription =
+            indexer.subscribe(observers.get_executor(), [&](std::span<const Settlement> s) { told += s.size(); });
         std::vector<std::thread> threads;
         std::atomic<std::uint64_t> accepted{0};
         for (int p = 0; p < 4; ++p)
@@ -114,9 +113,8 @@ TEST_CASE("an indexer in a pool of threads, observers in another", "[F102][F160]
         for (auto& thread : threads) thread.join();
         std::promise<CloseReport> closed;
         auto report = closed.get_future();
-        indexer.async_close(60s, [closed = std::move(closed)](error_code, CloseReport r) mutable {
-            closed.set_value(std::move(r));
-        });
+        indexer.async_close(
+            60s, [closed = std::move(closed)](error_code, CloseReport r) mutable { closed.set_value(std::move(r)); });
         CHECK(report.get().drained);
         CHECK(accepted == 20000);
         CHECK(told == 20000);

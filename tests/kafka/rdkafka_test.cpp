@@ -394,6 +394,39 @@ TEST_CASE("driver: an assignment that was lost is not committed, and goes on aft
     CHECK(world.committed("events", 1) == 200);
 }
 
+TEST_CASE("driver: committed offsets that the log no longer holds: goes on from its beginning", "[rdkafka][F144]") {
+    const Watchdog watchdog;
+    World world;
+    world.kafka.create_topic("events", 1);
+    world.produce("events", 1, 10);
+    {
+        Member member{world, options_for(world, "events")};
+        world.store->wait_until([&] { return member.source().settled == 10; });
+        member.stop(seconds{10});
+    }
+    CHECK(world.committed("events", 1) == 10);
+    // The mock keeps 5 MiB a partition, so most of this is gone before anyone has read it.
+    std::uint64_t random = 88172645463325252U;
+    for (int i = 0; i < 1000; ++i) {
+        std::string noise;
+        while (noise.size() < 10'000) {
+            random ^= random << 13U;
+            random ^= random >> 7U;
+            random ^= random << 17U;
+            noise += std::to_string(random);
+        }
+        world.kafka.produce("events", 0, {}, "{\"n\":\"" + noise + "\"}");
+        if (i % 100 == 99) world.kafka.flush();
+    }
+    const auto [low, high] = world.kafka.watermarks("events", 0);
+    REQUIRE(low > 10);
+    Member again{world, options_for(world, "events")};
+    const auto readable = static_cast<std::uint64_t>(high - low);
+    world.store->wait_until([&] { return again.source().settled == readable; });
+    CHECK(again.stop(seconds{10}).stats.source.consumed == readable);
+    CHECK(world.committed("events", 1) == high);
+}
+
 TEST_CASE("driver: a commit that the broker refuses is made up for by a later one", "[rdkafka][F142]") {
     const Watchdog watchdog;
     World world;

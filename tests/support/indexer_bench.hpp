@@ -67,9 +67,7 @@ struct Bench {
         return true;
     }
     void run() { test::run_ready(context); }
-    void run_for(ManualClock::duration time, ManualClock::duration step = 10ms) {
-        test::run_for(context, time, step);
-    }
+    void run_for(ManualClock::duration time, ManualClock::duration step = 10ms) { test::run_for(context, time, step); }
     /// Seals what is open and lets it travel.
     void flush() {
         indexer->flush();

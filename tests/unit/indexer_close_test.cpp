@@ -166,9 +166,8 @@ TEST_CASE("close completes only after the observers of what it settled have retu
     Bench b;
     asio::io_context elsewhere;
     int told = 0;
-    const auto slow = b.indexer->subscribe(elsewhere.get_executor(), [&](std::span<const Settlement> s) {
-        told += static_cast<int>(s.size());
-    });
+    const auto slow = b.indexer->subscribe(elsewhere.get_executor(),
+                                           [&](std::span<const Settlement> s) { told += static_cast<int>(s.size()); });
     REQUIRE(b.indexer->try_enqueue({.source = "{}"}, slow.ticket(1)) == Admission::accepted);
     b.script->respond = [](const test::SeenRequest& r) { return Answer::ok(r.operations); };
     bool closed = false;
@@ -185,8 +184,7 @@ TEST_CASE("an observer whose executor never runs does not keep close from its de
     Bench b;
     asio::io_context never;
     int told = 0;
-    const auto subscription =
-        b.indexer->subscribe(never.get_executor(), [&](std::span<const Settlement>) { ++told; });
+    const auto subscription = b.indexer->subscribe(never.get_executor(), [&](std::span<const Settlement>) { ++told; });
     REQUIRE(b.indexer->try_enqueue({.source = "{}"}, subscription.ticket(1)) == Admission::accepted);
     b.script->respond = [](const test::SeenRequest& r) { return Answer::ok(r.operations); };
     std::optional<CloseReport> report;

@@ -166,7 +166,9 @@ TEST_CASE("an operation that could never fit is too large, not full for ever", "
 }
 
 TEST_CASE("drop_oldest gives up the oldest batch that was never sent, as a whole, and says so") {
-    Bench b{{.max_batch_operations = 10, .max_in_flight = 1, .max_buffered_operations = 30,
+    Bench b{{.max_batch_operations = 10,
+             .max_in_flight = 1,
+             .max_buffered_operations = 30,
              .overflow = Overflow::drop_oldest}};
     REQUIRE(b.put_many(0, 30));
     b.run(); // 0–9 are in flight, 10–19 and 20–29 wait

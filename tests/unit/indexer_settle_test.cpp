@@ -53,9 +53,9 @@ TEST_CASE("an answer that proves nothing settles nothing as indexed", "[F005][F0
         "null",
         "[]",
         "<html>welcome to the hotel</html>",
-        R"({"errors":false,"items":[)" + ok + "]}",                         // one too few
-        R"({"errors":false,"items":[)" + ok + "," + ok + "," + ok + "]}",   // one too many
-        R"({"errors":false,"items":[)" + ok + "," + ok,                     // cut
+        R"({"errors":false,"items":[)" + ok + "]}",                       // one too few
+        R"({"errors":false,"items":[)" + ok + "," + ok + "," + ok + "]}", // one too many
+        R"({"errors":false,"items":[)" + ok + "," + ok,                   // cut
         R"({"errors":false,"items":[)" + ok + "," + ok + "]} trailing",
         R"({"errors":false,"items":[)" + ok + R"(,{}]})",
         R"({"errors":false,"items":[)" + ok + R"(,{"index":{}}]})",
@@ -136,7 +136,8 @@ TEST_CASE("an item's attempts run out: rejected once, its siblings unaffected", 
     b.script->respond = [](const test::SeenRequest& r) {
         std::vector<std::string> items;
         for (const auto& line : lines(r.body)) {
-            if (line.find("\"n\":0") != std::string::npos) items.push_back(item(429, "es_rejected_execution_exception"));
+            if (line.find("\"n\":0") != std::string::npos)
+                items.push_back(item(429, "es_rejected_execution_exception"));
             if (line.find("\"n\":1") != std::string::npos) items.push_back(item(201));
         }
         return Answer::items(items);
@@ -179,9 +180,9 @@ TEST_CASE("sent but not answered: repeated where that does no harm, unknown wher
     for (const auto sent : {Sent::partial, Sent::complete}) {
         Bench b;
         b.put(0, {.id = "a"});
-        b.put(1);                                                     // no id: could be stored twice
+        b.put(1); // no id: could be stored twice
         b.put(2, {.action = Action::create, .id = "c"});
-        b.put(3, {.id = "d", .if_seq_no = 1, .if_primary_term = 1});  // would conflict with itself
+        b.put(3, {.id = "d", .if_seq_no = 1, .if_primary_term = 1}); // would conflict with itself
         b.put(4, {.action = Action::update, .id = "e", .source = R"({"script":"ctx._source.n++"})"});
         b.put(5, {.action = Action::update, .id = "f", .source = R"({"doc":{"n":1}})"});
         b.put(6, {.action = Action::delete_, .id = "g"});
@@ -235,7 +236,8 @@ TEST_CASE("a whole 400 is halved until the culprit stands alone", "[F030]") {
     b.put_many(0, 1000);
     b.script->respond = [](const test::SeenRequest& r) {
         return r.body.find("{\"n\":637}") != std::string::npos
-                   ? Answer::status(400, R"({"error":{"type":"illegal_argument_exception","reason":"bad"},"status":400})")
+                   ? Answer::status(400,
+                                    R"({"error":{"type":"illegal_argument_exception","reason":"bad"},"status":400})")
                    : Answer::ok(r.operations);
     };
     b.run_for(2s);
@@ -343,4 +345,42 @@ TEST_CASE("a flush that is not over by its deadline says so, and the work goes o
     b.script->answer_all_ok();
     b.run();
     CHECK(b.count(Outcome::indexed) == 1);
+}
+
+TEST_CASE("the byte budget holds while bulks fail in part and are told, and nothing is left of it at the end",
+          "[F105][F106]") {
+    Bench b{{.max_batch_operations = 64, .max_buffered_bytes = 128 * 1024, .retry = {.max_attempts = 4}}};
+    std::uint64_t turn = 0;
+    b.script->respond = [&](const test::SeenRequest& r) -> std::optional<Answer> {
+        ++turn;
+        if (turn % 5 == 0) return Answer::status(413);
+        if (turn % 7 == 0) return Answer::lost(Sent::partial);
+        std::vector<std::string> items;
+        for (std::size_t i = 0; i < r.operations; ++i) {
+            switch ((turn + i) % 4) {
+            case 0: items.push_back(item(400, "document_parsing_exception")); break;
+            case 1: items.push_back(item(429, "es_rejected_execution_exception")); break;
+            default: items.push_back(item(201)); break;
+            }
+        }
+        return Answer::items(items);
+    };
+    std::uint64_t accepted = 0;
+    for (int round = 0; round < 300; ++round) {
+        const std::string source = "{\"t\":\"" + std::string(static_cast<std::size_t>(round % 97), 'x') + "\"}";
+        for (int i = 0; i < 50; ++i) accepted += b.put(accepted, {.source = source}) == Admission::accepted ? 1U : 0U;
+        b.run_for(50ms);
+        REQUIRE(b.stats().buffered_bytes <= 128 * 1024);
+        REQUIRE(b.books_balance());
+    }
+    CHECK(accepted > 1000);
+    std::optional<CloseReport> report;
+    b.indexer->async_close(200s, [&](error_code, CloseReport r) { report = std::move(r); });
+    b.run_for(200s, 50ms);
+    REQUIRE(report);
+    CHECK(report->drained);
+    CHECK(report->stats.peak_buffered_bytes <= 128 * 1024);
+    CHECK(report->stats.buffered_bytes == 0);
+    CHECK(b.told.size() == accepted);
+    for (const auto& [key, times] : b.times_told()) CHECK(times == 1);
 }

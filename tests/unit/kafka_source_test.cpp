@@ -229,6 +229,20 @@ TEST_CASE("a partition too far ahead of its watermark is paused, and resumes at 
     CHECK(f.kafka.violations.empty());
 }
 
+TEST_CASE("a partition that was too far ahead resumes at half of the limit, not before", "[kafka_source][F133]") {
+    KafkaSourceOptions options;
+    options.max_span_per_partition = 10;
+    Fixture f{{std::vector<Kind>(11, Kind::one)}, options};
+    f.deliver_all();
+    for (int settled = 1; settled <= 11; ++settled) {
+        f.indexer.settle(0, Outcome::indexed);
+        f.source->poll();
+        CHECK(f.paused() == (11 - settled > 5));
+    }
+    CHECK(f.member.pauses == 1);
+    CHECK(f.member.resumes == 1);
+}
+
 TEST_CASE("a rejected operation stops the source, and the watermark never passes it", "[kafka_source][F134]") {
     Fixture f{{{Kind::one, Kind::one, Kind::one}}};
     f.deliver_all();

@@ -20,13 +20,18 @@ TEST_CASE("request defaults travel in the query, and only when given", "[request
     const auto plain = bulk_target({}, false);
     CHECK(bulk_target({.pipeline = "logs", .refresh = "wait_for", .timeout = "1m", .wait_for_active_shards = "all"},
                       false) == plain + "&pipeline=logs&refresh=wait_for&timeout=1m&wait_for_active_shards=all");
-    CHECK(bulk_target({.timeout = "30s"}, false) == plain + "&timeout=30s");
+    RequestDefaults defaults;
+    defaults.timeout = "30s";
+    CHECK(bulk_target(defaults, false) == plain + "&timeout=30s");
 }
 
 TEST_CASE("no value of a request default can leave its place in the query", "[request_target]") {
     std::string all;
     for (int byte = 0; byte < 256; ++byte) all += static_cast<char>(byte);
-    const auto target = bulk_target({.pipeline = all, .timeout = "a&refresh=true#x y\r\nHost: z"}, false);
+    RequestDefaults defaults;
+    defaults.pipeline = all;
+    defaults.timeout = "a&refresh=true#x y\r\nHost: z";
+    const auto target = bulk_target(defaults, false);
     for (const char c : target) {
         const auto byte = static_cast<unsigned char>(c);
         CHECK((byte > 0x20 && byte < 0x7F && c != '#'));

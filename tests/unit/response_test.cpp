@@ -6,11 +6,14 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 using namespace bulkhead;
+using namespace std::string_view_literals;
 
 namespace {
 
@@ -340,7 +343,7 @@ TEST_CASE("a clean answer allocates nothing once warm", "[response]") {
 TEST_CASE("random damage never crashes, and never turns into another success", "[response][fuzz]") {
     const std::string failed = R"({"index":{"status":429,"error":{"type":"t","reason":"r"}}})";
     const auto body = answer_of({ok, failed, ok});
-    constexpr std::string_view bytes = "\"\\{}[]:,0129eE.+- \n\0\xFFxtunf/";
+    constexpr std::string_view bytes = "\"\\{}[]:,0129eE.+- \n\0\xFFxtunf/"sv;
     BulkAnswerParser parser;
     std::uint32_t random = 12345;
     const auto draw = [&](std::size_t below) {

@@ -3,11 +3,11 @@
 
 #include <bulkhead/retry.hpp>
 
+#include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <limits>
-#include <optional>
-#include <string>
 #include <string_view>
 
 using namespace bulkhead;
