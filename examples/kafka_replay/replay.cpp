@@ -142,9 +142,13 @@ public:
         }
         return !partitions.empty();
     }
-    /// What is known to be there and has not been taken.
+    /// What is known to be there and has not been taken, of the partitions assigned to us; of all before there are any.
     [[nodiscard]] std::int64_t lag(const std::vector<bulkhead::PartitionState>& partitions, rd_kafka_t* client) const {
         std::int64_t lag = 0;
+        if (partitions.empty()) {
+            for (const auto& [topic, numbers] : ends_)
+                for (const auto& [number, end] : numbers) lag += end.end - end.begin;
+        }
         for (const auto& p : partitions) {
             const auto* const end = find(p);
             std::int64_t low = 0;

@@ -5,6 +5,7 @@
 #include <bulkhead/transport.hpp>
 
 #include <boost/asio/basic_waitable_timer.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -15,10 +16,15 @@
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/read.hpp>
 
+#include <algorithm>
 #include <array>
+#include <exception>
+#include <limits>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -134,67 +140,76 @@ asio::awaitable<ExchangeResult> http_exchange(Stream& stream, boost::beast::flat
     request.push_back(asio::buffer(options.head));
     request.insert(request.end(), options.body.begin(), options.body.end());
     const std::size_t total = asio::buffer_size(request);
+    const auto soon = [deadline = options.deadline] {
+        return std::min(deadline, Clock::now() + std::chrono::seconds{1});
+    };
     const auto all_at_once = [](const error_code& error, std::size_t) {
         return error ? std::size_t{0} : std::numeric_limits<std::size_t>::max();
     };
-    asio::async_write(
-        stream, request, all_at_once,
-        [writer, &watchdog, &stream, deadline = options.deadline](const error_code& error, std::size_t written) {
-            writer->written = written;
-            writer->error = error;
-            writer->busy = false;
-            writer->done.cancel();
-            // The peer may have answered before it hung up; that answer is not waited for much longer.
-            if (error && !watchdog.bitten())
-                watchdog.watch(std::min(deadline, Clock::now() + std::chrono::seconds{1}),
-                               [&stream] { abort_stream(stream); });
-        });
+    asio::async_write(stream, request, all_at_once,
+                      [writer, &watchdog, &stream, soon](const error_code& error, std::size_t written) {
+                          writer->written = written;
+                          writer->error = error;
+                          writer->busy = false;
+                          writer->done.cancel();
+                          // The peer may have answered before it hung up; that answer is not waited for much longer.
+                          if (error && !watchdog.bitten()) watchdog.watch(soon(), [&stream] { abort_stream(stream); });
+                      });
 
     error_code error;
-    std::optional<http::response_parser<http::buffer_body>> parser;
-    for (int interim = 0;; ++interim) {
-        parser.emplace();
-        parser->header_limit(header_limit);
-        parser->body_limit(boost::none);
-        co_await http::async_read_header(stream, buffer, *parser, asio::redirect_error(asio::use_awaitable, error));
-        if (error) break;
-        const auto status = parser->get().result_int();
-        if (status >= 200) break;
-        if (status == 101 || interim == most_interim) {
-            error = errc::protocol_error;
-            break;
-        }
-    }
-
     bool early = false;
-    if (!error) {
-        const auto& head = parser->get();
-        reply.status = head.result_int();
-        if (const auto field = head.find(http::field::retry_after); field != head.end())
-            reply.retry_after =
-                parse_retry_after({field->value().data(), field->value().size()}, std::chrono::system_clock::now());
-        early = writer->busy && reply.status >= 300;
-        if (early) abort_stream(stream);
-    }
-
-    std::size_t received = 0;
-    std::unique_ptr<std::array<char, chunk_size>> chunk;
-    while (!error && !early && !parser->is_done()) {
-        if (!chunk) chunk = std::make_unique_for_overwrite<std::array<char, chunk_size>>();
-        auto& body = parser->get().body();
-        body.data = chunk->data();
-        body.size = chunk->size();
-        co_await http::async_read_some(stream, buffer, *parser, asio::redirect_error(asio::use_awaitable, error));
-        if (error == http::error::need_buffer) error = {};
-        const auto got = chunk->size() - body.size;
-        received += got;
-        if (received > options.max_answer_bytes) {
-            error = errc::answer_too_large;
-        } else if (got != 0 && !sink.on_body({chunk->data(), got})) {
-            error = errc::malformed_answer;
+    std::optional<http::response_parser<http::buffer_body>> parser;
+    try {
+        for (int interim = 0;; ++interim) {
+            parser.emplace();
+            parser->header_limit(header_limit);
+            parser->body_limit(boost::none);
+            co_await http::async_read_header(stream, buffer, *parser, asio::redirect_error(asio::use_awaitable, error));
+            if (error) break;
+            const auto status = parser->get().result_int();
+            if (status >= 200) break;
+            if (status == 101 || interim == most_interim) {
+                error = errc::protocol_error;
+                break;
+            }
         }
+
+        if (!error) {
+            const auto& head = parser->get();
+            reply.status = head.result_int();
+            if (const auto field = head.find(http::field::retry_after); field != head.end())
+                reply.retry_after =
+                    parse_retry_after({field->value().data(), field->value().size()}, std::chrono::system_clock::now());
+            if (reply.status >= 300 && writer->busy) { // or is it over, and only waits for its turn to say so?
+                co_await asio::post(executor, asio::use_awaitable);
+                early = writer->busy;
+                if (early) abort_stream(stream);
+            }
+        }
+
+        std::size_t received = 0;
+        std::unique_ptr<std::array<char, chunk_size>> chunk;
+        while (!error && !early && !parser->is_done()) {
+            if (!chunk) chunk = std::make_unique_for_overwrite<std::array<char, chunk_size>>();
+            auto& body = parser->get().body();
+            body.data = chunk->data();
+            body.size = chunk->size();
+            co_await http::async_read_some(stream, buffer, *parser, asio::redirect_error(asio::use_awaitable, error));
+            if (error == http::error::need_buffer) error = {};
+            const auto got = chunk->size() - body.size;
+            received += got;
+            if (received > options.max_answer_bytes) {
+                error = errc::answer_too_large;
+            } else if (got != 0 && !sink.on_body({chunk->data(), got})) {
+                error = errc::malformed_answer;
+            }
+        }
+    } catch (const std::exception&) { // no memory, here or in the sink: the writing must end all the same
+        error = boost::system::errc::make_error_code(boost::system::errc::not_enough_memory);
     }
     if (error) abort_stream(stream);
+    // A whole answer to a request that is not: the peer has a moment to take the rest, then it is an early one.
+    if (!error && !early && writer->busy) watchdog.watch(soon(), [&stream] { abort_stream(stream); });
     while (writer->busy) { // nobody may refer to the body afterwards
         error_code ignored;
         co_await writer->done.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
@@ -205,7 +220,7 @@ asio::awaitable<ExchangeResult> http_exchange(Stream& stream, boost::beast::flat
     if (watchdog.bitten() && error) {
         reply.error =
             writer->error && writer->error != asio::error::operation_aborted ? writer->error : errc::request_timeout;
-    } else if (early) {
+    } else if (early || (!error && reply.sent != Sent::complete)) {
         reply.error = errc::early_answer;
     } else if (error) {
         reply.error = error;

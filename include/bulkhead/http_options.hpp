@@ -23,14 +23,14 @@ struct HttpOptions {
     /// plain transport.
     std::string url = "http://127.0.0.1:9200";
     /// Sent with every request, e.g. `{"Authorization", "ApiKey …"}`. Names are tokens (RFC 9110); values are visible
-    /// ASCII, spaces and tabs, at most 8 KiB. `Host`, `Content-Length`, `Content-Type`, `Transfer-Encoding` and
-    /// `Connection` are the transport's own.
+    /// ASCII, spaces and tabs, at most 8 KiB. `Host`, `Content-Length`, `Content-Type`, `Transfer-Encoding`,
+    /// `Connection` and `User-Agent` are the transport's own.
     std::vector<std::pair<std::string, std::string>> headers{};
     std::string user_agent = "bulkhead";
-    /// How long resolving the host's name, and then connecting, may take each. 1 ms to 10 min.
+    /// How long resolving the host's name and connecting may take together. 1 ms to 10 min.
     std::chrono::milliseconds connect_timeout{5000};
-    /// A connection that has been idle for longer is not used again: load balancers drop idle connections without a
-    /// word (60 s at AWS, 4 min at Azure). 0 ms (never reuse) to 1 h.
+    /// A connection that has been idle for longer is closed: load balancers drop idle connections without a word (60 s
+    /// at AWS, 4 min at Azure). 0 ms (never reuse) to 1 h.
     std::chrono::milliseconds idle_max{30'000};
     /// Idle connections that are kept. 0 to 1024.
     std::size_t max_idle_connections = 16;
@@ -43,9 +43,7 @@ namespace detail {
 /// A header's value as it may be sent: no CR, LF or NUL, which would let it end the field (Beast does not check).
 [[nodiscard]] inline bool is_header_value(std::string_view value) noexcept {
     for (const char c : value)
-        if (c != '\t' && (c < 0x20 || c == 0x7F)) return false; // above ASCII is negative, or not below 0x20 …
-    for (const char c : value)
-        if (static_cast<unsigned char>(c) >= 0x80) return false;
+        if (const auto byte = static_cast<unsigned char>(c); (byte < 0x20 && c != '\t') || byte >= 0x7F) return false;
     return value.size() <= 8192;
 }
 [[nodiscard]] inline bool is_header_name(std::string_view name) noexcept {
@@ -79,9 +77,9 @@ struct ServerUrl {
     if (url.has_userinfo())
         return FieldError{"url", expected + " without user and password (send an Authorization header)",
                           "a URL with user information"};
-    if (std::string_view{url.scheme()} != scheme) {
+    if (!equal_ignoring_case({url.scheme().data(), url.scheme().size()}, scheme)) {
         std::string hint = text;
-        if (std::string_view{url.scheme()} == "https") hint += " (TLS is not built yet)";
+        if (equal_ignoring_case({url.scheme().data(), url.scheme().size()}, "https")) hint += " (TLS is not built yet)";
         return FieldError{"url", expected, hint};
     }
     if (url.host().empty() || url.has_query() || url.has_fragment()) return FieldError{"url", expected, text};

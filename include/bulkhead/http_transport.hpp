@@ -5,24 +5,30 @@
 #include <bulkhead/http_options.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/connect.hpp>
+#include <boost/asio/ip/address.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/strand.hpp>
 
 #include <algorithm>
+#include <concepts>
+#include <exception>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <utility>
 #include <vector>
 
 namespace bulkhead::inline v1 {
 
 /// Makes connections for a `basic_http_transport`. `open` resolves and connects, on the stream's executor, and
-/// completes within `timeout` for each of the two, whatever the network does; it must not throw. `close` may be called
-/// at any time, on that executor, and makes `open` complete soon. `alive` says without waiting whether an idle
-/// connection can still be used: not when the peer has closed it, nor when it has sent something that nobody asked for.
+/// completes within `timeout` for both together, whatever the network does; it must not throw. Terminal cancellation
+/// makes it complete soon. `alive` says without waiting whether an idle connection can still be used: not when the peer
+/// has closed it, nor when it has sent something that nobody asked for.
 template <class C>
 concept Connector = requires(C& connector, typename C::stream_type& stream, std::chrono::milliseconds timeout) {
     typename C::stream_type;
@@ -31,8 +37,9 @@ concept Connector = requires(C& connector, typename C::stream_type& stream, std:
     { C::scheme } -> std::convertible_to<std::string_view>;
 };
 
-/// Plain TCP.
-template <class Clock = std::chrono::steady_clock>
+/// Plain TCP. A host that is an address is not looked up. A name is, on Asio's own thread, which nothing can interrupt:
+/// when its time is over the look-up is left behind, and only the destruction of the `io_context` waits for it.
+template <class Clock = std::chrono::steady_clock, class Resolver = asio::ip::tcp::resolver>
 class PlainConnector {
 public:
     using stream_type = asio::ip::tcp::socket;
@@ -40,41 +47,43 @@ public:
 
     PlainConnector(std::string host, std::string port) : host_{std::move(host)}, port_{std::move(port)} {}
 
+    /// `errc::resolve_timeout`, `errc::connect_timeout`, or what the resolver or the last address tried said.
     asio::awaitable<error_code> open(stream_type& socket, std::chrono::milliseconds timeout) {
-        using asio::ip::tcp;
+        co_await asio::this_coro::throw_if_cancelled(false);
         const asio::any_io_executor executor = co_await asio::this_coro::executor;
-
-        // A name is looked up on a thread that cannot be interrupted: the look-up is left behind when its time is over.
-        struct Lookup {
-            explicit Lookup(const asio::any_io_executor& executor) : resolver{executor}, done{executor} {}
-            tcp::resolver resolver;
-            asio::basic_waitable_timer<Clock> done;
-            tcp::resolver::results_type endpoints;
-            error_code error = errc::resolve_timeout;
-            bool over = false;
-        };
-        const auto lookup = std::make_shared<Lookup>(executor);
-        lookup->done.expires_at(Clock::now() + timeout);
-        lookup->resolver.async_resolve(host_, port_,
-                                       [lookup](const error_code& error, tcp::resolver::results_type endpoints) {
-                                           lookup->error = error;
-                                           lookup->endpoints = std::move(endpoints);
-                                           lookup->over = true;
-                                           lookup->done.cancel();
-                                       });
+        const auto deadline = Clock::now() + timeout;
         error_code error;
-        if (!lookup->over) co_await lookup->done.async_wait(asio::redirect_error(asio::use_awaitable, error));
-        if (!lookup->over) lookup->resolver.cancel();
-        if (lookup->error) co_return lookup->error;
+        Endpoints endpoints;
+        if (const auto address = asio::ip::make_address(host_, error); !error) {
+            const auto port = static_cast<asio::ip::port_type>(std::stoul(port_));
+            endpoints = Endpoints::create(asio::ip::tcp::endpoint{address, port}, host_, port_);
+        } else {
+            const auto lookup = std::make_shared<Lookup>(executor);
+            lookup->done.expires_at(deadline);
+            lookup->resolver.async_resolve(host_, port_, [lookup](const error_code& failed, Endpoints found) {
+                lookup->error = failed;
+                lookup->endpoints = std::move(found);
+                lookup->over = true;
+                lookup->done.cancel();
+            });
+            error = {};
+            co_await lookup->done.async_wait(asio::redirect_error(asio::use_awaitable, error));
+            if (!lookup->over) {
+                lookup->resolver.cancel();
+                co_return error ? error : make_error_code(errc::resolve_timeout);
+            }
+            if (lookup->error) co_return lookup->error;
+            endpoints = lookup->endpoints;
+        }
 
         {
-            detail::Watchdog<Clock> watchdog{executor, Clock::now() + timeout, [&socket] { abort_stream(socket); }};
-            co_await asio::async_connect(socket, lookup->endpoints, asio::redirect_error(asio::use_awaitable, error));
+            detail::Watchdog<Clock> watchdog{executor, deadline, [&socket] { abort_stream(socket); }};
+            co_await asio::async_connect(socket, endpoints, asio::redirect_error(asio::use_awaitable, error));
             if (error && watchdog.bitten()) error = errc::connect_timeout;
         }
         if (!error) {
             error_code ignored; // these make it faster and sturdier; it works without
-            socket.set_option(tcp::no_delay{true}, ignored);
+            socket.set_option(asio::ip::tcp::no_delay{true}, ignored);
             socket.set_option(asio::socket_base::keep_alive{true}, ignored);
         }
         co_return error;
@@ -89,6 +98,15 @@ public:
     }
 
 private:
+    using Endpoints = asio::ip::tcp::resolver::results_type;
+    struct Lookup {
+        explicit Lookup(const asio::any_io_executor& executor) : resolver{executor}, done{executor} {}
+        Resolver resolver;
+        asio::basic_waitable_timer<Clock> done;
+        Endpoints endpoints;
+        error_code error;
+        bool over = false;
+    };
     std::string host_;
     std::string port_;
 };
@@ -110,24 +128,21 @@ struct IdentityEncoder {
 /// when its last answer was read to a proven end, nothing came after it, and it has not been idle for longer than
 /// `idle_max`; it is looked at before. Where a used connection turns out to be closed before it has taken a byte of the
 /// body, the request moves to a fresh one; anything else is for the indexer to judge. Redirects are never followed.
+///
+/// While connections are idle a timer is pending, so `io_context::run` returns only after `shutdown` (which the indexer
+/// calls when it closes) or `idle_max`.
 template <Connector C, class Encoder = IdentityEncoder, class Clock = std::chrono::steady_clock>
 class basic_http_transport {
 public:
     /// Throws `InvalidOption`.
-    basic_http_transport(asio::any_io_executor executor, HttpOptions options = {}) {
-        detail::ServerUrl url;
-        if (auto wrong = validate(options)) throw InvalidOption{std::move(*wrong)};
-        if (auto wrong = detail::parse_server_url(options.url, C::scheme, url)) throw InvalidOption{std::move(*wrong)};
-        C connector{url.host, url.port};
-        core_ = std::make_shared<Core>(std::move(executor), std::move(options), std::move(url), std::move(connector));
-    }
+    basic_http_transport(asio::any_io_executor executor, HttpOptions options = {})
+        : basic_http_transport{std::move(executor), parse(options), options, [](const detail::ServerUrl& url) {
+                                   return C{url.host, url.port};
+                               }} {}
     /// The same with a connector of the caller's making; of the URL only its path and `Host` field are used.
-    basic_http_transport(asio::any_io_executor executor, HttpOptions options, C connector) {
-        detail::ServerUrl url;
-        if (auto wrong = validate(options)) throw InvalidOption{std::move(*wrong)};
-        if (auto wrong = detail::parse_server_url(options.url, C::scheme, url)) throw InvalidOption{std::move(*wrong)};
-        core_ = std::make_shared<Core>(std::move(executor), std::move(options), std::move(url), std::move(connector));
-    }
+    basic_http_transport(asio::any_io_executor executor, HttpOptions options, C connector)
+        : basic_http_transport{std::move(executor), parse(options), options,
+                               [&](const detail::ServerUrl&) { return std::move(connector); }} {}
 
     /// See `Transport`. Thread-safe.
     asio::awaitable<Reply> send(Request request, AnswerSink& sink) { return send(core_, request, &sink); }
@@ -141,11 +156,25 @@ private:
     using stream_type = typename C::stream_type;
     using time_point = typename Clock::time_point;
 
+    static detail::ServerUrl parse(const HttpOptions& options) {
+        detail::ServerUrl url;
+        if (auto wrong = validate(options)) throw InvalidOption{std::move(*wrong)};
+        if (auto wrong = detail::parse_server_url(options.url, C::scheme, url)) throw InvalidOption{std::move(*wrong)};
+        return url;
+    }
+    template <class MakeConnector>
+    basic_http_transport(asio::any_io_executor executor, detail::ServerUrl url, HttpOptions& options,
+                         MakeConnector make) {
+        C connector = make(url);
+        core_ = std::make_shared<Core>(std::move(executor), std::move(options), std::move(url), std::move(connector));
+    }
+
     struct Connection {
         explicit Connection(const asio::any_io_executor& executor)
             : strand{asio::make_strand(executor)}, stream{strand} {}
         asio::strand<asio::any_io_executor> strand;
         stream_type stream;
+        asio::cancellation_signal opening; ///< stops `Connector::open`
         boost::beast::flat_buffer buffer;
         std::string head;
         std::string encoded;
@@ -155,10 +184,10 @@ private:
     };
     using ConnectionPtr = std::shared_ptr<Connection>;
 
-    struct Core {
+    struct Core : std::enable_shared_from_this<Core> {
         Core(asio::any_io_executor executor_in, HttpOptions options_in, detail::ServerUrl url_in, C connector_in)
             : executor{std::move(executor_in)}, options{std::move(options_in)}, url{std::move(url_in)},
-              connector{std::move(connector_in)} {
+              connector{std::move(connector_in)}, sweeper{executor} {
             fields = " HTTP/1.1\r\nHost: " + url.host_field + "\r\nUser-Agent: " + options.user_agent +
                      "\r\nContent-Type: application/x-ndjson\r\nAccept: application/json\r\n";
             if (!Encoder::content_encoding.empty())
@@ -190,7 +219,7 @@ private:
             ConnectionPtr surplus;
             const std::lock_guard lock{mutex};
             std::erase(busy, connection);
-            if (!reusable || closed || options.max_idle_connections == 0) return;
+            if (!reusable || closed || options.max_idle_connections == 0 || options.idle_max.count() == 0) return;
             connection->idle_since = Clock::now();
             connection->used = true;
             if (idle.size() == options.max_idle_connections) {
@@ -198,6 +227,26 @@ private:
                 idle.erase(idle.begin());
             }
             idle.push_back(connection);
+            if (!sweeping) sweep_later();
+        }
+        /// Closes what has been idle for too long, also when nothing is sent any more. `mutex` is held.
+        void sweep_later() {
+            sweeping = true;
+            sweeper.expires_at(idle.front()->idle_since + options.idle_max);
+            sweeper.async_wait([weak = this->weak_from_this()](error_code) {
+                if (const auto core = weak.lock()) core->sweep();
+            });
+        }
+        void sweep() {
+            std::vector<ConnectionPtr> stale; // closed outside the lock
+            const std::lock_guard lock{mutex};
+            sweeping = false;
+            const auto now = Clock::now();
+            while (!idle.empty() && now - idle.front()->idle_since >= options.idle_max) {
+                stale.push_back(std::move(idle.front()));
+                idle.erase(idle.begin());
+            }
+            if (!idle.empty()) sweep_later();
         }
         void shutdown() noexcept {
             std::vector<ConnectionPtr> under_way;
@@ -205,11 +254,13 @@ private:
                 const std::lock_guard lock{mutex};
                 closed = true;
                 idle.clear();
+                sweeper.cancel();
                 under_way = busy;
             }
             for (const auto& connection : under_way)
                 asio::post(connection->strand, [connection] {
                     connection->cancelled = true;
+                    connection->opening.emit(asio::cancellation_type::terminal);
                     abort_stream(connection->stream);
                 });
         }
@@ -220,8 +271,10 @@ private:
         C connector;
         std::string fields; ///< what every request's head has between its target and its length
         std::mutex mutex;
-        std::vector<ConnectionPtr> idle;
+        std::vector<ConnectionPtr> idle; ///< the longest idle first
         std::vector<ConnectionPtr> busy;
+        asio::basic_waitable_timer<Clock> sweeper;
+        bool sweeping = false;
         bool closed = false;
     };
 
@@ -234,41 +287,53 @@ private:
                 reply.error = asio::error::operation_aborted;
                 co_return reply;
             }
+            const bool reused = connection->used; // once it is back in the pool it is another's
             Reply reply = co_await asio::co_spawn(connection->strand, carry(core, connection, request, deadline, sink),
                                                   asio::use_awaitable);
-            const bool was_closed = connection->used && reply.error && reply.status == 0 && reply.sent == Sent::none &&
+            reply.connection_reused = reused;
+            const bool was_closed = reused && reply.error && reply.status == 0 && reply.sent == Sent::none &&
                                     reply.error != asio::error::operation_aborted;
-            reply.connection_reused = std::exchange(connection->used, true);
-            if (!was_closed || fresh || Clock::now() >= deadline) co_return reply;
+            if (!was_closed || Clock::now() >= deadline) co_return reply;
         }
     }
     /// On the connection's strand.
     static asio::awaitable<Reply> carry(std::shared_ptr<Core> core, ConnectionPtr connection, Request request,
                                         time_point deadline, AnswerSink* sink) {
+        co_await asio::this_coro::throw_if_cancelled(false);
         auto& c = *connection;
         Reply reply;
         bool reusable = false;
-        if (!c.stream.is_open()) {
-            const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
-            reply.error = co_await core->connector.open(c.stream, std::min(core->options.connect_timeout, left));
-            if (reply.error) reply.detail = detail::printable(core->url.host_field + ": " + reply.error.message());
-        }
-        if (!reply.error && !c.cancelled) {
-            const auto body = Encoder::encode(request.body, c.encoded);
-            c.head.assign("POST ").append(core->url.path).append(request.target).append(core->fields);
-            c.head.append(std::to_string(asio::buffer_size(body))).append("\r\n\r\n");
-            ExchangeOptions<Clock> options;
-            options.head = c.head;
-            options.body = body;
-            options.deadline = deadline;
-            options.max_answer_bytes = core->options.max_answer_bytes;
-            auto result = co_await http_exchange<Clock>(c.stream, c.buffer, options, *sink);
-            reply = std::move(result.reply);
-            reusable = result.reusable;
+        try {
+            if (!c.cancelled && !c.stream.is_open()) {
+                const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
+                const auto timeout = std::min(core->options.connect_timeout, left);
+                reply.error =
+                    co_await asio::co_spawn(c.strand, core->connector.open(c.stream, timeout),
+                                            asio::bind_cancellation_slot(c.opening.slot(), asio::use_awaitable));
+                if (reply.error) reply.detail = reply.error.message();
+            }
+            if (!reply.error && !c.cancelled) {
+                const auto body = Encoder::encode(request.body, c.encoded);
+                c.head.assign("POST ").append(core->url.path).append(request.target).append(core->fields);
+                c.head.append(std::to_string(asio::buffer_size(body))).append("\r\n\r\n");
+                ExchangeOptions<Clock> options;
+                options.head = c.head;
+                options.body = body;
+                options.deadline = deadline;
+                options.max_answer_bytes = core->options.max_answer_bytes;
+                auto result = co_await http_exchange<Clock>(c.stream, c.buffer, options, *sink);
+                reply = std::move(result.reply);
+                reusable = result.reusable;
+            }
             if (!reply.detail.empty()) reply.detail.insert(0, core->url.host_field + ": ");
+        } catch (const std::exception& error) { // no memory, or a connector that breaks its promise
+            reply.error = errc::no_answer;
+            reply.sent = Sent::partial;
+            reply.detail = detail::printable(error.what());
+            reusable = false;
         }
         if (c.cancelled) {
-            reply.error = asio::error::operation_aborted;
+            if (reply.error || reply.status == 0) reply.error = asio::error::operation_aborted; // not over an answer
             reusable = false;
         }
         if (!reusable) abort_stream(c.stream);

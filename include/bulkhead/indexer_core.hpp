@@ -273,8 +273,12 @@ private:
         intake_.update_stats([&](Stats& stats) { stats.in_flight = in_flight_.size(); });
         auto& bulk = flight->bulk;
         bulk.avoid_node = reply.node;
-        const bool success_status = !reply.error && reply.status >= 200 && reply.status < 300;
-        const bool proven = success_status && reply.body_complete && flight->answer.finish();
+        const bool success_status = reply.status >= 200 && reply.status < 300;
+        const bool proven = success_status && !reply.error && reply.body_complete && flight->answer.finish();
+        // Nonsense, as opposed to a connection that broke: it came to its end, or to where nobody wanted more of it.
+        const bool malformed = success_status && !proven &&
+                               (!reply.error || reply.error == error_code{errc::malformed_answer} ||
+                                reply.error == error_code{errc::answer_too_large});
         const auto now = Clock::now();
         switch (judge_reply(reply, proven)) {
         case ReplyVerdict::per_item: judge_items(*flight, now); break;
@@ -284,7 +288,7 @@ private:
         case ReplyVerdict::refused: requeue_whole(*flight, reply, Health::backing_off, now); break;
         case ReplyVerdict::unauthorized: requeue_whole(*flight, reply, Health::unauthorized, now); break;
         case ReplyVerdict::misconfigured: requeue_whole(*flight, reply, Health::misconfigured, now); break;
-        case ReplyVerdict::ambiguous: judge_ambiguous(*flight, reply, success_status && !proven, now); break;
+        case ReplyVerdict::ambiguous: judge_ambiguous(*flight, reply, malformed, now); break;
         }
         spare_flights_.push_back(std::move(flight)); // for its parser's memory
         pump();
@@ -378,7 +382,10 @@ private:
             settle(bulk, now);
             return;
         }
-        if (reply.status == 400) // the part before the malformed line may have been applied
+        // Servers that read a bulk in pieces may have applied what came before a malformed line. The neighbours travel
+        // again all the same: almost always nothing was applied, and they must not suffer for one bad operation. What
+        // has an id then meets itself, which `judge_conflict` knows.
+        if (reply.status == 400)
             for (auto& entry : bulk.batch.entries()) entry.ambiguous = true;
         const auto before = bulk.batch.footprint();
         std::size_t after = 0;

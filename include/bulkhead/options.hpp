@@ -31,10 +31,10 @@ enum class Duplicates : std::uint8_t {
 
 /// What travels in the query of every bulk request.
 struct RequestDefaults {
-    std::string pipeline;               ///< default ingest pipeline; empty: not sent
-    std::string refresh;                ///< `true`, `false`, `wait_for`; empty: not sent (the server's default: false)
-    std::string timeout;                ///< the server's own wait for a primary shard, e.g. `1m`; empty: not sent
-    std::string wait_for_active_shards; ///< a number or `all`; empty: not sent
+    std::string pipeline{}; ///< default ingest pipeline; empty: not sent
+    std::string refresh{};  ///< `true`, `false`, `wait_for`; empty: not sent (the server's default: false)
+    std::string timeout{};  ///< the server's own wait for a primary shard, e.g. `1m`; empty: not sent
+    std::string wait_for_active_shards{}; ///< a number or `all`; empty: not sent
 };
 
 /// When and how often refused operations are sent again.
@@ -43,7 +43,7 @@ struct RetryOptions {
     /// Failures of the endpoint as a whole are charged to nobody. 1 to 1000; 1: never again.
     std::uint32_t max_attempts = 10;
     /// Upper bound of the first wait; each further one doubles it up to `max_backoff`. The wait itself is drawn
-    /// uniformly from [0, bound] (full jitter). 1 ms to 1 h.
+    /// uniformly between a tenth of this and the bound (full jitter, but no hot loop). 1 ms to 1 h.
     std::chrono::milliseconds initial_backoff{100};
     /// 1 ms to 24 h, at least `initial_backoff`. Also the cap of a server's `Retry-After`.
     std::chrono::milliseconds max_backoff{30'000};

@@ -67,7 +67,8 @@ if [[ -w /dev/full ]]; then
 fi
 
 # A demonstration in the background lends its broker and its server's port, then Ctrl-C ends it.
-"$replay" --messages 300000 --flush-interval-ms 60000 --batch-size 1000000 >"$work/demo.out" 2>"$work/demo.err" &
+# One document a request: slow enough to be interrupted in the middle.
+"$replay" --messages 500000 --batch-size 1 --max-buffered-items 2 --flush-interval-ms 1 >"$work/demo.out" 2>"$work/demo.err" &
 demo=$!
 for ((i = 0; i < 300; i++)); do
     if grep -q "joining consumer group" "$work/demo.err"; then break; fi
@@ -81,6 +82,10 @@ else
     expect 1 "topic apm.nonsense does not exist at $broker" --brokers "$broker" --topic apm.nonsense --exit-at-end
     expect 1 "$port" --messages 10 --server-port "$port"
 fi
+for ((i = 0; i < 300; i++)); do
+    if grep -q "consumed [1-9]" "$work/demo.err"; then break; fi
+    sleep 0.1
+done
 kill -INT "$demo" 2>/dev/null
 wait "$demo"
 found=$?
@@ -88,7 +93,7 @@ demo=""
 if [[ $found -ne 0 ]]; then fail "interrupted demonstration: exit status $found: $(tail -n 1 "$work/demo.err")"; fi
 if ! grep -q "interrupted: draining, at most 30 s" "$work/demo.err"; then fail "Ctrl-C: draining is not announced"; fi
 if ! grep -q "interrupted: everything under way is settled" "$work/demo.err"; then fail "Ctrl-C: no word on the end"; fi
-if ! grep -q "pending  *0 " "$work/demo.out"; then fail "Ctrl-C: $(cat "$work/demo.out")"; fi
+if ! grep -q "consumed  *[1-9]" "$work/demo.out" || ! grep -q "pending  *0 " "$work/demo.out"; then fail "Ctrl-C: $(cat "$work/demo.out")"; fi
 
 if [[ $failures -gt 0 ]]; then
     printf '%s checks failed\n' "$failures" >&2

@@ -19,9 +19,23 @@ void* allocate(std::size_t size) {
 }
 } // namespace
 
-// Replaces the whole program's; the forms not given here call these.
+// All of the program's but the aligned forms, so that a sanitizer sees no pair of different makes.
 void* operator new(std::size_t size) { return allocate(size); }
 void* operator new[](std::size_t size) { return allocate(size); }
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+    try {
+        return allocate(size);
+    } catch (const std::bad_alloc&) {
+        return nullptr;
+    }
+}
+void* operator new[](std::size_t size, const std::nothrow_t& tag) noexcept { return operator new(size, tag); }
+void operator delete(void* memory, const std::nothrow_t&) noexcept {
+    std::free(memory); // NOLINT
+}
+void operator delete[](void* memory, const std::nothrow_t&) noexcept {
+    std::free(memory); // NOLINT
+}
 void operator delete(void* memory) noexcept {
     std::free(memory); // NOLINT
 }

@@ -237,9 +237,10 @@ TEST_CASE("what is not HTTP/1.1 as it must be is a protocol error, not a hang", 
 }
 
 TEST_CASE("a connection is not used again after close, HTTP/1.0 or bytes that nobody asked for", "[F061]") {
-    for (const std::string& answer : {std::string{"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"},
-                                     std::string{"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}"},
-                                     std::string{"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}HTTP/1.1 200 OK\r\n"}}) {
+    for (const std::string& answer :
+         {std::string{"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"},
+          std::string{"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}"},
+          std::string{"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}HTTP/1.1 200 OK\r\n"}}) {
         Exchange e;
         e.start();
         e.peer->say(answer);
@@ -283,4 +284,57 @@ TEST_CASE("a sink that wants no more ends the reading") {
     REQUIRE(e.result);
     CHECK(e.result->reply.error == error_code{errc::malformed_answer});
     CHECK(e.peer->closed);
+}
+
+TEST_CASE("a success before the request is whole: the peer has a second to take the rest", "[F034]") {
+    Exchange e;
+    e.peer->takes = head.size() + 5;
+    e.start();
+    e.peer->say(ok_answer);
+    e.pass(900ms);
+    CHECK_FALSE(e.result);
+    SECTION("it takes it") {
+        e.peer->take(1000);
+        test::run_ready(e.context);
+        REQUIRE(e.result);
+        CHECK_FALSE(e.result->reply.error);
+        CHECK(e.result->reply.sent == Sent::complete);
+        CHECK(e.result->reply.body_complete);
+    }
+    SECTION("it does not") {
+        e.pass(200ms);
+        REQUIRE(e.result);
+        CHECK(e.result->reply.error == error_code{errc::early_answer});
+        CHECK(e.result->reply.status == 200);
+        CHECK(e.result->reply.sent == Sent::partial);
+        CHECK_FALSE(e.result->reply.body_complete);
+        CHECK_FALSE(e.result->reusable);
+        CHECK(e.peer->closed);
+    }
+}
+
+TEST_CASE("a sink that throws, while the request is still being sent: it ends, and lets go of the body", "[F096]") {
+    struct Throwing final : AnswerSink {
+        bool on_body(std::string_view) override { throw std::bad_alloc{}; }
+    } sink;
+    Exchange e;
+    e.peer->takes = head.size() + 5;
+    asio::co_spawn(
+        e.context,
+        [](Exchange& x, AnswerSink& s) -> asio::awaitable<void> {
+            ExchangeOptions<ManualClock> options;
+            options.head = head;
+            options.body = x.body;
+            options.deadline = ManualClock::now() + 10s;
+            x.result = co_await http_exchange<ManualClock>(x.stream, x.buffer, options, s);
+        }(e, sink),
+        asio::detached);
+    e.peer->say(ok_answer);
+    test::run_ready(e.context);
+    REQUIRE(e.result);
+    CHECK(e.result->reply.error);
+    CHECK_FALSE(e.result->reply.body_complete);
+    CHECK_FALSE(e.result->reusable);
+    CHECK(e.peer->closed);
+    CHECK_FALSE(e.peer->writer);
 }

@@ -384,3 +384,48 @@ TEST_CASE("the byte budget holds while bulks fail in part and are told, and noth
     CHECK(b.told.size() == accepted);
     for (const auto& [key, times] : b.times_told()) CHECK(times == 1);
 }
+
+TEST_CASE("requests that fail together are one failure of the endpoint, not many") {
+    for (int round = 0; round < 5; ++round) {
+        Bench b{{.max_batch_operations = 1, .max_in_flight = 8, .retry = {.initial_backoff = 1s, .max_backoff = 1h}}};
+        b.put_many(0, 8);
+        b.run();
+        REQUIRE(b.script->requests().size() == 8);
+        for (const auto i : b.script->waiting()) b.script->answer(i, Answer::unreachable());
+        b.run_for(1s); // the bound of a first failure; that of an eighth would be two minutes
+        CHECK(b.script->requests().size() == 9);
+    }
+}
+
+TEST_CASE("settlements that nobody has taken yet count against the budget") {
+    Bench b;
+    asio::io_context elsewhere;
+    const auto subscription = b.indexer->subscribe(elsewhere.get_executor(), [](std::span<const Settlement>) {});
+    for (int i = 0; i < 100; ++i)
+        REQUIRE(b.indexer->try_enqueue({.source = "{}"}, subscription.ticket(1)) == Admission::accepted);
+    b.script->respond = [](const test::SeenRequest& r) { return Answer::ok(r.operations); };
+    b.flush();
+    CHECK(b.stats().pending == 0);
+    const auto untold = b.stats().buffered_bytes;
+    test::run_ready(elsewhere);
+    b.run();
+    CHECK(untold - b.stats().buffered_bytes == 100 * sizeof(Settlement));
+}
+
+TEST_CASE("an answer that was cut off as malformed or too large is charged like any other nonsense", "[F021]") {
+    for (const auto why : {errc::malformed_answer, errc::answer_too_large}) {
+        Bench b{{.retry = {.max_attempts = 3, .max_age = unlimited}}};
+        b.put(0, {.id = "a"});
+        b.script->respond = [&](const test::SeenRequest&) {
+            auto answer = Answer::status(200);
+            answer.reply.error = why;
+            answer.reply.body_complete = false;
+            return answer;
+        };
+        b.run_for(200s, 100ms);
+        REQUIRE(b.told.size() == 1);
+        CHECK(b.told[0].outcome == Outcome::unknown);
+        CHECK(b.script->requests().size() == 3);
+        CHECK(b.stats().malformed_answers == 3);
+    }
+}

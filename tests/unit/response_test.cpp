@@ -159,6 +159,8 @@ TEST_CASE("an answer that is not whole proves nothing", "[response][F005][F007][
         answer_of({ok, ok}) + "\n" + answer_of({ok, ok}),
         answer_of({ok, ok}) + std::string(1, '\0'),
         answer_of({ok, "{}"}),
+        answer_of({"{}", ok, ok}), // an empty item must not shift the others
+        answer_of({ok, "{}", ok}),
         answer_of({ok, "null"}),
         answer_of({ok, "201"}),
         answer_of({ok, "\"created\""}),

@@ -116,7 +116,8 @@ public:
         run_->thread.join();
         run_.reset();
     }
-    /// Asked for each bulk request, on the server's thread, before it is applied. An empty function: behave.
+    /// Asked for each bulk request, one at a time, on the server's thread, before it is applied. It must not call back
+    /// into the server, whose lock is held. An empty function: behave.
     void misbehave(Misbehaviour how) {
         const std::lock_guard lock{mutex_};
         misbehaviour_ = std::move(how);
@@ -140,12 +141,14 @@ public:
         const std::lock_guard lock{mutex_};
         return f(std::as_const(model_));
     }
+    /// Documents in the index; 0 when there is no such index.
     [[nodiscard]] std::size_t count(std::string_view index) const {
         return with_model([&](const ModelElasticsearch& model) { return model.count(index); });
     }
     [[nodiscard]] std::optional<std::string> source(std::string_view index, std::string_view id) const {
         return with_model([&](const ModelElasticsearch& model) { return model.source(index, id); });
     }
+    /// See `ModelElasticsearch::times_applied`: finds out what was applied twice.
     [[nodiscard]] std::uint64_t times_applied(std::string_view index, std::string_view id) const {
         return with_model([&](const ModelElasticsearch& model) { return model.times_applied(index, id); });
     }
@@ -174,6 +177,7 @@ private:
         std::string bytes;
         bool keep_alive = true;
         bool hold = false;
+        bool drain = false; ///< more of the request is coming: closing at once could cost the client the answer
     };
 
     asio::awaitable<void> accept(Run& run) {
@@ -181,7 +185,7 @@ private:
         while (run.acceptor.is_open()) {
             Socket socket{run.context};
             co_await run.acceptor.async_accept(socket, asio::redirect_error(asio::use_awaitable, error));
-            if (error) continue;
+            if (error || !run.acceptor.is_open()) continue; // stopped while this connection was coming in
             socket.set_option(asio::ip::tcp::no_delay{true}, error);
             run.sockets.push_back(std::move(socket));
             asio::co_spawn(run.context, serve(run, std::prev(run.sockets.end())), asio::detached);
@@ -200,13 +204,14 @@ private:
             if (error == http::error::body_limit) {
                 output = answer(ModelElasticsearch::whole_error("content_too_long_exception", "entity too large", 413));
                 output.keep_alive = false;
+                output.drain = true;
             } else if (error) {
                 break;
             } else {
                 output = handle(parser.get());
                 output.keep_alive = output.keep_alive && parser.get().keep_alive();
             }
-            if (output.hold) {
+            if (output.hold && run.acceptor.is_open()) { // once stopped, nobody would wake it
                 asio::steady_timer timer{run.context, asio::steady_timer::time_point::max()};
                 run.held.push_back(&timer);
                 co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, error));
@@ -216,6 +221,11 @@ private:
                 co_await asio::async_write(socket, asio::buffer(output.bytes),
                                            asio::redirect_error(asio::use_awaitable, error));
             keep_alive = output.keep_alive && !error;
+            if (!output.drain) continue;
+            socket.shutdown(Socket::shutdown_send, error);
+            std::string unread(std::size_t{64} << 10, '\0');
+            while (!error)
+                co_await socket.async_read_some(asio::buffer(unread), asio::redirect_error(asio::use_awaitable, error));
         }
         socket.close(error);
         run.sockets.erase(at);
@@ -232,6 +242,7 @@ private:
             parts.push_back(decoded(path.substr(from, to - from)));
             from = to + 1;
         }
+        const bool get = method == "GET" || method == "POST";
         const bool post = method == "POST" || method == "PUT";
         const auto size = parts.size();
         if (size == 0 && (method == "GET" || method == "HEAD")) {
@@ -244,12 +255,12 @@ private:
             return bulk(target, request.body(), size == 2 ? parts[0] : std::string{});
         if (method == "PUT" && size == 2 && parts[0] == "_index_template")
             return answer(model_.put_index_template(parts[1], request.body()));
-        if (size == 2 && parts[1] == "_count") {
+        if (get && size == 2 && parts[1] == "_count") {
             if (!model_.exists(parts[0])) return no_such_index(parts[0]);
             return answer({200, "{\"count\":" + std::to_string(model_.count(parts[0])) +
                                     R"(,"_shards":{"total":1,"successful":1,"skipped":0,"failed":0}})"});
         }
-        if (size == 2 && parts[1] == "_refresh") {
+        if (get && size == 2 && parts[1] == "_refresh") {
             if (!model_.exists(parts[0])) return no_such_index(parts[0]);
             return answer({200, R"({"_shards":{"total":1,"successful":1,"failed":0}})"});
         }
@@ -261,14 +272,17 @@ private:
         return answer(ModelElasticsearch::whole_error("illegal_argument_exception",
                                                       "no handler found for uri [" + std::string{path} + "]"));
     }
-    Output bulk(std::string_view target, const std::string& body, const std::string& index) {
-        const bool filtered = target.find("filter_path=") != std::string_view::npos;
+    Output bulk(std::string_view target, const std::string& body, std::string index) {
+        BulkParameters parameters{.index = std::move(index),
+                                  .pipeline = query_parameter(target, "pipeline"),
+                                  .filter_path = query_parameter(target, "filter_path")};
         ++bulk_requests_;
         std::optional<CannedAnswer> canned;
         if (misbehaviour_) canned = misbehaviour_(BulkRequestInfo{bulk_requests_, target, body});
-        if (!canned) return answer(model_.bulk(body, index, filtered));
+        if (!canned) return answer(model_.bulk(body, parameters));
         ServerAnswer from_model;
-        if (canned->apply_at_most != 0) from_model = model_.bulk(body, index, filtered, canned->apply_at_most);
+        parameters.most_operations = canned->apply_at_most;
+        if (canned->apply_at_most != 0) from_model = model_.bulk(body, parameters);
         if (canned->no_answer) return {{}, false, true};
         if (canned->close_without_answer) return {{}, false, false};
         if (!canned->raw.empty()) return {std::move(canned->raw), false, false};
@@ -287,6 +301,18 @@ private:
         output.bytes.append(content_type).append("\r\nContent-Length: ").append(std::to_string(what.body.size()));
         output.bytes.append("\r\n").append(headers).append("\r\n").append(what.body);
         return output;
+    }
+    static std::string query_parameter(std::string_view target, std::string_view name) {
+        target.remove_prefix(std::min(target.find('?'), target.size()));
+        while (!target.empty()) {
+            target.remove_prefix(1); // the '?' or '&'
+            const auto pair = target.substr(0, target.find('&'));
+            target.remove_prefix(pair.size());
+            const auto equals = pair.find('=');
+            if (equals != std::string_view::npos && pair.substr(0, equals) == name)
+                return decoded(pair.substr(equals + 1));
+        }
+        return {};
     }
     static std::string decoded(std::string_view text) {
         std::string out;

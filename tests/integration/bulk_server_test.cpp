@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "support/catch.hpp"
+
+#include <bulkhead/test/bulk_server.hpp>
+
+#include <boost/asio/connect.hpp>
+#include <boost/asio/read.hpp>
+#include <boost/beast/http/message.hpp>
+#include <boost/beast/http/write.hpp>
+#include <boost/json/parse.hpp>
+
+#include <atomic>
+#include <future>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+using namespace bulkhead::test;
+namespace asio = boost::asio;
+namespace http = boost::beast::http;
+using boost::system::error_code;
+
+namespace {
+
+struct Answer {
+    unsigned status = 0; ///< 0: hung up
+    std::string body;
+    std::string retry_after;
+};
+
+/// One keep-alive connection, used synchronously; shares nothing with the library's transport.
+class Client {
+public:
+    explicit Client(const BulkServer& server) {
+        socket_.connect({asio::ip::address_v4::loopback(), server.port()}, connected);
+    }
+    Answer ask(http::verb method, const std::string& target, std::string body = {}, bool chunked = false) {
+        http::request<http::string_body> request{method, target, 11, std::move(body)};
+        request.set(http::field::host, "127.0.0.1");
+        if (chunked)
+            request.chunked(true);
+        else
+            request.prepare_payload();
+        error_code error;
+        http::write(socket_, request, error);
+        return read(method == http::verb::head);
+    }
+    Answer bulk(std::string body, const std::string& target = "/logs/_bulk") {
+        return ask(http::verb::post, target, std::move(body));
+    }
+    void send(const std::string& bytes) {
+        error_code error;
+        asio::write(socket_, asio::buffer(bytes), error);
+    }
+    Answer read(bool head = false) {
+        http::response_parser<http::string_body> parser;
+        parser.skip(head);
+        error_code error;
+        http::read(socket_, buffer_, parser, error);
+        if (error) return {};
+        return {parser.get().result_int(), parser.get().body(), std::string{parser.get()[http::field::retry_after]}};
+    }
+    /// All bytes until the server hangs up.
+    std::string rest() {
+        std::string bytes;
+        error_code error;
+        asio::read(socket_, asio::dynamic_buffer(bytes), error);
+        return bytes;
+    }
+    error_code connected;
+
+private:
+    asio::io_context context_;
+    asio::ip::tcp::socket socket_{context_};
+    boost::beast::flat_buffer buffer_;
+};
+
+std::string create(const std::string& id) { return "{\"create\":{\"_id\":\"" + id + "\"}}\n{\"id\":\"" + id + "\"}\n"; }
+
+} // namespace
+
+TEST_CASE("server: its endpoints, over one connection") {
+    BulkServer server;
+    CHECK(server.url() == "http://127.0.0.1:" + std::to_string(server.port()));
+    Client client{server};
+    CHECK(client.ask(http::verb::get, "/").status == 200);
+    const auto head = client.ask(http::verb::head, "/");
+    CHECK(head.status == 200);
+    CHECK(head.body.empty());
+    CHECK(client.ask(http::verb::get, "/logs/_count").status == 404);
+    CHECK(client.bulk(create("1") + create("2")).status == 200);
+    CHECK(client.bulk("{\"index\":{\"_index\":\"other\"}}\n{}\n", "/_bulk").status == 200);
+    CHECK(client.ask(http::verb::put, "/logs/_bulk", create("3")).status == 200);
+    const auto counted = client.ask(http::verb::get, "/logs/_count");
+    CHECK(counted.status == 200);
+    CHECK(boost::json::parse(counted.body).at("count") == 3);
+    CHECK(client.ask(http::verb::post, "/logs/_refresh").status == 200);
+    CHECK(client.ask(http::verb::post, "/nothing/_refresh").status == 404);
+    CHECK(client.ask(http::verb::get, "/logs/_doc/2").body.find("\"_source\":{\"id\":\"2\"}") != std::string::npos);
+    CHECK(client.ask(http::verb::get, "/logs/_doc/4").status == 404);
+    CHECK(client.ask(http::verb::get, "/_unknown").status == 400);
+    CHECK(client.ask(http::verb::delete_, "/logs/_count").status == 400);
+    CHECK(server.count("logs") == 3);
+    CHECK(server.count("other") == 1);
+    CHECK(server.bulk_requests() == 3);
+}
+
+TEST_CASE("server: a data stream by its template, and an index name with escapes in the path") {
+    BulkServer server;
+    Client client{server};
+    CHECK(
+        client.ask(http::verb::put, "/_index_template/t", R"({"index_patterns":["logs-*"],"data_stream":{}})").status ==
+        200);
+    CHECK(client.bulk("{\"index\":{}}\n{}\n", "/logs-x/_bulk").body.find("op_type of create") != std::string::npos);
+    CHECK(client.bulk("{\"create\":{\"_id\":\"1\"}}\n{\"@timestamp\":1}\n", "/logs%2Dx/_bulk").status == 200);
+    CHECK(server.count("logs-x") == 1);
+}
+
+TEST_CASE("server: the query's filter_path and pipeline count") {
+    BulkServer server;
+    Client client{server};
+    CHECK(client.bulk(create("1"), "/logs/_bulk?filter_path=errors,items.*.status").body ==
+          R"({"errors":false,"items":[{"create":{"status":201}}]})");
+    CHECK(client.bulk(create("2"), "/logs/_bulk?timeout=1m&filter_path=items.%2A.status&pipeline=none").body ==
+          R"({"items":[{"create":{"status":400}}]})");
+}
+
+TEST_CASE("server: chunked bodies, and requests sent ahead, are answered in order") {
+    BulkServer server;
+    Client client{server};
+    CHECK(client.ask(http::verb::post, "/logs/_bulk", create("1"), true).status == 200);
+    const std::string count = "GET /logs/_count HTTP/1.1\r\nHost: x\r\n\r\n";
+    client.send(count + "GET /none/_count HTTP/1.1\r\nHost: x\r\n\r\n" + count);
+    CHECK(client.read().status == 200);
+    CHECK(client.read().status == 404);
+    CHECK(client.read().status == 200);
+    CHECK(server.count("logs") == 1);
+}
+
+TEST_CASE("server: a body above the limit is answered 413 although it has not been read", "[F032]") {
+    BulkServer server{{.max_body_bytes = 1000}};
+    {
+        Client client{server};
+        CHECK(client.bulk("{\"index\":{}}\n{\"x\":\"" + std::string(4'000'000, 'x') + "\"}\n").status == 413);
+        CHECK(client.bulk(create("1")).status == 0); // and hangs up
+    }
+    {
+        Client client{server};
+        CHECK(client.ask(http::verb::post, "/logs/_bulk", std::string(5000, 'x'), true).status == 413);
+    }
+    Client client{server};
+    CHECK(client.bulk(std::string(1001, '\n')).status == 413);
+    Client other{server}; // exactly at the limit
+    auto fits = create("1");
+    fits.insert(fits.size() - 2, std::string(1000 - fits.size(), ' '));
+    CHECK(other.bulk(fits).status == 200);
+    CHECK(server.count("logs") == 1);
+}
+
+TEST_CASE("server: canned answers") {
+    BulkServer server;
+    const auto always = [&server](std::optional<CannedAnswer> answer) {
+        server.misbehave([answer = std::move(answer)](const BulkRequestInfo&) { return answer; });
+    };
+    const auto body = create("1") + create("2");
+    SECTION("none: as it should be; it is asked about each request") {
+        struct Seen {
+            std::uint64_t number;
+            std::string target, body;
+            std::size_t lines;
+        };
+        std::vector<Seen> seen;
+        server.misbehave([&seen](const BulkRequestInfo& request) -> std::optional<CannedAnswer> {
+            seen.push_back({request.number, std::string{request.target}, std::string{request.body}, request.lines()});
+            return std::nullopt;
+        });
+        Client client{server};
+        CHECK(client.bulk(body).status == 200);
+        CHECK(client.bulk(create("3"), "/logs/_bulk?timeout=1m").status == 200);
+        server.misbehave({});
+        CHECK(server.count("logs") == 3);
+        REQUIRE(seen.size() == 2);
+        CHECK(seen[0].number == 1);
+        CHECK(seen[0].body == body);
+        CHECK(seen[0].lines == 4);
+        CHECK(seen[1].number == 2);
+        CHECK(seen[1].target == "/logs/_bulk?timeout=1m");
+    }
+    SECTION("a status with a body and a header; nothing is applied, the connection stays") {
+        always(
+            CannedAnswer{.status = 429, .body = "busy", .content_type = "text/plain", .headers = "Retry-After: 5\r\n"});
+        Client client{server};
+        for (int i = 0; i < 2; ++i) {
+            const auto answer = client.bulk(body);
+            CHECK(answer.status == 429);
+            CHECK(answer.body == "busy");
+            CHECK(answer.retry_after == "5");
+        }
+        CHECK_FALSE(server.with_model([](const ModelElasticsearch& model) { return model.exists("logs"); }));
+        server.misbehave({});
+        CHECK(client.bulk(body).status == 200);
+    }
+    SECTION("a part is applied, then an error") {
+        always(CannedAnswer{.status = 503, .apply_at_most = 1});
+        CHECK(Client{server}.bulk(body).status == 503);
+        CHECK(server.count("logs") == 1);
+        CHECK(server.source("logs", "1") == "{\"id\":\"1\"}");
+    }
+    SECTION("a part is applied, and answered") {
+        always(CannedAnswer{.apply_at_most = 1, .keep_model_answer = true});
+        const auto answer = Client{server}.bulk(body);
+        CHECK(boost::json::parse(answer.body).at("items").as_array().size() == 1);
+    }
+    SECTION("everything is applied, then it hangs up; a repetition is found out") {
+        always(CannedAnswer{.apply_at_most = 2, .close_without_answer = true});
+        CHECK(Client{server}.bulk(body).status == 0);
+        CHECK(server.count("logs") == 2);
+        CHECK(server.times_applied("logs", "1") == 1);
+        always(std::nullopt);
+        CHECK(Client{server}.bulk("{\"index\":{\"_id\":\"1\"}}\n{}\n{\"index\":{\"_id\":\"3\"}}\n{}\n").status == 200);
+        CHECK(server.times_applied("logs", "1") == 2);
+    }
+    SECTION("raw bytes, then it hangs up") {
+        const std::string raw = "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{";
+        always(CannedAnswer{.raw = raw});
+        Client client{server};
+        client.send("POST /logs/_bulk HTTP/1.1\r\nHost: x\r\nContent-Length: " + std::to_string(body.size()) +
+                    "\r\n\r\n" + body);
+        CHECK(client.rest() == raw);
+    }
+    SECTION("held, until released") {
+        std::promise<void> asked;
+        server.misbehave([&](const BulkRequestInfo&) {
+            asked.set_value();
+            return CannedAnswer{.no_answer = true};
+        });
+        Client client{server};
+        auto answer = std::async(std::launch::async, [&] { return client.bulk(body); });
+        asked.get_future().wait();
+        CHECK(Client{server}.ask(http::verb::get, "/").status == 200); // others are served meanwhile
+        // The answer is held from the end of the request's handling on, on the server's thread: so is the release.
+        server.release();
+        CHECK(answer.get().status == 0);
+        CHECK(server.count("logs") == 0);
+    }
+}
+
+TEST_CASE("server: goes away and comes back on the same port with its documents", "[F064]") {
+    BulkServer server;
+    const auto port = server.port();
+    Client before{server};
+    CHECK(before.bulk(create("1")).status == 200);
+    server.stop();
+    server.stop(); // harmless
+    CHECK(before.bulk(create("2")).status == 0);
+    CHECK(Client{server}.connected);
+    CHECK(server.count("logs") == 1);
+    server.start();
+    server.start(); // harmless
+    CHECK(server.port() == port);
+    Client after{server};
+    CHECK(after.bulk(create("2")).status == 200);
+    CHECK(server.count("logs") == 2);
+}
+
+TEST_CASE("server: stops whatever its connections are doing") {
+    for (int round = 0; round < 20; ++round) {
+        BulkServer server;
+        std::promise<void> asked;
+        server.misbehave([&, told = false](const BulkRequestInfo&) mutable {
+            if (!told) asked.set_value();
+            told = true;
+            return CannedAnswer{.no_answer = true};
+        });
+        Client idle{server};
+        Client half{server};
+        half.send("POST /logs/_bulk HTTP/1.1\r\nContent-Le");
+        std::vector<std::thread> clients;
+        for (int i = 0; i < 3; ++i)
+            clients.emplace_back([&server] {
+                Client client{server};
+                (void)client.bulk(create("1"));
+            });
+        asked.get_future().wait();
+        server.stop();
+        for (auto& client : clients) client.join();
+        CHECK(idle.rest().empty());
+    }
+}
+
+TEST_CASE("server: a port in use is named") {
+    BulkServer first;
+    try {
+        BulkServer second{{.port = first.port()}};
+        FAIL("two servers on one port");
+    } catch (const std::runtime_error& error) {
+        CHECK(std::string{error.what()}.find("127.0.0.1:" + std::to_string(first.port())) != std::string::npos);
+    }
+}
+
+TEST_CASE("server: many connections at once, watched meanwhile", "[F102]") {
+    BulkServer server;
+    std::vector<std::thread> clients;
+    std::atomic<int> running{4};
+    for (int c = 0; c < 4; ++c)
+        clients.emplace_back([&server, &running, c] {
+            Client client{server};
+            for (int i = 0; i < 50; ++i) (void)client.bulk(create(std::to_string(c) + "-" + std::to_string(i)));
+            --running;
+        });
+    std::size_t last = 0;
+    bool fell = false;
+    while (running != 0) {
+        const auto now = server.count("logs");
+        fell |= now < last;
+        last = now;
+        std::this_thread::yield();
+    }
+    for (auto& client : clients) client.join();
+    CHECK_FALSE(fell);
+    std::size_t seen = 0;
+    server.for_each("logs", [&](std::string_view id, std::string_view source) {
+        seen += source == "{\"id\":\"" + std::string{id} + "\"}" ? 1U : 0U;
+    });
+    CHECK(seen == 200);
+    CHECK(server.bulk_requests() == 200);
+}

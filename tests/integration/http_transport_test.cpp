@@ -1,0 +1,504 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "support/catch.hpp"
+#include "support/loopback_server.hpp"
+
+#include <bulkhead/http_transport.hpp>
+#include <bulkhead/test/manual_clock.hpp>
+
+#include <boost/asio/detached.hpp>
+#include <boost/asio/post.hpp>
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+using namespace bulkhead;
+using namespace std::chrono_literals;
+using loopback::Peer;
+using loopback::Server;
+using test::ManualClock;
+
+namespace {
+
+using ManualConnector = PlainConnector<ManualClock>;
+template <class C>
+using ManualTransport = basic_http_transport<C, IdentityEncoder, ManualClock>;
+
+std::string answer(const std::string& body, const std::string& status = "200 OK", const std::string& fields = {}) {
+    return "HTTP/1.1 " + status + "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n" + fields + "\r\n" +
+           body;
+}
+
+struct Sink final : AnswerSink {
+    std::string bytes;
+    bool on_body(std::string_view more) override {
+        bytes += more;
+        return true;
+    }
+};
+
+/// A send under way, and what became of it.
+struct Send {
+    std::string text = "{\"index\":{}}\n{\"a\":1}\n";
+    std::array<asio::const_buffer, 1> body{};
+    Sink sink;
+    std::optional<Reply> reply;
+};
+
+/// Real sockets on one thread, virtual time.
+template <class C = ManualConnector>
+struct Client {
+    explicit Client(asio::io_context& io, HttpOptions options) : context{io}, transport{io.get_executor(), options} {
+        ManualClock::reset();
+    }
+    std::unique_ptr<Send> start(std::string text = {}) {
+        auto send = std::make_unique<Send>();
+        if (!text.empty()) send->text = std::move(text);
+        send->body[0] = asio::buffer(send->text);
+        asio::co_spawn(context, run(transport, *send), asio::detached);
+        return send;
+    }
+    static asio::awaitable<void> run(ManualTransport<C>& transport, Send& send) {
+        Request request;
+        request.target = "/_bulk?x=1";
+        request.body = send.body;
+        request.body_bytes = send.text.size();
+        request.operations = 1;
+        request.timeout = 30s;
+        send.reply = co_await transport.send(request, send.sink);
+    }
+    /// Runs until `done`; time stands still.
+    template <class F>
+    void until(F done) {
+        while (!done()) {
+            context.restart();
+            context.poll_one(); // not `poll`: a script that waits by posting is never idle
+        }
+    }
+    Reply finish(Send& send) {
+        until([&] { return send.reply.has_value(); });
+        return *send.reply;
+    }
+    std::unique_ptr<Send> exchange() {
+        auto send = start();
+        finish(*send);
+        return send;
+    }
+
+    asio::io_context& context;
+    ManualTransport<C> transport;
+};
+
+/// Answers every request on every connection with an empty object.
+asio::awaitable<void> obliging(Peer& peer) {
+    for (;;) {
+        const auto request = co_await peer.request();
+        if (request.head.empty()) co_return;
+        co_await peer.say(answer("{}"));
+    }
+}
+
+/// A resolver that never comes to an end, until it is told to give up.
+struct HungResolver {
+    explicit HungResolver(const asio::any_io_executor&) {}
+    template <class Handler>
+    void async_resolve(const std::string&, const std::string&, Handler) {}
+    void cancel() {}
+};
+
+} // namespace
+
+TEST_CASE("a request is sent byte for byte, and the next one uses the same connection") {
+    asio::io_context context;
+    std::vector<loopback::Request> requests;
+    Server server{context, [&](Peer& peer) -> asio::awaitable<void> {
+                      for (;;) {
+                          auto request = co_await peer.request();
+                          if (request.head.empty()) co_return;
+                          requests.push_back(std::move(request));
+                          co_await peer.say(answer("{\"n\":" + std::to_string(requests.size()) + "}"));
+                      }
+                  }};
+    Client client{context,
+                  {.url = server.url() + "/search/", .headers = {{"Authorization", "ApiKey x"}}, .user_agent = "me"}};
+    const auto first = client.exchange();
+    const auto second = client.exchange();
+    CHECK_FALSE(first->reply->error);
+    CHECK(first->reply->status == 200);
+    CHECK(first->reply->sent == Sent::complete);
+    CHECK(first->reply->body_complete);
+    CHECK_FALSE(first->reply->connection_reused);
+    CHECK(first->sink.bytes == "{\"n\":1}");
+    CHECK(second->reply->connection_reused);
+    CHECK(second->sink.bytes == "{\"n\":2}");
+    CHECK(server.connections() == 1);
+    REQUIRE(requests.size() == 2);
+    CHECK(requests[0].head == "POST /search/_bulk?x=1 HTTP/1.1\r\nHost: 127.0.0.1:" + std::to_string(server.port()) +
+                                  "\r\nUser-Agent: me\r\nContent-Type: application/x-ndjson\r\n"
+                                  "Accept: application/json\r\nAuthorization: ApiKey x\r\nContent-Length: 21\r\n\r\n");
+    CHECK(requests[0].body == first->text);
+    CHECK(requests[1].head == requests[0].head);
+}
+
+TEST_CASE("sends at the same time use connections of their own, and keep as many as they may") {
+    asio::io_context context;
+    Server server{context, obliging};
+    Client client{context, {.url = server.url(), .max_idle_connections = 2}};
+    std::vector<std::unique_ptr<Send>> sends;
+    for (int i = 0; i < 3; ++i) sends.push_back(client.start());
+    for (auto& send : sends) CHECK(client.finish(*send).status == 200);
+    CHECK(server.connections() == 3);
+    client.until([&] { return server.open_connections() == 2; });
+}
+
+TEST_CASE("a connection that was closed while it was idle, or on which something unasked came, is not used", "[F051]") {
+    const bool closes = GENERATE(true, false);
+    CAPTURE(closes);
+    asio::io_context context;
+    bool asked_to_spoil = false;
+    bool spoilt = false;
+    Server server{context, [&](Peer& peer) -> asio::awaitable<void> {
+                      if (peer.number() > 1) {
+                          co_await obliging(peer);
+                          co_return;
+                      }
+                      (void)co_await peer.request();
+                      co_await peer.say(answer("{}"));
+                      while (!asked_to_spoil) co_await asio::post(asio::use_awaitable);
+                      if (!closes) co_await peer.say(answer("{\"of\":\"nobody\"}"));
+                      spoilt = true;
+                      if (!closes) co_await peer.wait_for_close();
+                  }};
+    Client client{context, {.url = server.url()}};
+    CHECK_FALSE(client.exchange()->reply->error);
+    asked_to_spoil = true;
+    client.until([&] { return spoilt && server.open_connections() == (closes ? 0U : 1U); });
+    const auto second = client.exchange();
+    CHECK_FALSE(second->reply->error);
+    CHECK(second->sink.bytes == "{}");
+    CHECK_FALSE(second->reply->connection_reused);
+    CHECK(server.connections() == 2);
+    client.until([&] { return server.open_connections() == 1; });
+}
+
+TEST_CASE("closed with the request in flight: it says so and does not send it again", "[F051]") {
+    asio::io_context context;
+    std::size_t requests = 0;
+    Server server{context, [&](Peer& peer) -> asio::awaitable<void> {
+                      ++requests;
+                      (void)co_await peer.request();
+                      co_await peer.say(answer("{}"));
+                      (void)co_await peer.request();
+                      ++requests;
+                  }};
+    Client client{context, {.url = server.url()}};
+    (void)client.exchange();
+    const auto second = client.exchange();
+    CHECK(second->reply->error);
+    CHECK(second->reply->sent == Sent::complete);
+    CHECK(second->reply->status == 0);
+    CHECK(second->reply->connection_reused);
+    CHECK(requests == 2);
+    CHECK(server.connections() == 1);
+}
+
+TEST_CASE("an idle connection is closed after idle_max, also when nothing more is sent", "[F052]") {
+    asio::io_context context;
+    Server server{context, obliging};
+    Client client{context, {.url = server.url(), .idle_max = 30s}};
+    (void)client.exchange();
+    test::run_for(context, 29s, 1s);
+    CHECK(client.exchange()->reply->connection_reused); // used at 29 s, so it rests from then on
+    test::run_for(context, 29s, 1s);
+    CHECK(server.open_connections() == 1);
+    test::run_for(context, 2s, 1s);
+    client.until([&] { return server.open_connections() == 0; });
+    CHECK_FALSE(client.exchange()->reply->connection_reused);
+    CHECK(server.connections() == 2);
+}
+
+TEST_CASE("idle_max 0: every request has a connection of its own") {
+    asio::io_context context;
+    Server server{context, obliging};
+    Client client{context, {.url = server.url(), .idle_max = 0ms}};
+    for (int i = 0; i < 3; ++i) CHECK_FALSE(client.exchange()->reply->connection_reused);
+    CHECK(server.connections() == 3);
+}
+
+TEST_CASE("a look-up that hangs ends at connect_timeout, and at once on shutdown", "[F043]") {
+    asio::io_context context;
+    Client<PlainConnector<ManualClock, HungResolver>> client{
+        context, {.url = "http://search.invalid:9200", .connect_timeout = 5s}};
+    const auto send = client.start();
+    test::run_for(context, 4900ms, 100ms);
+    CHECK_FALSE(send->reply);
+    SECTION("time") {
+        test::run_for(context, 200ms, 100ms);
+        REQUIRE(send->reply);
+        CHECK(send->reply->error == error_code{errc::resolve_timeout});
+    }
+    SECTION("shutdown") {
+        client.transport.shutdown();
+        test::run_ready(context);
+        REQUIRE(send->reply);
+        CHECK(send->reply->error == error_code{asio::error::operation_aborted});
+    }
+    CHECK(send->reply->sent == Sent::none);
+}
+
+TEST_CASE("connecting into a black hole ends at connect_timeout, and at once on shutdown", "[F045]") {
+    asio::io_context context;
+    // A full queue that nobody accepts from: Linux leaves the next SYN unanswered.
+    using asio::ip::tcp;
+    tcp::acceptor hole{context};
+    const tcp::endpoint any{asio::ip::address_v4::loopback(), 0};
+    hole.open(any.protocol());
+    hole.bind(any);
+    hole.listen(0);
+    std::vector<tcp::socket> fillers;
+    for (int i = 0; i < 3; ++i) {
+        fillers.emplace_back(context);
+        fillers.back().async_connect(hole.local_endpoint(), [](error_code) {});
+    }
+    test::run_ready(context);
+
+    Client client{context,
+                  {.url = "http://127.0.0.1:" + std::to_string(hole.local_endpoint().port()), .connect_timeout = 5s}};
+    const auto send = client.start();
+    test::run_for(context, 4900ms, 100ms);
+    CHECK_FALSE(send->reply);
+    SECTION("time") {
+        test::run_for(context, 200ms, 100ms);
+        REQUIRE(send->reply);
+        CHECK(send->reply->error == error_code{errc::connect_timeout});
+    }
+    SECTION("shutdown") {
+        client.transport.shutdown();
+        test::run_ready(context);
+        REQUIRE(send->reply);
+        CHECK(send->reply->error == error_code{asio::error::operation_aborted});
+    }
+    CHECK(send->reply->sent == Sent::none);
+}
+
+TEST_CASE("nobody listens: refused, nothing sent, and the peer is named", "[F044]") {
+    asio::io_context context;
+    std::uint16_t port = 0;
+    {
+        const asio::ip::tcp::acceptor gone{context, {asio::ip::address_v4::loopback(), 0}};
+        port = gone.local_endpoint().port();
+    }
+    Client client{context, {.url = "http://127.0.0.1:" + std::to_string(port)}};
+    const auto send = client.exchange();
+    CHECK(send->reply->error == error_code{asio::error::connection_refused});
+    CHECK(send->reply->sent == Sent::none);
+    CHECK(send->reply->detail.find("127.0.0.1:" + std::to_string(port)) != std::string::npos);
+}
+
+TEST_CASE("reset or closed at every stage: never a success, and what may have been applied is said", "[F047][F048]") {
+    const auto stage = GENERATE(0, 1, 2, 3, 4);
+    const bool orderly = GENERATE(true, false);
+    CAPTURE(stage, orderly);
+    asio::io_context context;
+    Server server{context, [&](Peer& peer) -> asio::awaitable<void> {
+                      const std::string full = answer("{\"errors\":false}");
+                      if (stage == 1) (void)co_await peer.head();
+                      if (stage >= 2) (void)co_await peer.request();
+                      if (stage == 3) co_await peer.say(full.substr(0, 20));
+                      if (stage == 4) co_await peer.say(full.substr(0, full.size() - 1));
+                      if (!orderly) peer.reset();
+                  }};
+    Client client{context, {.url = server.url()}};
+    const auto send = client.exchange();
+    CHECK(send->reply->error);
+    CHECK_FALSE(send->reply->body_complete);
+    CHECK_FALSE(send->reply->connection_reused);
+    if (stage >= 2) CHECK(send->reply->sent == Sent::complete);
+    if (stage == 4 && orderly) CHECK(send->reply->status == 200);
+    CHECK(server.connections() == 1); // it is never sent again from here
+}
+
+TEST_CASE("a late answer is never taken for that of the next request", "[F053]") {
+    asio::io_context context;
+    bool late = false;
+    Server server{context, [&](Peer& peer) -> asio::awaitable<void> {
+                      (void)co_await peer.request();
+                      while (peer.number() == 1 && !late) co_await asio::post(asio::use_awaitable);
+                      co_await peer.say(answer("{\"n\":" + std::to_string(peer.number()) + "}"));
+                      co_await peer.wait_for_close();
+                  }};
+    Client client{context, {.url = server.url()}};
+    const auto first = client.start();
+    client.until([&] { return server.open_connections() == 1; });
+    for (int i = 0; i < 31; ++i) { // not `run_for`, as above
+        ManualClock::advance(1s);
+        context.restart();
+        context.poll_one();
+    }
+    CHECK(client.finish(*first).error == error_code{errc::request_timeout});
+    CHECK(first->reply->sent == Sent::complete);
+    late = true;
+    const auto second = client.exchange();
+    CHECK(second->sink.bytes == "{\"n\":2}");
+    CHECK(first->sink.bytes.empty());
+}
+
+TEST_CASE("an error status that comes while a large body is still on its way", "[F034]") {
+    asio::io_context context;
+    bool over = false;
+    Server server{context, [&](Peer& peer) -> asio::awaitable<void> {
+                      (void)co_await peer.head(); // and no more than the beginning of the body
+                      co_await peer.say(answer("{}", "429 Too Many Requests", "Retry-After: 3\r\n"));
+                      while (!over) co_await asio::post(asio::use_awaitable);
+                  }};
+    Client client{context, {.url = server.url()}};
+    const auto send = client.start(std::string(std::size_t{64} << 20, 'x')); // more than socket buffers hold
+    client.finish(*send);
+    CHECK(send->reply->error == error_code{errc::early_answer});
+    CHECK(send->reply->status == 429);
+    CHECK(send->reply->retry_after == 3s);
+    CHECK(send->reply->sent == Sent::partial);
+    over = true;
+    client.until([&] { return server.open_connections() == 0; });
+}
+
+TEST_CASE("a status other than 200 comes with its body, and the connection is kept", "[F023][F036]") {
+    const std::string status = GENERATE("400 Bad Request", "502 Bad Gateway", "503 Service Unavailable", "302 Found");
+    CAPTURE(status);
+    asio::io_context context;
+    Server server{context, [&](Peer& peer) -> asio::awaitable<void> {
+                      for (;;) {
+                          const auto request = co_await peer.request();
+                          if (request.head.empty()) co_return;
+                          co_await peer.say(answer("<html>", status, "Location: http://127.0.0.1:1/\r\n"));
+                      }
+                  }};
+    Client client{context, {.url = server.url()}};
+    const auto first = client.exchange();
+    CHECK_FALSE(first->reply->error);
+    CHECK(std::to_string(first->reply->status) == status.substr(0, 3));
+    CHECK(first->sink.bytes == "<html>");
+    CHECK(client.exchange()->reply->connection_reused);
+}
+
+TEST_CASE("the server asks to close: the next request has a fresh connection", "[F061]") {
+    asio::io_context context;
+    Server server{context, [&](Peer& peer) -> asio::awaitable<void> {
+                      (void)co_await peer.request();
+                      co_await peer.say(answer("{}", "200 OK", "Connection: close\r\n"));
+                      co_await peer.wait_for_close();
+                  }};
+    Client client{context, {.url = server.url()}};
+    for (int i = 0; i < 2; ++i) {
+        const auto send = client.exchange();
+        CHECK_FALSE(send->reply->error);
+        CHECK_FALSE(send->reply->connection_reused);
+    }
+    CHECK(server.connections() == 2);
+}
+
+TEST_CASE("an answer larger than any default of Beast's", "[F020]") {
+    asio::io_context context;
+    const std::string large(std::size_t{12} << 20, 'x');
+    Server server{context, [&](Peer& peer) -> asio::awaitable<void> {
+                      (void)co_await peer.request();
+                      co_await peer.say(answer(large));
+                      co_await peer.wait_for_close();
+                  }};
+    Client client{context, {.url = server.url()}};
+    const auto send = client.exchange();
+    CHECK_FALSE(send->reply->error);
+    CHECK(send->reply->body_complete);
+    CHECK((send->sink.bytes == large));
+}
+
+TEST_CASE("two lengths, a negative one, or a length beside chunks: an error, and the connection is dropped", "[F058]") {
+    const std::string fields =
+        GENERATE("Content-Length: 2\r\nContent-Length: 3\r\n", "Content-Length: -2\r\n",
+                 "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n", "Content-Length: 99999999999999999999\r\n");
+    CAPTURE(fields);
+    asio::io_context context;
+    Server server{context, [&](Peer& peer) -> asio::awaitable<void> {
+                      (void)co_await peer.request();
+                      co_await peer.say("HTTP/1.1 200 OK\r\n" + fields + "\r\n{}");
+                      co_await peer.wait_for_close();
+                  }};
+    Client client{context, {.url = server.url()}};
+    const auto send = client.exchange();
+    CHECK(send->reply->error == error_code{errc::protocol_error});
+    CHECK_FALSE(send->reply->body_complete);
+    client.until([&] { return server.open_connections() == 0; });
+}
+
+TEST_CASE("shutdown ends what is under way, closes what is idle, and refuses what comes later") {
+    asio::io_context context;
+    std::size_t requests = 0;
+    Server server{context, [&](Peer& peer) -> asio::awaitable<void> {
+                      for (;;) {
+                          const auto request = co_await peer.request();
+                          if (request.head.empty()) co_return;
+                          if (++requests <= 2) co_await peer.say(answer("{}"));
+                      }
+                  }};
+    Client client{context, {.url = server.url()}};
+    const auto one = client.start();
+    const auto two = client.start();
+    client.until([&] { return one->reply && two->reply; });
+    const auto silent = client.start();
+    client.until([&] { return requests == 3; });
+    REQUIRE(server.open_connections() == 2);
+    client.transport.shutdown();
+    client.transport.shutdown();
+    CHECK(client.finish(*silent).error == error_code{asio::error::operation_aborted});
+    CHECK(silent->reply->sent == Sent::complete);
+    client.until([&] { return server.open_connections() == 0; });
+    const auto later = client.exchange();
+    CHECK(later->reply->error == error_code{asio::error::operation_aborted});
+    CHECK(later->reply->sent == Sent::none);
+}
+
+TEST_CASE("options are checked at construction, and secrets do not get into the message", "[F162][F163]") {
+    asio::io_context context;
+    const auto refusal = [&](HttpOptions options) -> std::string {
+        try {
+            const HttpTransport transport{context.get_executor(), std::move(options)};
+        } catch (const InvalidOption& refused) {
+            return refused.error().field + "|" + refused.what();
+        }
+        return {};
+    };
+    for (const std::string url :
+         {"http://127.0.0.1:9200", "http://[::1]:9200/", "http://search/a%20b/c/", "HTTP://search"}) {
+        CAPTURE(url);
+        CHECK(refusal({.url = url}).empty());
+    }
+    for (const std::string url :
+         {"", "127.0.0.1:9200", "localhost", "https://search", "ftp://search", "http://", "http:///x", "http://h:0",
+          "http://h:65536", "http://h:", "http://h?x=1", "http://h#x", "http://h/\r\nX: y", "http://h h"}) {
+        CAPTURE(url);
+        CHECK(refusal({.url = url}).substr(0, 4) == "url|");
+    }
+    CHECK(refusal({.url = "https://search"}).find("TLS") != std::string::npos);
+    const auto with_password = refusal({.url = "http://elastic:hunter2@search"});
+    CHECK(with_password.find("Authorization") != std::string::npos);
+    CHECK(with_password.find("hunter2") == std::string::npos);
+
+    const auto header = [&](std::string name, std::string value) {
+        return refusal({.headers = {{std::move(name), std::move(value)}}});
+    };
+    CHECK(header("X-Opaque-Id", "a\tb c~").empty());
+    for (const std::string name : {"", "a b", "a:", "a\r\n", "\xC3\xA4", "host", "Content-Length", "Transfer-Encoding"})
+        CHECK_FALSE(header(name, "x").empty());
+    for (const std::string& value : {std::string{"hunter2\r\nX: y"}, std::string{"hunter2\n"},
+                                     std::string{"hunter2\0", 8}, std::string{"hunter2\xC3\xA4"}}) {
+        const auto message = header("Authorization", value);
+        CHECK_FALSE(message.empty());
+        CHECK(message.find("hunter2") == std::string::npos);
+    }
+    CHECK_FALSE(refusal({.user_agent = "a\nb"}).empty());
+    CHECK_FALSE(refusal({.connect_timeout = 0ms}).empty());
+    CHECK_FALSE(refusal({.max_answer_bytes = 0}).empty());
+}
