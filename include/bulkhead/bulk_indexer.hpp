@@ -32,7 +32,8 @@ private:
 ///
 /// A move-only handle. All member functions may be called from any thread, also from observers; the exceptions are
 /// moving and destroying. Everything in the background runs on a strand of the given executor: the indexer needs no
-/// thread of its own, and does its work while that context runs. An idle indexer does not keep the context running.
+/// thread of its own, and does its work while that context runs. An idle indexer does not keep the context running
+/// (`HttpTransport` does while it holds idle connections: at most for its `idle_max`).
 ///
 /// The destructor is a close with no time left: what is queued is settled as `undelivered`, what is in flight as
 /// `unknown`, as soon as the context runs; it does not wait. Use `async_close` to drain. The handle must not outlive
