@@ -101,6 +101,11 @@ struct ExchangeResult {
     bool reusable = false; ///< another request may follow on this stream
 };
 
+#if defined(__GNUC__) && !defined(__clang__) // GCC 12 takes Asio's pairing of coroutine frames for a mismatch at -O1
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
+#endif
+
 /// Sends one request and streams the body of its answer to `sink`, on the stream's executor, which must be a strand or
 /// a single thread. `buffer` belongs to the stream: it must be empty, and is empty afterwards if the stream is
 /// reusable.
@@ -234,5 +239,9 @@ asio::awaitable<ExchangeResult> http_exchange(Stream& stream, boost::beast::flat
     if (error && !early) reply.detail = detail::printable(error.message());
     co_return result;
 }
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
 
 } // namespace bulkhead::inline v1

@@ -6,6 +6,7 @@
 #include <boost/url/parse.hpp>
 #include <boost/url/url_view.hpp>
 
+#include <charconv>
 #include <chrono>
 #include <cstddef>
 #include <optional>
@@ -83,7 +84,13 @@ struct ServerUrl {
         return FieldError{"url", expected, hint};
     }
     if (url.host().empty() || url.has_query() || url.has_fragment()) return FieldError{"url", expected, text};
-    if (url.has_port() && (url.port_number() == 0)) return FieldError{"url", "a port from 1 to 65535", text};
+    if (url.has_port()) { // Boost.URL takes any digits
+        const std::string_view digits{url.port()};
+        unsigned port = 0;
+        const auto [end, failed] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
+        if (failed != std::errc{} || end != digits.data() + digits.size() || port == 0 || port > 65535)
+            return FieldError{"url", "a port from 1 to 65535", text};
+    }
     out.host = url.host_address();
     out.port = url.has_port() ? std::string{url.port()} : "80";
     out.host_field = std::string{url.encoded_host()} + (url.has_port() ? ":" + out.port : "");

@@ -324,7 +324,9 @@ public:
         if (failed) return true; // closed already, or a fatal error: there is no group to leave
         while (rd_kafka_consumer_closed(rk_) == 0) {
             const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
-            rd_kafka_queue_poll_callback(queue.get(), static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, 100)));
+            // Serves the callbacks, and drops what was fetched ahead: the group reads it again.
+            const MessagePtr dropped{
+                rd_kafka_consume_queue(queue.get(), static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, 100)))};
             if (left <= std::chrono::milliseconds::zero()) return rd_kafka_consumer_closed(rk_) != 0;
         }
         return true;
