@@ -6,8 +6,8 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source=$(cd "$here/../.." && pwd)
 if [[ $# -gt 0 ]]; then
-    work=$1
-    mkdir -p "$work"
+    mkdir -p "$1"
+    work=$(cd "$1" && pwd)
 else
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
