@@ -100,16 +100,22 @@ public:
     /// cancelled. Cancelling (any type) stops waiting with `operation_aborted`: the operation was not accepted.
     template <class Token>
     auto async_enqueue(const Operation& op, Token&& token) {
+        return async_enqueue(op, Ticket{}, std::forward<Token>(token));
+    }
+    /// The same with a ticket, whose observer is told how an accepted operation ended.
+    template <class Token>
+    auto async_enqueue(const Operation& op, Ticket ticket, Token&& token) {
         Batch scratch;
         const auto wrong = scratch.append(op, options().index);
         return asio::async_initiate<Token, void(error_code, Admission)>(
-            [core = core_, executor = executor_](auto handler, Batch held, std::optional<FieldError> error) {
+            [core = core_, executor = executor_, ticket](auto handler, Batch held, std::optional<FieldError> error) {
                 detail::Completion<error_code, Admission> done;
                 const auto id = start(core, executor, done, std::move(handler));
                 if (error) return done({}, core->admit(core->intake().refuse_invalid(*error)));
-                asio::post(core->strand(), [core, id, held = std::move(held), done = std::move(done)]() mutable {
-                    core->add_room_waiter(id, std::move(held), std::move(done));
-                });
+                asio::post(core->strand(),
+                           [core, id, ticket, held = std::move(held), done = std::move(done)]() mutable {
+                               core->add_room_waiter(id, std::move(held), ticket, std::move(done));
+                           });
             },
             token, std::move(scratch), wrong);
     }

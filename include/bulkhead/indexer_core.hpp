@@ -110,8 +110,8 @@ public:
         flush_waiters_.push_back({id, epoch, deadline, std::move(done)});
         pump();
     }
-    void add_room_waiter(std::uint64_t id, Batch scratch, Completion<error_code, Admission> done) {
-        room_waiters_.push_back({id, std::move(scratch), std::move(done)});
+    void add_room_waiter(std::uint64_t id, Batch scratch, Ticket ticket, Completion<error_code, Admission> done) {
+        room_waiters_.push_back({id, std::move(scratch), ticket, std::move(done)});
         pump();
     }
     /// `done` is told how the operation with ticket `{waiter_slot, 0, id}` ended. Any thread; before it is enqueued.
@@ -676,6 +676,7 @@ private:
     struct RoomWaiter {
         std::uint64_t id;
         Batch scratch;
+        Ticket ticket;
         Completion<error_code, Admission> done;
     };
     struct CloseWaiter {
@@ -686,7 +687,7 @@ private:
     void serve_waiters(time_point now) {
         while (!room_waiters_.empty()) { // in the order of their coming
             auto& waiter = room_waiters_.front();
-            const auto offered = intake_.offer(waiter.scratch, Ticket{}, intake_type::IfFull::wait);
+            const auto offered = intake_.offer(waiter.scratch, waiter.ticket, intake_type::IfFull::wait);
             again_ = again_ || offered.wake; // the strand is awake: here
             if (offered.admission == Admission::full) break;
             waiter.done({}, offered.admission);

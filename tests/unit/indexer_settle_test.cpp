@@ -317,7 +317,7 @@ TEST_CASE("async_index waits for one document; async_flush for all before it; as
     });
     b.run();
     CHECK(events == std::vector<std::string>{"room"});
-    b.indexer->async_enqueue({.source = "{\"n\":2}"}, [&](error_code, Admission a) {
+    b.indexer->async_enqueue({.source = "{\"n\":2}"}, b.subscription.ticket(2), [&](error_code, Admission a) {
         events.push_back(a == Admission::accepted ? "room later" : "no room");
     });
     b.indexer->async_flush(5s, [&](error_code error) { events.push_back("flushed " + error.message()); });
@@ -331,6 +331,11 @@ TEST_CASE("async_index waits for one document; async_flush for all before it; as
     CHECK(std::count(events.begin(), events.end(), "index 0 rejected mapper_parsing_exception") == 1);
     CHECK(std::count(events.begin(), events.end(), "flushed Success") == 1);
     CHECK(std::count(events.begin(), events.end(), "room later") == 1);
+    CHECK(b.told.empty());
+    b.flush();
+    b.script->answer_all_ok();
+    b.run();
+    CHECK(b.times_told() == std::map<std::uint64_t, int>{{2, 1}});
 }
 
 TEST_CASE("a flush that is not over by its deadline says so, and the work goes on", "[F110]") {
