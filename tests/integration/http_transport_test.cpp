@@ -475,9 +475,9 @@ TEST_CASE("options are checked at construction, and secrets do not get into the 
         CAPTURE(url);
         CHECK(refusal({.url = url}).empty());
     }
-    for (const std::string url :
-         {"", "127.0.0.1:9200", "localhost", "https://search", "ftp://search", "http://", "http:///x", "http://h:0",
-          "http://h:65536", "http://h:99999", "http://h:", "http://h?x=1", "http://h#x", "http://h/\r\nX: y", "http://h h"}) {
+    for (const std::string url : {"", "127.0.0.1:9200", "localhost", "https://search", "ftp://search", "http://",
+                                  "http:///x", "http://h:0", "http://h:65536", "http://h:99999",
+                                  "http://h:", "http://h?x=1", "http://h#x", "http://h/\r\nX: y", "http://h h"}) {
         CAPTURE(url);
         CHECK(refusal({.url = url}).substr(0, 4) == "url|");
     }

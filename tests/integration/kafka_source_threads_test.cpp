@@ -10,6 +10,7 @@
 
 #include <atomic>
 #include <future>
+#include <latch>
 #include <string>
 #include <thread>
 #include <vector>
@@ -21,10 +22,12 @@ using std::chrono::seconds;
 
 namespace {
 
-/// Stores everything.
+/// Stores everything; nothing before `gate` is open.
 class AgreeableTransport {
 public:
+    explicit AgreeableTransport(std::latch* gate = nullptr) : gate_{gate} {}
     asio::awaitable<Reply> send(Request request, AnswerSink& sink) {
+        if (gate_ != nullptr) gate_->wait();
         std::string body = R"({"errors":false,"items":[)";
         for (std::size_t i = 0; i < request.operations; ++i)
             body.append(i == 0 ? "" : ",").append(R"({"create":{"status":201}})");
@@ -36,6 +39,9 @@ public:
         co_return reply;
     }
     void shutdown() noexcept {}
+
+private:
+    std::latch* gate_;
 };
 
 } // namespace
@@ -50,7 +56,8 @@ TEST_CASE("the source on its own thread: full, woken, revoked with a wait, drain
     config.max_buffered_operations = 500;
     config.flush_interval = std::chrono::milliseconds{5};
     config.retry.max_age = unlimited;
-    BulkIndexer<AgreeableTransport> indexer{context.get_executor(), AgreeableTransport{}, config};
+    std::latch full_once{1}; // so that the budget is certain to be used up, however the threads run
+    BulkIndexer<AgreeableTransport> indexer{context.get_executor(), AgreeableTransport{&full_once}, config};
     std::vector<std::thread> threads;
     for (int i = 0; i < 2; ++i) threads.emplace_back([&] { context.run(); });
 
@@ -78,6 +85,7 @@ TEST_CASE("the source on its own thread: full, woken, revoked with a wait, drain
                 if (source.deliver(record) == Delivered::taken) {
                     ++record.offset;
                 } else {
+                    if (!full_once.try_wait()) full_once.count_down();
                     source.wait_for_settlements(seconds{10});
                     source.poll();
                 }
