@@ -3,7 +3,7 @@
 
 #include <iostream>
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
     using namespace bulkhead;
     StandaloneIndexer<HttpTransport> indexer{HttpOptions{.url = argc > 1 ? argv[1] : "http://127.0.0.1:9200"},
                                              IndexerOptions{.index = "quickstart"}};
@@ -24,4 +24,6 @@ int main(int argc, char** argv) {
     const auto report = indexer.close(std::chrono::seconds{10});
     std::cout << report.stats.indexed << " indexed, " << report.stats.rejected << " rejected, "
               << report.stats.undelivered + report.stats.unknown << " not delivered\n";
+} catch (const bulkhead::InvalidOption& wrong) {
+    return std::cerr << wrong.what() << '\n', 2;
 }

@@ -420,10 +420,11 @@ private:
                     std::max(pause, std::chrono::nanoseconds{clamp_retry_after(*reply.retry_after, options_.retry)});
             concurrency_.failed(later(now, pause), health);
         }
+        trouble_ = std::move(type) + (detail.empty() ? "" : ": " + detail);
         intake_.update_stats([&](Stats& stats) {
             ++stats.failed_requests;
             stats.health = concurrency_.health();
-            stats.health_detail = std::move(type) + (detail.empty() ? "" : ": " + detail);
+            stats.health_detail = trouble_;
         });
     }
 
@@ -471,10 +472,16 @@ private:
         for (std::size_t i = 0; i < endings_.size(); ++i) {
             endings_[i].outcome = bulk.batch.entries()[i].ambiguous ? Outcome::unknown : Outcome::undelivered;
             endings_[i].type = to_string(why);
+            endings_[i].reason = trouble();
         }
         given_up_ += endings_.size();
-        intake_.note_failure(to_string(why), {}, 0, endings_.size());
+        intake_.note_failure(to_string(why), trouble(), 0, endings_.size());
         settle(bulk, time_point{});
+    }
+
+    /// What keeps the endpoint from being used, if anything does.
+    [[nodiscard]] std::string_view trouble() const noexcept {
+        return concurrency_.failures() == 0 ? std::string_view{} : std::string_view{trouble_};
     }
 
     // ---- settle → acknowledge ----
@@ -769,9 +776,10 @@ private:
             for (auto& ending : endings_) {
                 ending.outcome = Outcome::unknown;
                 ending.type = to_string(errc::closed);
+                ending.reason = trouble();
             }
             given_up_ += endings_.size();
-            intake_.note_failure(to_string(errc::closed), {}, 0, endings_.size());
+            intake_.note_failure(to_string(errc::closed), trouble(), 0, endings_.size());
             settle(flight->bulk, time_point{}, std::shared_ptr<const Batch>{flight, &flight->bulk.batch});
         }
         intake_.update_stats([](Stats& stats) { stats.in_flight = 0; });
@@ -823,6 +831,7 @@ private:
     // The strand's own.
     Concurrency<time_point> concurrency_;
     Jitter jitter_;
+    std::string trouble_; ///< what was last wrong with the endpoint
     std::vector<FlightPtr> in_flight_;
     std::vector<FlightPtr> spare_flights_;
     std::multimap<time_point, bulk_type> retries_; ///< by when they are due

@@ -46,7 +46,7 @@ enum class Result : std::uint8_t {
 /// the operation's bytes may quote documents: treat them as sensitive.
 struct Failure {
     std::string_view type;        ///< the server's error type, or the name of a `bulkhead::errc`
-    std::string_view reason;      ///< the server's reason, at most 1 KiB; may be empty
+    std::string_view reason;      ///< the server's reason, or what was wrong with the endpoint; ≤ 1 KiB; may be empty
     std::string_view action_line; ///< the operation's action line as sent, without the newline
     std::string_view source;      ///< the operation's source as sent, without the newline; empty for a delete
 };

@@ -26,6 +26,7 @@ struct Told {
     std::uint16_t status;
     std::uint32_t attempts;
     std::string type;
+    std::string reason;
     std::string action_line;
     std::string source;
 };
@@ -40,9 +41,10 @@ struct Bench {
         subscription = indexer->subscribe(context.get_executor(), [this](std::span<const Settlement> settlements) {
             ++calls;
             for (const auto& s : settlements) {
-                Told one{s.key, s.outcome, s.status, s.attempts, {}, {}, {}};
+                Told one{s.key, s.outcome, s.status, s.attempts, {}, {}, {}, {}};
                 if (s.failure != nullptr) {
                     one.type = s.failure->type;
+                    one.reason = s.failure->reason;
                     one.action_line = s.failure->action_line;
                     one.source = s.failure->source;
                 }

@@ -116,6 +116,22 @@ TEST_CASE("close completes by its deadline from every state when nobody answers,
     }
 }
 
+TEST_CASE("what is given up says what was wrong with the endpoint") {
+    Bench b;
+    b.put(0);
+    b.flush();
+    b.script->answer(0, Answer::status(401, R"({"error":{"type":"security_exception","reason":"no such key"}})"));
+    b.run();
+    std::optional<CloseReport> report;
+    b.indexer->async_close(0s, [&](error_code, CloseReport r) { report = std::move(r); });
+    b.run();
+    REQUIRE(report);
+    CHECK(report->stats.health_detail == "http_401: no such key");
+    REQUIRE(b.told.size() == 1);
+    CHECK(b.told[0].type == "closed");
+    CHECK(b.told[0].reason == "http_401: no such key");
+}
+
 TEST_CASE("after close nothing is accepted, and nothing is lost silently", "[F119]") {
     Bench b;
     b.indexer->async_close(1s, [](error_code, const CloseReport&) {});
