@@ -18,10 +18,11 @@
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
 
+#include <charconv>
 #include <chrono>
-#include <cstdlib>
 #include <iostream>
 #include <string>
+#include <string_view>
 #include <thread>
 
 namespace asio = boost::asio;
@@ -118,10 +119,16 @@ private:
 };
 
 int main(int argc, char** argv) {
+    std::uint16_t port = 8080;
+    const std::string_view wanted = argc > 1 ? argv[1] : "8080";
+    const auto [end, wrong] = std::from_chars(wanted.data(), wanted.data() + wanted.size(), port);
+    if (wrong != std::errc{} || end != wanted.data() + wanted.size()) {
+        std::cerr << "usage: embed_in_service [PORT [SEARCH_URL]]; not a port: " << wanted << '\n';
+        return 2;
+    }
     try {
-        const int port = argc > 1 ? std::atoi(argv[1]) : 8080;
         asio::io_context context;
-        const Service service{context, static_cast<std::uint16_t>(port), argc > 2 ? argv[2] : "http://127.0.0.1:9200"};
+        const Service service{context, port, argc > 2 ? argv[2] : "http://127.0.0.1:9200"};
         std::cerr << "listening at http://127.0.0.1:" << service.port() << '\n';
         std::thread second{[&context] { context.run(); }}; // two threads serve; the indexer lives on them too
         context.run();
