@@ -334,13 +334,14 @@ private:
         settle(bulk, due);
     }
     /// Sent, perhaps applied, not proven: repeated where that can do no harm.
-    void judge_ambiguous(Flight& flight, const Reply& reply, bool malformed, time_point now) {
+    void judge_ambiguous(Flight& flight, Reply& reply, bool malformed, time_point now) {
         const auto why = malformed ? errc::malformed_answer : errc::no_answer;
-        endpoint_fails(flight, reply, Health::backing_off, now);
         if (malformed) {
+            if (reply.error != error_code{errc::answer_too_large}) reply.detail = flight.answer.problem();
             intake_.update_stats([](Stats& stats) { ++stats.malformed_answers; });
-            intake_.note_failure(to_string(why), flight.answer.problem(), static_cast<std::uint16_t>(reply.status));
         }
+        endpoint_fails(flight, reply, malformed ? std::string{to_string(why)} : type_of(reply), Health::backing_off,
+                       now);
         auto& bulk = flight.bulk;
         const auto entries = bulk.batch.entries();
         endings_.assign(entries.size(), Ending{});
@@ -369,7 +370,7 @@ private:
         auto& bulk = flight.bulk;
         const auto count = bulk.batch.operations();
         const auto error = describe_error(flight.answer.head());
-        const auto type = error.type.empty() ? std::string{"http_"} + std::to_string(reply.status) : error.type;
+        const auto type = error.type.empty() ? type_of(reply) : error.type;
         intake_.update_stats([](Stats& stats) { ++stats.failed_requests; });
         intake_.note_failure(type, error.reason, static_cast<std::uint16_t>(reply.status));
         if (count == 1) {
@@ -399,7 +400,7 @@ private:
     }
     /// The endpoint failed as a whole and applied nothing: nobody is charged an attempt.
     void requeue_whole(Flight& flight, const Reply& reply, Health health, time_point now) {
-        endpoint_fails(flight, reply, health, now);
+        endpoint_fails(flight, reply, type_of(reply), health, now);
         requeue(std::move(flight.bulk), now);
     }
 
@@ -407,8 +408,10 @@ private:
         concurrency_.succeeded(flight.generation);
         intake_.update_stats([&](Stats& stats) { stats.health = concurrency_.health(); });
     }
-    void endpoint_fails(const Flight& flight, const Reply& reply, Health health, time_point now) {
-        std::string type = reply.status != 0 ? "http_" + std::to_string(reply.status) : "transport";
+    [[nodiscard]] static std::string type_of(const Reply& reply) {
+        return reply.status != 0 ? "http_" + std::to_string(reply.status) : "transport";
+    }
+    void endpoint_fails(const Flight& flight, const Reply& reply, std::string type, Health health, time_point now) {
         std::string detail = reply.detail;
         if (detail.empty() && reply.error) detail = reply.error.message();
         if (detail.empty()) detail = describe_error(flight.answer.head()).reason;
@@ -701,7 +704,7 @@ private:
             room_waiters_.pop_front();
         }
         for (auto it = flush_waiters_.begin(); it != flush_waiters_.end();) {
-            const bool drained = intake_.drained(it->epoch);
+            const bool drained = intake_.drained_before(it->epoch);
             if (!drained && now < it->deadline) {
                 ++it;
                 continue;

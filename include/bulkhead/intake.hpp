@@ -109,7 +109,7 @@ public:
         return refuse(Admission::full, operations);
     }
 
-    /// Seals what is open. The returned epoch is drained once everything accepted before this call has been released.
+    /// Seals what is open. Everything accepted before this call belongs to epochs before the returned one.
     std::uint64_t flush() {
         const std::lock_guard lock{mutex_};
         return flush_locked();
@@ -121,9 +121,10 @@ public:
         flush_locked();
         room_.notify_all();
     }
-    [[nodiscard]] bool drained(std::uint64_t epoch) const {
+    /// Whether everything in the epochs before this one has been released.
+    [[nodiscard]] bool drained_before(std::uint64_t epoch) const {
         const std::lock_guard lock{mutex_};
-        return first_epoch_ > epoch || (first_epoch_ == epoch && outstanding_.front() == 0);
+        return first_epoch_ >= epoch;
     }
 
     // ---- The strand's side ----
@@ -363,9 +364,8 @@ private:
     }
     std::uint64_t flush_locked() {
         if (!open_.empty()) seal(stats_.sealed_by_flush);
-        const auto epoch = first_epoch_ + outstanding_.size() - 1;
-        if (outstanding_.back() != 0 || !open_.empty()) outstanding_.push_back(0);
-        return epoch;
+        if (outstanding_.back() != 0) outstanding_.push_back(0);
+        return first_epoch_ + outstanding_.size() - 1;
     }
     void drop_oldest() {
         auto bulk = std::move(sealed_.front());

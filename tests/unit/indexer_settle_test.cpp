@@ -72,6 +72,10 @@ TEST_CASE("an answer that proves nothing settles nothing as indexed", "[F005][F0
         b.run();
         CHECK(b.told.empty());
         CHECK(b.stats().malformed_answers == 1);
+        REQUIRE(b.stats().failures.size() == 1); // one failure, told once
+        CHECK(b.stats().failures[0].type == "malformed_answer");
+        CHECK(b.stats().health_detail == "malformed_answer: " + b.stats().failures[0].reason);
+        CHECK_FALSE(b.stats().failures[0].reason.empty());
         b.run_for(31s, 50ms);
         REQUIRE(b.script->requests().size() == 2);
         CHECK(b.script->requests()[1].body == b.script->requests()[0].body);
@@ -336,6 +340,22 @@ TEST_CASE("async_index waits for one document; async_flush for all before it; as
     b.script->answer_all_ok();
     b.run();
     CHECK(b.times_told() == std::map<std::uint64_t, int>{{2, 1}});
+}
+
+TEST_CASE("a flush waits for what came before it, and for nothing that comes later", "[F110]") {
+    Bench b;
+    b.put(0);
+    b.flush(); // so that the next one finds nothing open
+    std::optional<error_code> flushed;
+    b.indexer->async_flush(10s, [&](error_code error) { flushed = error; });
+    b.put(1);
+    b.flush();
+    CHECK_FALSE(flushed);
+    b.script->answer(0, Answer::ok(1));
+    b.run();
+    REQUIRE(flushed);
+    CHECK_FALSE(*flushed);
+    CHECK(b.stats().pending == 1);
 }
 
 TEST_CASE("a flush that is not over by its deadline says so, and the work goes on", "[F110]") {
