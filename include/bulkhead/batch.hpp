@@ -203,6 +203,11 @@ public:
     [[nodiscard]] std::size_t footprint() const noexcept {
         return bytes_.capacity() + entries_.capacity() * operation_overhead;
     }
+    /// Whether this much more needs no growing.
+    [[nodiscard]] bool fits(std::size_t more_bytes, std::size_t more_operations) const noexcept {
+        return bytes_.size() + more_bytes <= bytes_.capacity() &&
+               entries_.size() + more_operations <= entries_.capacity();
+    }
     /// What `footprint()` would be after `reserve_more` with the same arguments.
     [[nodiscard]] std::size_t footprint_after(std::size_t more_bytes, std::size_t more_operations,
                                               Growth growth) const noexcept {
@@ -210,6 +215,7 @@ public:
     }
     /// Makes room, growing by doubling within `growth`. Throws `std::bad_alloc`.
     void reserve_more(std::size_t more_bytes, std::size_t more_operations, Growth growth) {
+        if (fits(more_bytes, more_operations)) return;
         entries_.reserve(entries_after(more_operations, growth));
         bytes_.reserve(bytes_after(more_bytes, growth));
     }

@@ -133,10 +133,10 @@ public:
             Intake<std::chrono::steady_clock>::saturating_add(std::chrono::steady_clock::now(), timeout);
         bool wait = !running_in_this_thread();
         while (true) {
-            const auto seen = intake.room_generation();
-            const auto admission = core_->admit(intake.offer(prepared, ticket, wait ? IfFull::wait : IfFull::refuse));
+            const auto offered = intake.offer(prepared, ticket, wait ? IfFull::wait : IfFull::refuse);
+            const auto admission = core_->admit(offered);
             if (admission != Admission::full || !wait) return admission;
-            wait = intake.wait_for_room(seen, deadline);
+            wait = intake.wait_for_room(offered.room, deadline);
         }
     }
 

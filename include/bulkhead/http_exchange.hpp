@@ -12,9 +12,9 @@
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/core/stream_traits.hpp>
-#include <boost/beast/http/buffer_body.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/read.hpp>
+#include <boost/optional/optional.hpp>
 
 #include <algorithm>
 #include <array>
@@ -85,6 +85,44 @@ private:
     return out;
 }
 
+/// A Beast body that hands its bytes to an `AnswerSink` where they lie, without keeping any.
+struct SinkBody {
+    struct value_type {
+        AnswerSink* sink = nullptr;
+        std::size_t room = 0; ///< how many more bytes are taken
+    };
+    class reader {
+    public:
+        template <bool isRequest, class Fields>
+        reader(boost::beast::http::header<isRequest, Fields>& /*head*/, value_type& body) : body_{body} {}
+        void init(const boost::optional<std::uint64_t>& /*length*/, error_code& error) { error = {}; }
+        template <class Buffers>
+        std::size_t put(const Buffers& buffers, error_code& error) {
+            std::size_t taken = 0;
+            for (auto it = asio::buffer_sequence_begin(buffers); it != asio::buffer_sequence_end(buffers); ++it) {
+                error = put_piece(*it);
+                if (error) break;
+                taken += asio::const_buffer{*it}.size();
+            }
+            return taken;
+        }
+        void finish(error_code& error) { error = {}; }
+
+    private:
+        error_code put_piece(asio::const_buffer piece) noexcept {
+            if (piece.size() > body_.room) return errc::answer_too_large;
+            body_.room -= piece.size();
+            try { // what were thrown here would not reach the coroutine
+                const bool more = body_.sink->on_body({static_cast<const char*>(piece.data()), piece.size()});
+                return more ? error_code{} : make_error_code(errc::malformed_answer);
+            } catch (const std::exception&) {
+                return boost::system::errc::make_error_code(boost::system::errc::not_enough_memory);
+            }
+        }
+        value_type& body_;
+    };
+};
+
 } // namespace detail
 
 /// What `http_exchange` needs beside the stream.
@@ -120,7 +158,7 @@ asio::awaitable<ExchangeResult> http_exchange(Stream& stream, boost::beast::flat
                                               ExchangeOptions<Clock> options, AnswerSink& sink) {
     namespace http = boost::beast::http;
     constexpr std::size_t header_limit = std::size_t{64} << 10;
-    constexpr std::size_t chunk_size = std::size_t{64} << 10;
+    constexpr std::size_t read_size = std::size_t{64} << 10; // Beast reads as much as there is capacity
     constexpr int most_interim = 8;
 
     co_await asio::this_coro::throw_if_cancelled(false);
@@ -163,12 +201,14 @@ asio::awaitable<ExchangeResult> http_exchange(Stream& stream, boost::beast::flat
 
     error_code error;
     bool early = false;
-    std::optional<http::response_parser<http::buffer_body>> parser;
+    std::optional<http::response_parser<detail::SinkBody>> parser;
     try {
+        buffer.reserve(read_size);
         for (int interim = 0;; ++interim) {
             parser.emplace();
             parser->header_limit(header_limit);
-            parser->body_limit(boost::none);
+            parser->body_limit(boost::none); // ours is the body's
+            parser->get().body() = {&sink, options.max_answer_bytes};
             co_await http::async_read_header(stream, buffer, *parser, asio::redirect_error(asio::use_awaitable, error));
             if (error) break;
             const auto status = parser->get().result_int();
@@ -192,24 +232,9 @@ asio::awaitable<ExchangeResult> http_exchange(Stream& stream, boost::beast::flat
             }
         }
 
-        std::size_t received = 0;
-        std::unique_ptr<std::array<char, chunk_size>> chunk;
-        while (!error && !early && !parser->is_done()) {
-            if (!chunk) chunk = std::make_unique_for_overwrite<std::array<char, chunk_size>>();
-            auto& body = parser->get().body();
-            body.data = chunk->data();
-            body.size = chunk->size();
+        while (!error && !early && !parser->is_done())
             co_await http::async_read_some(stream, buffer, *parser, asio::redirect_error(asio::use_awaitable, error));
-            if (error == http::error::need_buffer) error = {};
-            const auto got = chunk->size() - body.size;
-            received += got;
-            if (received > options.max_answer_bytes) {
-                error = errc::answer_too_large;
-            } else if (got != 0 && !sink.on_body({chunk->data(), got})) {
-                error = errc::malformed_answer;
-            }
-        }
-    } catch (const std::exception&) { // no memory, here or in the sink: the writing must end all the same
+    } catch (const std::exception&) { // no memory: the writing must end all the same
         error = boost::system::errc::make_error_code(boost::system::errc::not_enough_memory);
     }
     if (error) abort_stream(stream);

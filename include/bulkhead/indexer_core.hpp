@@ -174,12 +174,16 @@ private:
     };
     using FlightPtr = std::shared_ptr<Flight>;
 
-    /// What an answer means for one operation. The views live as long as the answer.
+    /// What an answer means for one operation. Small, since there is one for each.
     struct Ending {
-        bool again = false;
+        std::uint32_t said = 0; ///< which of `said_`
+        std::uint16_t status = 0;
         Outcome outcome = Outcome::indexed;
         Result result = Result::unspecified;
-        std::uint16_t status = 0;
+        bool again = false;
+    };
+    /// Error type and reason. The views live as long as the answer.
+    struct Said {
         std::string_view type{};
         std::string_view reason{};
     };
@@ -299,22 +303,19 @@ private:
         auto& bulk = flight.bulk;
         const auto entries = bulk.batch.entries();
         const auto items = flight.answer.items();
-        endings_.assign(items.size(), Ending{});
+        start_endings(items.size());
         bool any_again = false;
         FailureCounter failures{intake_};
         for (std::size_t i = 0; i < items.size(); ++i) {
-            const auto* error = flight.answer.error_of(items[i]);
             auto& ending = endings_[i];
             auto& entry = entries[i];
             ending.status = items[i].status;
-            if (error != nullptr) {
-                ending.type = error->type;
-                ending.reason = error->reason;
-            }
-            const auto verdict = judge_item(items[i], ending.type, entry);
+            if (const auto* error = flight.answer.error_of(items[i])) ending.said = say(error->type, error->reason);
+            const auto& said = said_[ending.said];
+            const auto verdict = judge_item(items[i], said.type, entry);
             if (verdict != Verdict::push_back && verdict != Verdict::environment) count_attempt(entry);
             if (verdict != Verdict::indexed && verdict != Verdict::superseded)
-                failures.add(ending.type, ending.reason, ending.status);
+                failures.add(said.type, said.reason, ending.status);
             switch (verdict) {
             case Verdict::indexed: ending.result = result_of(items[i], entry); break;
             case Verdict::superseded: ending.outcome = Outcome::superseded; break;
@@ -344,7 +345,8 @@ private:
                        now);
         auto& bulk = flight.bulk;
         const auto entries = bulk.batch.entries();
-        endings_.assign(entries.size(), Ending{});
+        start_endings(entries.size());
+        const auto said = say(to_string(why), reply.detail);
         std::size_t offset = 0;
         for (std::size_t i = 0; i < entries.size(); ++i) {
             auto& entry = entries[i];
@@ -359,8 +361,7 @@ private:
                            (!malformed || entry.attempts < options_.retry.max_attempts);
             ending.outcome = Outcome::unknown;
             ending.status = static_cast<std::uint16_t>(reply.status);
-            ending.type = to_string(why);
-            ending.reason = reply.detail;
+            ending.said = said;
         }
         settle(bulk, now);
     }
@@ -375,11 +376,10 @@ private:
         intake_.note_failure(type, error.reason, static_cast<std::uint16_t>(reply.status));
         if (count == 1) {
             count_attempt(bulk.batch.entries()[0]);
-            endings_.assign(1, Ending{});
+            start_endings(1);
             endings_[0].outcome = Outcome::rejected;
             endings_[0].status = static_cast<std::uint16_t>(reply.status);
-            endings_[0].type = type;
-            endings_[0].reason = error.reason;
+            endings_[0].said = say(type, error.reason);
             settle(bulk, now);
             return;
         }
@@ -471,11 +471,11 @@ private:
     }
     /// Settles what is not on its way: certainly not applied, unless an earlier attempt may have been.
     void give_up(bulk_type& bulk, errc why) {
-        endings_.assign(bulk.batch.operations(), Ending{});
+        start_endings(bulk.batch.operations());
+        const auto said = say(to_string(why), trouble());
         for (std::size_t i = 0; i < endings_.size(); ++i) {
             endings_[i].outcome = bulk.batch.entries()[i].ambiguous ? Outcome::unknown : Outcome::undelivered;
-            endings_[i].type = to_string(why);
-            endings_[i].reason = trouble();
+            endings_[i].said = said;
         }
         given_up_ += endings_.size();
         intake_.note_failure(to_string(why), trouble(), 0, endings_.size());
@@ -496,7 +496,8 @@ private:
         const auto before = bulk.batch.footprint();
         Tally tally;
         std::uint64_t survivors = 0;
-        std::uint64_t silent = 0; // settled, and nobody is told
+        std::uint64_t silent = 0; // settled, and no observer is told
+        std::uint64_t waited_for = 0;
         std::uint64_t unobserved = 0;
         auto told = std::make_shared<Settled>();
         for (std::size_t i = 0; i < entries.size(); ++i) {
@@ -510,12 +511,13 @@ private:
             auto* const group = group_of(*told, entries[i].ticket);
             if (group == nullptr) {
                 ++silent;
+                waited_for += entries[i].ticket.slot == waiter_slot ? 1U : 0U;
                 continue;
             }
             ++group->count;
             if (!is_failure(ending)) continue;
             ++group->failed;
-            group->text_bytes += ending.type.size() + ending.reason.size();
+            group->text_bytes += said_[ending.said].type.size() + said_[ending.said].reason.size();
         }
         for (auto& group : told->groups) { // subscriptions that are gone
             if (group.address.observer) continue;
@@ -572,12 +574,21 @@ private:
             }
             after += told->charge;
         }
-        tell(*told, entries, told->kept ? told->kept->body() : std::string_view{}, whole);
+        if (telling || waited_for != 0)
+            tell(*told, entries, told->kept ? told->kept->body() : std::string_view{}, whole);
         intake_.settle(tally, before, after);
         if (unobserved != 0) intake_.update_stats([&](Stats& stats) { stats.unobserved += unobserved; });
         if (silent != 0) intake_.release(bulk.epoch, silent, 0);
         if (recycle) intake_.recycle(std::move(bulk.batch));
         if (telling) acknowledge(std::move(told));
+    }
+    void start_endings(std::size_t operations) {
+        endings_.assign(operations, Ending{});
+        said_.assign(1, Said{}); // what is said of a success
+    }
+    [[nodiscard]] std::uint32_t say(std::string_view type, std::string_view reason) {
+        said_.push_back({type, reason});
+        return static_cast<std::uint32_t>(said_.size() - 1);
     }
     [[nodiscard]] static bool is_failure(const Ending& ending) noexcept {
         return ending.outcome != Outcome::indexed && ending.outcome != Outcome::superseded;
@@ -603,7 +614,7 @@ private:
             if (entry.ticket.slot == waiter_slot) {
                 if (auto done = take_index_waiter(entry.ticket.key))
                     done({}, IndexResult{ending.outcome, ending.result, ending.status, entry.attempts,
-                                         std::string{ending.type}, std::string{ending.reason}});
+                                         std::string{said_[ending.said].type}, std::string{said_[ending.said].reason}});
                 continue;
             }
             auto* const group = group_of(told, entry.ticket, false);
@@ -618,7 +629,8 @@ private:
                 if (!whole) offset += entry.bytes();
                 const auto line = bytes.substr(at, entry.bytes());
                 const auto source = line.substr(entry.action_bytes);
-                told.failures.push_back({own(ending.type), own(ending.reason), line.substr(0, entry.action_bytes - 1),
+                const auto& said = said_[ending.said];
+                told.failures.push_back({own(said.type), own(said.reason), line.substr(0, entry.action_bytes - 1),
                                          source.substr(0, source.empty() ? 0 : source.size() - 1)});
                 settlement.failure = &told.failures.back();
             }
@@ -775,11 +787,11 @@ private:
         while (intake_.take(bulk)) give_up(bulk, errc::closed);
         for (auto& flight : std::exchange(in_flight_, {})) {
             flight->abandoned = true;
-            endings_.assign(flight->bulk.batch.operations(), Ending{});
+            start_endings(flight->bulk.batch.operations());
+            const auto said = say(to_string(errc::closed), trouble());
             for (auto& ending : endings_) {
                 ending.outcome = Outcome::unknown;
-                ending.type = to_string(errc::closed);
-                ending.reason = trouble();
+                ending.said = said;
             }
             given_up_ += endings_.size();
             intake_.note_failure(to_string(errc::closed), trouble(), 0, endings_.size());
@@ -840,6 +852,7 @@ private:
     std::multimap<time_point, bulk_type> retries_; ///< by when they are due
     time_point oldest_retry_ = time_point::max();
     std::vector<Ending> endings_; ///< of the bulk that is being judged
+    std::vector<Said> said_;      ///< about its operations
     std::list<FlushWaiter> flush_waiters_;
     std::deque<RoomWaiter> room_waiters_;
     std::list<CloseWaiter> close_waiters_;

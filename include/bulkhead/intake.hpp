@@ -65,6 +65,7 @@ public:
     struct Offered {
         Admission admission;
         bool wake = false;
+        std::uint64_t room = 0; ///< for `wait_for_room`, after `full`
     };
 
     /// Whether a refusal as full is the end of an offer, or the caller waits and offers again (then it is not counted).
@@ -250,7 +251,8 @@ public:
         copy.sealed_batches += sealed_.size();
         return copy;
     }
-    /// Blocks until bytes or operations were released, the indexer closed, or `deadline` passed (then false).
+    /// Blocks until bytes or operations were released since the refusal that said `seen`, the indexer closed, or
+    /// `deadline` passed (then false).
     bool wait_for_room(std::uint64_t seen, std::chrono::steady_clock::time_point deadline) {
         std::unique_lock lock{mutex_};
         ++room_waiters_;
@@ -259,12 +261,6 @@ public:
         --room_waiters_;
         return in_time;
     }
-    /// To be read before an offer whose refusal leads to `wait_for_room`.
-    [[nodiscard]] std::uint64_t room_generation() const {
-        const std::lock_guard lock{mutex_};
-        return room_generation_;
-    }
-
     template <class Duration>
     [[nodiscard]] static time_point saturating_add(time_point from, Duration more) noexcept {
         const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(time_point::max() - from);
@@ -299,7 +295,7 @@ private:
             const auto wake = result.wake && !std::exchange(wake_sent_, true);
             if (if_full == IfFull::wait) {
                 stats_.offered -= operations;
-                return {Admission::full, wake};
+                return {Admission::full, wake, room_generation_};
             }
             return {refuse(Admission::full, operations).admission, wake};
         }
@@ -335,6 +331,7 @@ private:
         }
     }
     bool grow(std::size_t bytes, std::size_t operations, Batch::Growth growth) {
+        if (open_.fits(bytes, operations)) return true;
         const auto before = open_.footprint();
         const auto after = open_.footprint_after(bytes, operations, growth);
         if (used_ - before + after > options_.max_buffered_bytes) return false;
@@ -414,7 +411,7 @@ private:
         case Admission::too_large: stats_.refused_too_large += operations; break;
         default: stats_.refused_invalid += operations; break;
         }
-        return {why};
+        return {why, false, room_generation_};
     }
     void note_failure_locked(std::string_view type, std::string_view reason, std::uint16_t status,
                              std::uint64_t count) noexcept {

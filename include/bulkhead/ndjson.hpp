@@ -122,6 +122,7 @@ void append_quoted(Output& out, std::string_view text) {
 
 [[nodiscard]] constexpr std::string_view trim_json_space(std::string_view text) noexcept {
     constexpr std::string_view space = " \t\r\n";
+    if (!text.empty() && text.front() == '{' && text.back() == '}') return text; // nearly always
     const auto first = text.find_first_not_of(space);
     if (first == std::string_view::npos) return {};
     return text.substr(first, text.find_last_not_of(space) - first + 1);

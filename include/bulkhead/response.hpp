@@ -82,6 +82,17 @@ public:
     [[nodiscard]] const ItemError& error(std::size_t i) const noexcept { return errors_[i]; }
     [[nodiscard]] std::string_view problem() const noexcept { return problem_; }
     [[nodiscard]] bool has_items() const noexcept { return seen_items_; }
+    /// Between two items, if the last byte read was a closing brace.
+    [[nodiscard]] bool between_items() const noexcept { return depth_ == 2 && skip_ == 0; }
+    /// More items like this one.
+    bool repeat(const ItemAnswer& item, std::size_t count) {
+        if (count > expected_ - items_.size()) {
+            problem_ = "more items than operations";
+            return false;
+        }
+        items_.insert(items_.end(), count, item);
+        return true;
+    }
 
     // ---- What basic_parser calls; false stops it ----
 
@@ -314,6 +325,11 @@ public:
         parser_.handler().start(expected_operations);
         head_.clear();
         hopeless_bytes_ = 0;
+        current_.clear();
+        repeated_.clear();
+        vain_ = 0;
+        ended_ = 0;
+        between_items_ = false;
         failed_ = false;
         any_ = false;
     }
@@ -324,12 +340,10 @@ public:
         if (bytes.empty()) return true;
         if (head_.size() < most_head) head_.append(bytes.substr(0, most_head - head_.size()));
         any_ = true;
-        if (!failed_) {
-            error_code error;
-            const auto used = parser_.write_some(true, bytes.data(), bytes.size(), error);
-            if (!error && parser_.done() && bytes.find_first_not_of(" \t\r\n", used) != std::string_view::npos)
-                error = errc::malformed_answer;
-            failed_ = static_cast<bool>(error);
+        vain_ = std::min(vain_, most_vain - 1); // look again for repetitions in each piece of the answer
+        for (auto rest = bytes; !failed_ && !rest.empty();) {
+            if (between_items_ && !repeated_.empty()) rest.remove_prefix(skip_repetitions(rest));
+            if (!failed_ && !rest.empty()) rest.remove_prefix(parse_to_next_brace(rest));
         }
         if (!failed_) return true;
         hopeless_bytes_ += bytes.size(); // a small one is read to its end, to keep the connection
@@ -368,8 +382,57 @@ private:
         options.max_depth = 600;
         return options;
     }
+    /// The items of a clean answer are the same few bytes over and over. What was parsed once between the ends of two
+    /// items, and meant a success, means the same where it comes again, and leaves the parser in the same state; so it
+    /// is compared instead of parsed.
+    std::size_t skip_repetitions(std::string_view bytes) {
+        std::size_t count = 0;
+        while (bytes.substr(count * repeated_.size()).starts_with(repeated_)) ++count;
+        if (count == 0) return 0;
+        vain_ = 0;
+        failed_ = !parser_.handler().repeat(repeated_item_, count);
+        ended_ += count;
+        return count * repeated_.size();
+    }
+    std::size_t parse_to_next_brace(std::string_view bytes) {
+        const auto brace = vain_ < most_vain ? bytes.find('}') : std::string_view::npos;
+        const auto piece = bytes.substr(0, brace == std::string_view::npos ? bytes.size() : brace + 1);
+        parse(piece);
+        if (current_.size() <= most_repeated) current_.append(piece.substr(0, most_repeated + 1));
+        const auto& handler = parser_.handler();
+        const auto items = handler.items();
+        between_items_ =
+            !failed_ && brace != std::string_view::npos && handler.between_items() && items.size() > ended_;
+        if (!between_items_) return piece.size();
+        ++vain_;
+        const bool one = ended_ != 0 && items.size() == ended_ + 1 && current_.size() <= most_repeated;
+        if (one && items.back().error == ItemAnswer::no_error) {
+            repeated_.swap(current_);
+            repeated_item_ = items.back();
+        }
+        current_.clear();
+        ended_ = items.size();
+        return piece.size();
+    }
+    void parse(std::string_view bytes) {
+        error_code error;
+        const auto used = parser_.write_some(true, bytes.data(), bytes.size(), error);
+        if (!error && parser_.done() && bytes.find_first_not_of(" \t\r\n", used) != std::string_view::npos)
+            error = errc::malformed_answer;
+        failed_ = static_cast<bool>(error);
+    }
+
+    static constexpr std::size_t most_repeated = 256;
+    static constexpr int most_vain = 8;
+
     boost::json::basic_parser<detail::BulkAnswerHandler> parser_;
     std::string head_;
+    std::string current_;        ///< what was parsed since an item's end was seen
+    std::size_t ended_ = 0;      ///< how many items there were then
+    std::string repeated_;       ///< what was parsed from the end of one item to the end of the next
+    ItemAnswer repeated_item_;   ///< and what that said
+    int vain_ = 0;               ///< ends seen since a repetition; from `most_vain` on all is parsed at once
+    bool between_items_ = false; ///< an item's end was the last byte
     std::size_t hopeless_bytes_ = 0;
     bool failed_ = false;
     bool any_ = false;

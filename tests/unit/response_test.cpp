@@ -342,6 +342,41 @@ TEST_CASE("a clean answer allocates nothing once warm", "[response]") {
     CHECK(after == before);
 }
 
+TEST_CASE("runs of equal items mean what each of them means", "[response][F001][F002]") {
+    const std::vector<std::pair<std::string, unsigned>> kinds{
+        {R"({"create":{"status":201}})", 201},
+        {R"({"index":{"status":200}})", 200},
+        {R"({"delete":{"status":404}})", 404},
+        {R"( {"create" : {"status":201}} )", 201},
+        {R"({"create":{"status":429,"error":{"type":"t","reason":"a}b,{\"create\":{\"status\":201}}"}}})", 429},
+        {R"({"create":{"_id":")" + std::string(300, 'x') + R"(","status":201}})", 201},
+    };
+    std::uint32_t state = 7;
+    const auto random = [&](std::size_t below) {
+        state = state * 1664525U + 1013904223U;
+        return static_cast<std::size_t>(state >> 8U) % below;
+    };
+    BulkAnswerParser parser;
+    for (int round = 0; round < 3000; ++round) {
+        std::vector<std::string> items;
+        std::vector<unsigned> expected;
+        const auto restless = random(10);
+        for (std::size_t kind = random(kinds.size()), n = 1 + random(40); items.size() < n;) {
+            if (random(10) < restless) kind = random(kinds.size());
+            items.push_back(kinds[kind].first);
+            expected.push_back(kinds[kind].second);
+        }
+        const auto body = answer_of(items);
+        const auto piece = 1 + random(round % 2 == 0 ? 30 : body.size());
+        CAPTURE(body, piece);
+        REQUIRE(read(parser, body, items.size(), piece));
+        REQUIRE(statuses(parser) == expected);
+        for (const auto& item : parser.items()) REQUIRE((parser.error_of(item) != nullptr) == (item.status == 429));
+        REQUIRE_FALSE(read(parser, body, items.size() + 1, piece));
+        REQUIRE_FALSE(read(parser, body, items.size() - 1, piece));
+    }
+}
+
 TEST_CASE("random damage never crashes, and never turns into another success", "[response][fuzz]") {
     const std::string failed = R"({"index":{"status":429,"error":{"type":"t","reason":"r"}}})";
     const auto body = answer_of({ok, failed, ok});
