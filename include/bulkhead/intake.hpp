@@ -30,6 +30,21 @@ struct Bulk {
     }
 };
 
+/// Locks a mutex that is only ever held for some tens of nanoseconds: tries for a microsecond or two before it lets the
+/// kernel put the thread to sleep, which would take longer and cost the holder a wake-up.
+[[nodiscard]] inline std::unique_lock<std::mutex> lock_briefly(std::mutex& mutex) {
+    constexpr int tries = 40;
+    std::unique_lock lock{mutex, std::try_to_lock};
+    for (int i = 0; !lock && i < tries; ++i) {
+#if defined(__x86_64__) || defined(__i386__)
+        __builtin_ia32_pause();
+#endif
+        (void)lock.try_lock();
+    }
+    if (!lock) lock.lock();
+    return lock;
+}
+
 /// How operations ended, to be counted in one step.
 struct Tally {
     std::uint64_t by_outcome[outcome_count] = {};
@@ -73,7 +88,7 @@ public:
 
     /// Appends one prepared operation to the open batch, or refuses it; then nothing has changed but the counters.
     [[nodiscard]] Offered offer(const Prepared& op, Ticket ticket, IfFull if_full = IfFull::refuse) {
-        const std::lock_guard lock{mutex_};
+        const auto lock = lock_briefly(mutex_);
         ++stats_.offered;
         if (closed_) return refuse(Admission::closed, 1);
         try {
@@ -88,7 +103,7 @@ public:
     }
     /// The same for a caller's scratch, all or nothing; every operation in it carries the ticket.
     [[nodiscard]] Offered offer(const Batch& scratch, Ticket ticket, IfFull if_full = IfFull::refuse) {
-        const std::lock_guard lock{mutex_};
+        const auto lock = lock_briefly(mutex_);
         const auto operations = scratch.operations();
         stats_.offered += operations;
         if (closed_) return refuse(Admission::closed, operations);
@@ -99,32 +114,32 @@ public:
     }
     /// An operation that was found invalid before it came here.
     [[nodiscard]] Offered refuse_invalid(const FieldError& error) {
-        const std::lock_guard lock{mutex_};
+        const auto lock = lock_briefly(mutex_);
         ++stats_.offered;
         return closed_ ? refuse(Admission::closed, 1) : invalid(error, 1);
     }
     /// An operation that memory was not enough for.
     [[nodiscard]] Offered refuse_full(std::size_t operations) {
-        const std::lock_guard lock{mutex_};
+        const auto lock = lock_briefly(mutex_);
         stats_.offered += operations;
         return refuse(Admission::full, operations);
     }
 
     /// Seals what is open. Everything accepted before this call belongs to epochs before the returned one.
     std::uint64_t flush() {
-        const std::lock_guard lock{mutex_};
+        const auto lock = lock_briefly(mutex_);
         return flush_locked();
     }
     /// Refuses everything from now on, and flushes.
     void close() {
-        const std::lock_guard lock{mutex_};
+        const auto lock = lock_briefly(mutex_);
         closed_ = true;
         flush_locked();
         room_.notify_all();
     }
     /// Whether everything in the epochs before this one has been released.
     [[nodiscard]] bool drained_before(std::uint64_t epoch) const {
-        const std::lock_guard lock{mutex_};
+        const auto lock = lock_briefly(mutex_);
         return first_epoch_ >= epoch;
     }
 
@@ -132,33 +147,33 @@ public:
 
     /// The strand runs: later offers must wake it again. Seals the open batch when its time has come.
     void begin_pump(time_point now) {
-        const std::lock_guard lock{mutex_};
+        const auto lock = lock_briefly(mutex_);
         wake_sent_ = false;
         if (!open_.empty() && now >= saturating_add(opened_, options_.flush_interval)) seal(stats_.sealed_by_interval);
     }
     /// Waking failed for lack of memory: the next offer tries again.
     void wake_failed() {
-        const std::lock_guard lock{mutex_};
+        const auto lock = lock_briefly(mutex_);
         wake_sent_ = false;
     }
     /// Marks a wake-up as sent; false when one is already on its way.
     [[nodiscard]] bool claim_wake() {
-        const std::lock_guard lock{mutex_};
+        const auto lock = lock_briefly(mutex_);
         return !std::exchange(wake_sent_, true);
     }
     /// When the open batch must be sealed; `time_point::max()` when nothing is open.
     [[nodiscard]] time_point flush_due() const {
-        const std::lock_guard lock{mutex_};
+        const auto lock = lock_briefly(mutex_);
         return open_.empty() ? time_point::max() : saturating_add(opened_, options_.flush_interval);
     }
     /// When the oldest sealed batch was opened; `time_point::max()` when there is none.
     [[nodiscard]] time_point oldest_sealed() const {
-        const std::lock_guard lock{mutex_};
+        const auto lock = lock_briefly(mutex_);
         return sealed_.empty() ? time_point::max() : sealed_.front().opened;
     }
     /// Takes the oldest sealed batch, still charged. Empty when there is none.
     [[nodiscard]] bool take(bulk_type& out) {
-        const std::lock_guard lock{mutex_};
+        const auto lock = lock_briefly(mutex_);
         if (sealed_.empty()) return false;
         out = std::move(sealed_.front());
         sealed_.pop_front();
@@ -166,14 +181,14 @@ public:
     }
     /// The tickets of operations that `drop_oldest` gave up since the last call, and what they still charge.
     [[nodiscard]] std::vector<Ticket> take_dropped(std::size_t& charged) {
-        const std::lock_guard lock{mutex_};
+        const auto lock = lock_briefly(mutex_);
         charged = std::exchange(dropped_charge_, 0);
         return std::exchange(dropped_, {});
     }
     /// Counts settled operations, in one step with the bytes that changed hands: `before` is what they were charged,
     /// `after` what is still held (survivors, deliveries).
     void settle(const Tally& tally, std::size_t before, std::size_t after) {
-        const std::lock_guard lock{mutex_};
+        const auto lock = lock_briefly(mutex_);
         stats_.indexed += tally.by_outcome[static_cast<std::size_t>(Outcome::indexed)];
         stats_.superseded += tally.by_outcome[static_cast<std::size_t>(Outcome::superseded)];
         stats_.rejected += tally.by_outcome[static_cast<std::size_t>(Outcome::rejected)];
@@ -189,7 +204,7 @@ public:
     }
     /// Everything about these operations is over, their observers included.
     void release(std::uint64_t epoch, std::uint64_t operations, std::size_t bytes) {
-        const std::lock_guard lock{mutex_};
+        const auto lock = lock_briefly(mutex_);
         used_ -= bytes;
         if (epoch == dropped_epoch) {
             untold_drops_ -= operations;
@@ -203,7 +218,7 @@ public:
     void recycle(Batch&& batch) {
         Batch freed; // outside the lock
         {
-            const std::lock_guard lock{mutex_};
+            const auto lock = lock_briefly(mutex_);
             const auto bytes = batch.footprint();
             const auto most = options_.max_batch_bytes + options_.max_batch_operations * Batch::operation_overhead;
             if (!closed_ && bytes != 0 && bytes <= most && spares_.size() <= options_.max_in_flight &&
@@ -219,33 +234,33 @@ public:
     /// Frees the spare buffers when nothing is pending, but for two.
     void trim() {
         std::vector<Batch> freed;
-        const std::lock_guard lock{mutex_};
+        const auto lock = lock_briefly(mutex_);
         if (stats_.pending != 0 && !closed_) return;
         while (spares_.size() > (closed_ ? 0U : 2U)) drop_spare(freed);
     }
     /// Something about the endpoint or a request, for `Stats`.
     template <class Change>
     void update_stats(Change change) {
-        const std::lock_guard lock{mutex_};
+        const auto lock = lock_briefly(mutex_);
         change(stats_);
     }
     /// Remembers one sample of a kind of failure, and counts it.
     void note_failure(std::string_view type, std::string_view reason, std::uint16_t status, std::uint64_t count = 1) {
-        const std::lock_guard lock{mutex_};
+        const auto lock = lock_briefly(mutex_);
         note_failure_locked(type, reason, status, count);
     }
     /// Nothing is pending, and every observer has been told.
     [[nodiscard]] bool idle() const {
-        const std::lock_guard lock{mutex_};
+        const auto lock = lock_briefly(mutex_);
         return stats_.pending == 0 && untold_drops_ == 0 &&
                std::all_of(outstanding_.begin(), outstanding_.end(), [](auto n) { return n == 0; });
     }
     [[nodiscard]] bool closed() const {
-        const std::lock_guard lock{mutex_};
+        const auto lock = lock_briefly(mutex_);
         return closed_;
     }
     [[nodiscard]] Stats stats() const {
-        const std::lock_guard lock{mutex_};
+        const auto lock = lock_briefly(mutex_);
         auto copy = stats_;
         copy.buffered_bytes = used_;
         copy.sealed_batches += sealed_.size();
@@ -254,7 +269,7 @@ public:
     /// Blocks until bytes or operations were released since the refusal that said `seen`, the indexer closed, or
     /// `deadline` passed (then false).
     bool wait_for_room(std::uint64_t seen, std::chrono::steady_clock::time_point deadline) {
-        std::unique_lock lock{mutex_};
+        auto lock = lock_briefly(mutex_);
         ++room_waiters_;
         const auto changed = [&] { return closed_ || room_generation_ != seen; };
         const bool in_time = room_.wait_until(lock, deadline, changed);
