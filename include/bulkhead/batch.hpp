@@ -206,10 +206,12 @@ public:
 
     // ---- For the indexer ----
 
-    /// How far a batch may grow ahead of what is needed. `Growth{0, 0}`: not at all.
+    /// How far a batch may grow ahead of what is needed (`Growth{0, 0}`: not at all), and with what it begins.
     struct Growth {
         std::size_t most_bytes = static_cast<std::size_t>(-1);
         std::size_t most_operations = static_cast<std::size_t>(-1);
+        std::size_t first_bytes = 4096;
+        std::size_t first_operations = 16;
     };
     /// What an operation costs beside its bytes: its entry, and the settlement that will take the entry's place, so
     /// that settling never needs memory that was not counted before.
@@ -302,10 +304,10 @@ private:
         return needed <= capacity ? capacity : std::max(needed, std::min(std::max(capacity * 2, first), most));
     }
     [[nodiscard]] std::size_t bytes_after(std::size_t more, Growth growth) const noexcept {
-        return grown(bytes_.capacity(), bytes_.size() + more, 4096, growth.most_bytes);
+        return grown(bytes_.capacity(), bytes_.size() + more, growth.first_bytes, growth.most_bytes);
     }
     [[nodiscard]] std::size_t entries_after(std::size_t more, Growth growth) const noexcept {
-        return grown(entries_.capacity(), entries_.size() + more, 16, growth.most_operations);
+        return grown(entries_.capacity(), entries_.size() + more, growth.first_operations, growth.most_operations);
     }
 
     detail::ByteBuffer bytes_;

@@ -395,8 +395,7 @@ private:
             after += half.batch.footprint();
             requeue(std::move(half), now);
         }
-        intake_.settle({}, before, after);
-        intake_.recycle(std::move(bulk.batch));
+        intake_.settle({}, before, after, bulk.epoch, 0, std::move(bulk.batch));
     }
     /// The endpoint failed as a whole and applied nothing: nobody is charged an attempt.
     void requeue_whole(Flight& flight, const Reply& reply, Health health, time_point now) {
@@ -576,10 +575,8 @@ private:
         }
         if (telling || waited_for != 0)
             tell(*told, entries, told->kept ? told->kept->body() : std::string_view{}, whole);
-        intake_.settle(tally, before, after);
         if (unobserved != 0) intake_.update_stats([&](Stats& stats) { stats.unobserved += unobserved; });
-        if (silent != 0) intake_.release(bulk.epoch, silent, 0);
-        if (recycle) intake_.recycle(std::move(bulk.batch));
+        intake_.settle(tally, before, after, bulk.epoch, silent, recycle ? std::move(bulk.batch) : Batch{});
         if (telling) acknowledge(std::move(told));
     }
     void start_endings(std::size_t operations) {

@@ -132,10 +132,10 @@ public:
     }
     /// Refuses everything from now on, and flushes.
     void close() {
-        const auto lock = lock_briefly(mutex_);
+        auto lock = lock_briefly(mutex_);
         closed_ = true;
         flush_locked();
-        room_.notify_all();
+        room_changed(std::move(lock));
     }
     /// Whether everything in the epochs before this one has been released.
     [[nodiscard]] bool drained_before(std::uint64_t epoch) const {
@@ -186,9 +186,12 @@ public:
         return std::exchange(dropped_, {});
     }
     /// Counts settled operations, in one step with the bytes that changed hands: `before` is what they were charged,
-    /// `after` what is still held (survivors, deliveries).
-    void settle(const Tally& tally, std::size_t before, std::size_t after) {
-        const auto lock = lock_briefly(mutex_);
+    /// `after` what is still held (survivors, deliveries). `untold` of them, of this epoch, have no observer: they are
+    /// over. `done` is a batch whose bytes are no longer needed: kept as a spare if the budget allows. (In one step,
+    /// since a producer that waits for room would otherwise take the room before the spare, and allocate.)
+    void settle(const Tally& tally, std::size_t before, std::size_t after, std::uint64_t epoch, std::uint64_t untold,
+                Batch done) {
+        auto lock = lock_briefly(mutex_);
         stats_.indexed += tally.by_outcome[static_cast<std::size_t>(Outcome::indexed)];
         stats_.superseded += tally.by_outcome[static_cast<std::size_t>(Outcome::superseded)];
         stats_.rejected += tally.by_outcome[static_cast<std::size_t>(Outcome::rejected)];
@@ -200,36 +203,20 @@ public:
         stats_.pending -= tally.total();
         used_ = used_ - before + after;
         note_peak();
-        room_changed();
+        if (untold != 0) release_epoch(epoch, untold);
+        const auto freed = recycle(std::move(done)); // below, and outside the lock
+        room_changed(std::move(lock));
     }
     /// Everything about these operations is over, their observers included.
     void release(std::uint64_t epoch, std::uint64_t operations, std::size_t bytes) {
-        const auto lock = lock_briefly(mutex_);
+        auto lock = lock_briefly(mutex_);
         used_ -= bytes;
         if (epoch == dropped_epoch) {
             untold_drops_ -= operations;
         } else {
             release_epoch(epoch, operations);
         }
-        room_changed();
-    }
-    /// Takes back a batch whose bytes are no longer needed and are no longer charged: kept as a spare if the budget
-    /// allows.
-    void recycle(Batch&& batch) {
-        Batch freed; // outside the lock
-        {
-            const auto lock = lock_briefly(mutex_);
-            const auto bytes = batch.footprint();
-            const auto most = options_.max_batch_bytes + options_.max_batch_operations * Batch::operation_overhead;
-            if (!closed_ && bytes != 0 && bytes <= most && spares_.size() <= options_.max_in_flight &&
-                used_ + bytes <= options_.max_buffered_bytes) {
-                batch.clear();
-                spares_.push_back(std::move(batch));
-                used_ += bytes;
-            } else {
-                freed = std::move(batch);
-            }
-        }
+        room_changed(std::move(lock));
     }
     /// Frees the spare buffers when nothing is pending, but for two.
     void trim() {
@@ -330,20 +317,31 @@ private:
         return result;
     }
 
-    /// Grows the open batch within the budget: by doubling, without the spares, only as much as needed, at the cost of
-    /// the oldest sealed batches.
+    /// Grows the open batch within the budget: amply, without the spares, at the cost of the oldest sealed batches. It
+    /// is never squeezed into a remnant of the budget while others will make room: it would be moved for each
+    /// operation.
     bool make_room(std::size_t bytes, std::size_t operations) {
         while (true) {
             if (stats_.pending + operations <= options_.max_buffered_operations) {
-                const Batch::Growth amply{options_.max_batch_bytes, options_.max_batch_operations};
+                const auto amply = like_the_last();
                 if (grow(bytes, operations, amply)) return true;
                 std::vector<Batch> freed;
                 while (!spares_.empty()) drop_spare(freed);
-                if (grow(bytes, operations, amply) || grow(bytes, operations, Batch::Growth{0, 0})) return true;
+                if (grow(bytes, operations, amply)) return true;
+                if (stats_.pending == 0 && grow(bytes, operations, Batch::Growth{0, 0})) return true;
             }
             if (options_.overflow != Overflow::drop_oldest || sealed_.empty()) return false;
             drop_oldest();
         }
+    }
+    /// A batch begins as large as the last one became, and grows by doubling.
+    [[nodiscard]] Batch::Growth like_the_last() const noexcept {
+        Batch::Growth growth{options_.max_batch_bytes, options_.max_batch_operations};
+        const auto most = options_.max_buffered_bytes / 4;
+        growth.first_bytes = std::min(std::max(growth.first_bytes, last_bytes_ + last_bytes_ / 8), most);
+        growth.first_operations = std::min(std::max(growth.first_operations, last_operations_ + last_operations_ / 8),
+                                           most / Batch::operation_overhead);
+        return growth;
     }
     bool grow(std::size_t bytes, std::size_t operations, Batch::Growth growth) {
         if (open_.fits(bytes, operations)) return true;
@@ -371,6 +369,8 @@ private:
         bulk.opened = opened_;
         bulk.epoch = first_epoch_ + outstanding_.size() - 1;
         outstanding_.back() += bulk.batch.operations();
+        last_bytes_ = bulk.batch.bytes();
+        last_operations_ = bulk.batch.operations();
         ++counter;
         return true;
     }
@@ -411,9 +411,24 @@ private:
     void note_peak() noexcept {
         stats_.peak_buffered_bytes = std::max(stats_.peak_buffered_bytes, std::uint64_t{used_});
     }
-    void room_changed() {
+    /// Unlocks first: who is woken wants the lock.
+    void room_changed(std::unique_lock<std::mutex> lock) {
         ++room_generation_;
-        if (room_waiters_ != 0) room_.notify_all();
+        const bool awaited = room_waiters_ != 0;
+        lock.unlock();
+        if (awaited) room_.notify_all();
+    }
+    /// Returns the batch unless it was kept as a spare.
+    Batch recycle(Batch&& batch) {
+        const auto bytes = batch.footprint();
+        const auto most = options_.max_batch_bytes + options_.max_batch_operations * Batch::operation_overhead;
+        if (closed_ || bytes == 0 || bytes > most || spares_.size() > options_.max_in_flight ||
+            used_ + bytes > options_.max_buffered_bytes)
+            return std::move(batch);
+        batch.clear();
+        spares_.push_back(std::move(batch));
+        used_ += bytes;
+        return {};
     }
     Offered invalid(const FieldError& error, std::size_t operations) {
         note_failure_locked(to_string(errc::invalid_operation), error.message(), 0, operations);
@@ -460,6 +475,8 @@ private:
     ActionLines lines_;
     Batch open_;
     time_point opened_{};
+    std::size_t last_bytes_ = 0; ///< of the batch that was sealed last
+    std::size_t last_operations_ = 0;
     std::deque<bulk_type> sealed_;
     std::vector<Batch> spares_;
     std::vector<Ticket> dropped_;

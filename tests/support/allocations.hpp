@@ -3,7 +3,7 @@
 
 #include <cstddef>
 
-namespace bulkhead::test {
+namespace bulkhead_test {
 
 /// How often this thread has called `operator new` so far. Only in the binary of tests/unit.
 [[nodiscard]] std::size_t allocations() noexcept;
@@ -17,4 +17,4 @@ public:
     FailingAllocations& operator=(const FailingAllocations&) = delete;
 };
 
-} // namespace bulkhead::test
+} // namespace bulkhead_test

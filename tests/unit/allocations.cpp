@@ -49,10 +49,10 @@ void operator delete[](void* memory, std::size_t) noexcept {
     std::free(memory); // NOLINT
 }
 
-namespace bulkhead::test {
+namespace bulkhead_test {
 
 std::size_t allocations() noexcept { return calls; }
 FailingAllocations::FailingAllocations(std::size_t successes) noexcept { fail_at = calls + successes; }
 FailingAllocations::~FailingAllocations() { fail_at = never; }
 
-} // namespace bulkhead::test
+} // namespace bulkhead_test

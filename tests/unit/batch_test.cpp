@@ -415,7 +415,7 @@ TEST_CASE("running out of memory at any point leaves the batch unchanged", "[bat
         const std::string before{batch.body()};
         bool failed = false;
         {
-            const test::FailingAllocations from_now{successes};
+            const bulkhead_test::FailingAllocations from_now{successes};
             try {
                 done = !step(batch).has_value();
             } catch (const std::bad_alloc&) {
@@ -451,9 +451,9 @@ TEST_CASE("a scratch batch allocates nothing once warm", "[batch]") {
         return good;
     };
     REQUIRE(fill());
-    const auto before = test::allocations();
+    const auto before = bulkhead_test::allocations();
     const bool good = fill();
-    const auto after = test::allocations();
+    const auto after = bulkhead_test::allocations();
     CHECK(good);
     CHECK(after == before);
 }

@@ -335,9 +335,9 @@ TEST_CASE("a clean answer allocates nothing once warm", "[response]") {
     BulkAnswerParser parser;
     REQUIRE(read(parser, dirty, 1000, 4096));
     REQUIRE(read(parser, clean, 1000, 4096));
-    const auto before = test::allocations();
+    const auto before = bulkhead_test::allocations();
     const bool whole = read(parser, clean, 1000, 4096);
-    const auto after = test::allocations();
+    const auto after = bulkhead_test::allocations();
     CHECK(whole);
     CHECK(after == before);
 }

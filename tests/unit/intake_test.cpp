@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "support/allocations.hpp"
+#include "support/catch.hpp"
+
+#include <bulkhead/intake.hpp>
+#include <bulkhead/test/manual_clock.hpp>
+
+#include <set>
+#include <string>
+
+using namespace bulkhead;
+using Intake = detail::Intake<test::ManualClock>;
+
+namespace {
+
+/// A producer that is faster than the server: fills the budget whenever something is settled.
+struct Saturated {
+    explicit Saturated(std::size_t budget)
+        : options{.index = "logs", .max_batch_operations = 100, .max_buffered_bytes = budget} {
+        REQUIRE(!detail::prepare(Operation{.source = source}, options.index, prepared));
+    }
+    void fill() {
+        while (intake.offer(prepared, Ticket{}, Intake::IfFull::wait).admission == Admission::accepted) ++accepted;
+    }
+    /// Where the bytes of the bulk were that has now been sent and settled.
+    const char* settle_one() {
+        Intake::bulk_type bulk;
+        REQUIRE(intake.take(bulk));
+        const auto* const where = bulk.batch.body().data();
+        detail::Tally tally;
+        tally[Outcome::indexed] = bulk.batch.operations();
+        const auto footprint = bulk.batch.footprint();
+        intake.settle(tally, footprint, 0, bulk.epoch, bulk.batch.operations(), std::move(bulk.batch));
+        return where;
+    }
+
+    std::string source = "{\"m\":\"" + std::string(390, 'x') + "\"}";
+    IndexerOptions options;
+    Intake intake{options};
+    detail::Prepared prepared;
+    std::size_t accepted = 0;
+};
+
+} // namespace
+
+TEST_CASE("at the limit of the budget the batches' memory goes round: nothing is allocated or freed") {
+    Saturated s{1'000'000};
+    std::set<const char*> places;
+    const auto round = [&] {
+        s.fill();
+        return s.settle_one();
+    };
+    for (int i = 0; i < 200; ++i) places.insert(round()); // warm
+    places.clear();
+    for (int i = 0; i < 100; ++i) places.insert(round());
+    const auto warm = places;
+    const auto before = bulkhead_test::allocations();
+    for (int i = 0; i < 400; ++i) places.insert(round());
+    CHECK(places == warm);
+    // The queue of sealed bulks is a deque, which takes a block now and then; entries and bytes take none.
+    CHECK(bulkhead_test::allocations() - before <= 100);
+    CHECK(s.accepted > 400 * 100);
+}
+
+TEST_CASE("a full budget is used but for less than one batch") {
+    Saturated s{1'000'000};
+    s.fill();
+    for (int i = 0; i < 50; ++i) {
+        s.settle_one();
+        s.fill();
+    }
+    const auto stats = s.intake.stats();
+    const auto batch = 100 * (s.source.size() + 40 + Batch::operation_overhead);
+    CHECK(stats.buffered_bytes <= 1'000'000);
+    CHECK(stats.buffered_bytes > 1'000'000 - 2 * batch); // what is open has grown by doubling
+    CHECK(stats.pending > 1'000'000 / batch * 100 * 7 / 10);
+}
