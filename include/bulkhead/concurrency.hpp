@@ -3,29 +3,38 @@
 
 #include <bulkhead/stats.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
 namespace bulkhead::inline v1::detail {
 
-/// How many requests may be in flight: all of them while the endpoint works; after it has failed as a whole nobody
-/// until a pause has passed, then a single probe. Pure: the caller brings the time and draws the pause.
+/// How many requests may be in flight. Pure: the caller brings the time and draws the pause.
 ///
-/// A *generation* is the time between two failures. Requests that were launched together and fail together count as one
-/// failure, so that the pause grows by outages and not by requests.
+/// The limit adapts as TCP's congestion window does (RFC 5681: additive increase, multiplicative decrease): it is
+/// halved when the endpoint pushes back or fails, and grows by one for each round of answers without trouble, between 1
+/// and the maximum, where it begins. After the endpoint has failed *as a whole* nobody may travel until a pause has
+/// passed, then a single probe.
+///
+/// A *generation* is the time between two signs of trouble. Requests that were launched together and fail together
+/// count as one, so that limit and pause follow the trouble and not the number of requests that met it.
 template <class TimePoint>
 class Concurrency {
 public:
-    explicit Concurrency(std::size_t max_in_flight) noexcept : max_in_flight_{max_in_flight} {}
+    explicit Concurrency(std::size_t max_in_flight) noexcept
+        : max_in_flight_{max_in_flight}, limit_{static_cast<double>(max_in_flight)} {}
+
+    /// How many may be in flight now: 1 to the maximum.
+    [[nodiscard]] std::size_t limit() const noexcept { return static_cast<std::size_t>(limit_); }
 
     [[nodiscard]] bool may_launch(TimePoint now, std::size_t in_flight) const noexcept {
-        if (in_flight >= max_in_flight_) return false;
+        if (in_flight >= limit()) return false;
         return failures_ == 0 || (now >= resume_at_ && !probing_);
     }
     /// When to look again if `may_launch` said no because of a pause; `TimePoint::max()` when a landing must come
     /// first.
     [[nodiscard]] TimePoint resume_at(std::size_t in_flight) const noexcept {
-        if (failures_ == 0 || probing_ || in_flight >= max_in_flight_) return TimePoint::max();
+        if (failures_ == 0 || probing_ || in_flight >= limit()) return TimePoint::max();
         return resume_at_;
     }
     /// A request starts; returns the generation that it belongs to.
@@ -38,23 +47,32 @@ public:
     /// Failures in a row, to draw the next pause from.
     [[nodiscard]] std::uint32_t failures() const noexcept { return failures_; }
     void failed(TimePoint resume_at, Health health) noexcept {
-        ++generation_;
+        shrink();
         failures_ += failures_ < 0xffffffffU ? 1U : 0U;
         probing_ = false;
         resume_at_ = resume_at;
         health_ = health;
     }
-    /// The endpoint has answered as an endpoint should. An answer from before the last failure proves nothing.
-    void succeeded(std::uint64_t generation) noexcept {
+    /// The endpoint has answered as an endpoint should. An answer from before the last trouble proves nothing.
+    /// `pushed_back`: some operations were refused for lack of capacity.
+    void succeeded(std::uint64_t generation, bool pushed_back) noexcept {
         if (generation != generation_) return;
         failures_ = 0;
         probing_ = false;
         health_ = Health::ok;
+        if (pushed_back) return shrink();
+        limit_ = std::min(limit_ + 1 / limit_, static_cast<double>(max_in_flight_));
     }
     [[nodiscard]] Health health() const noexcept { return health_; }
 
 private:
+    void shrink() noexcept {
+        ++generation_;
+        limit_ = std::max(limit_ / 2, 1.0);
+    }
+
     std::size_t max_in_flight_;
+    double limit_;
     std::uint64_t generation_ = 0;
     std::uint32_t failures_ = 0;
     bool probing_ = false;

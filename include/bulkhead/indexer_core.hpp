@@ -299,10 +299,13 @@ private:
     }
     /// A whole, well-formed answer: each operation by the item at its position.
     void judge_items(Flight& flight, time_point now) {
-        endpoint_works(flight);
         auto& bulk = flight.bulk;
         const auto entries = bulk.batch.entries();
         const auto items = flight.answer.items();
+        const auto pushed_back = std::count_if(items.begin(), items.end(), is_pushed_back);
+        // As if it had said 429 once for all of them. (A lone one may itself be what is too much.)
+        if (items.size() > 1 && pushed_back == std::ssize(items)) return push_back(flight, now);
+        endpoint_works(flight, pushed_back != 0);
         start_endings(items.size());
         bool any_again = false;
         FailureCounter failures{intake_};
@@ -333,6 +336,15 @@ private:
         auto due = now;
         if (any_again) due = later(now, backoff(options_.retry, ++bulk.refusals, jitter_()));
         settle(bulk, due);
+    }
+    [[nodiscard]] static bool is_pushed_back(const ItemAnswer& item) noexcept { return item.status == 429; }
+    /// Every operation was refused for lack of capacity: nobody is charged an attempt.
+    void push_back(Flight& flight, time_point now) {
+        const auto* error = flight.answer.error_of(flight.answer.items()[0]);
+        const auto said = error == nullptr ? Said{"http_429", {}} : Said{error->type, error->reason};
+        intake_.note_failure(said.type, said.reason, 429, flight.bulk.batch.operations());
+        endpoint_in_trouble(flight, {}, join(said.type, said.reason), Health::backing_off, now);
+        requeue(std::move(flight.bulk), now);
     }
     /// Sent, perhaps applied, not proven: repeated where that can do no harm.
     void judge_ambiguous(Flight& flight, Reply& reply, bool malformed, time_point now) {
@@ -367,7 +379,7 @@ private:
     }
     /// A request that was refused as too large or malformed: halved until the culprit stands alone.
     void split(Flight& flight, const Reply& reply, time_point now) {
-        endpoint_works(flight);
+        endpoint_works(flight, false);
         auto& bulk = flight.bulk;
         const auto count = bulk.batch.operations();
         const auto error = describe_error(flight.answer.head());
@@ -403,31 +415,45 @@ private:
         requeue(std::move(flight.bulk), now);
     }
 
-    void endpoint_works(const Flight& flight) {
-        concurrency_.succeeded(flight.generation);
-        intake_.update_stats([&](Stats& stats) { stats.health = concurrency_.health(); });
+    void endpoint_works(const Flight& flight, bool pushed_back) {
+        concurrency_.succeeded(flight.generation, pushed_back);
+        tell_concurrency();
     }
-    [[nodiscard]] static std::string type_of(const Reply& reply) {
-        return reply.status != 0 ? "http_" + std::to_string(reply.status) : "transport";
-    }
-    void endpoint_fails(const Flight& flight, const Reply& reply, std::string type, Health health, time_point now) {
+    /// The request failed as a whole.
+    void endpoint_fails(const Flight& flight, const Reply& reply, std::string_view type, Health health,
+                        time_point now) {
         std::string detail = reply.detail;
         if (detail.empty() && reply.error) detail = reply.error.message();
         if (detail.empty()) detail = describe_error(flight.answer.head()).reason;
         intake_.note_failure(type, detail, static_cast<std::uint16_t>(reply.status));
+        intake_.update_stats([](Stats& stats) { ++stats.failed_requests; });
+        endpoint_in_trouble(flight, reply.retry_after, join(type, detail), health, now);
+    }
+    /// Nobody travels for a while; then a single probe.
+    void endpoint_in_trouble(const Flight& flight, std::optional<std::chrono::seconds> retry_after, std::string trouble,
+                             Health health, time_point now) {
         if (concurrency_.is_news(flight.generation)) {
             auto pause = backoff(options_.retry, concurrency_.failures() + 1, jitter_());
-            if (reply.retry_after)
-                pause =
-                    std::max(pause, std::chrono::nanoseconds{clamp_retry_after(*reply.retry_after, options_.retry)});
+            if (retry_after)
+                pause = std::max(pause, std::chrono::nanoseconds{clamp_retry_after(*retry_after, options_.retry)});
             concurrency_.failed(later(now, pause), health);
         }
-        trouble_ = std::move(type) + (detail.empty() ? "" : ": " + detail);
+        trouble_ = std::move(trouble);
+        tell_concurrency();
+    }
+    void tell_concurrency() {
         intake_.update_stats([&](Stats& stats) {
-            ++stats.failed_requests;
             stats.health = concurrency_.health();
-            stats.health_detail = trouble_;
+            stats.in_flight_limit = concurrency_.limit();
+            if (concurrency_.failures() != 0) stats.health_detail = trouble_;
         });
+    }
+    [[nodiscard]] static std::string type_of(const Reply& reply) {
+        return reply.status != 0 ? "http_" + std::to_string(reply.status) : "transport";
+    }
+    [[nodiscard]] static std::string join(std::string_view type, std::string_view detail) {
+        std::string text{type};
+        return detail.empty() ? text : text.append(": ").append(detail);
     }
 
     // ---- retry ----
@@ -730,7 +756,7 @@ private:
         const auto max_age = options_.retry.max_age;
         next = std::min(next, intake_type::saturating_add(intake_.oldest_sealed(), max_age));
         next = std::min(next, intake_type::saturating_add(oldest_retry_, max_age));
-        if (in_flight_.size() < options_.max_in_flight) {
+        if (in_flight_.size() < concurrency_.limit()) {
             if (!retries_.empty()) next = std::min(next, std::max(retries_.begin()->first, resume_at()));
             if (intake_.oldest_sealed() != time_point::max()) next = std::min(next, resume_at());
         }

@@ -71,7 +71,10 @@ public:
     using time_point = typename Clock::time_point;
     using bulk_type = Bulk<time_point>;
 
-    explicit Intake(const IndexerOptions& options) : options_{options} { outstanding_.push_back(0); }
+    explicit Intake(const IndexerOptions& options) : options_{options} {
+        outstanding_.push_back(0);
+        stats_.in_flight_limit = options.max_in_flight;
+    }
 
     /// Stands for the operations that `take_dropped` handed out, in `release`.
     static constexpr std::uint64_t dropped_epoch = static_cast<std::uint64_t>(-1);

@@ -65,7 +65,8 @@ struct IndexerOptions {
     /// A bulk is flushed at the latest this long after its first operation was enqueued. 1 ms to 1 h.
     std::chrono::milliseconds flush_interval{1000};
 
-    /// Bulk requests under way at once. 1 to 1024.
+    /// Bulk requests under way at once; fewer while the endpoint pushes back or fails (halved each time, and back up by
+    /// one for each round of answers without trouble, down to 1). 1 to 1024.
     std::size_t max_in_flight = 4;
     /// How long one bulk request may take in all. 1 ms to 1 h.
     std::chrono::milliseconds request_timeout{60'000};

@@ -38,7 +38,7 @@ struct FailureSample {
 ///     accepted == settled() + pending
 ///
 /// Counters only grow. Gauges (`pending`, `buffered_bytes`, `in_flight`, `sealed_batches`) return to 0 when idle, but
-/// for `buffered_bytes`, which includes the spare buffers.
+/// for `buffered_bytes`, which includes the spare buffers, and `in_flight_limit`.
 struct Stats {
     // What callers handed in.
     std::uint64_t offered = 0;
@@ -63,7 +63,9 @@ struct Stats {
     std::uint64_t pending = 0;        ///< accepted and not settled
     std::uint64_t buffered_bytes = 0; ///< what counts against `max_buffered_bytes`
     std::uint64_t peak_buffered_bytes = 0;
-    std::uint64_t in_flight = 0;      ///< bulk requests
+    std::uint64_t in_flight = 0; ///< bulk requests
+    std::uint64_t in_flight_limit =
+        0; ///< how many may be: at most `max_in_flight`, fewer while the endpoint pushes back
     std::uint64_t sealed_batches = 0; ///< waiting to be sent, retries included
 
     // What travelled.
