@@ -276,6 +276,8 @@ Summary summarize(const Options& options, const bulkhead::SourceStats& source, c
         source.consumed - source.skipped - source.invalid - source.too_large - source.enqueued - s.refused;
     s.pending =
         never_enqueued + (source.operations - settled) + source.of(Outcome::undelivered) + source.of(Outcome::unknown);
+    s.requests = indexer.requests;
+    s.failed_requests = indexer.failed_requests;
     s.peak_buffered_bytes = indexer.peak_buffered_bytes;
     s.set_enqueue(latencies);
     s.delivery = options.delivery == bulkhead::Delivery::at_least_once ? "at_least_once" : "best_effort";

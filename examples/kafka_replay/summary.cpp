@@ -112,6 +112,8 @@ std::string to_json(const Summary& s) {
     line.raw("server_count", s.server_count ? std::to_string(*s.server_count) : "null");
     line.raw("seconds", fixed(s.seconds, 3));
     line.raw("docs_per_second", fixed(s.docs_per_second(), 1));
+    line.number("requests", s.requests);
+    line.number("failed_requests", s.failed_requests);
     line.number("peak_buffered_bytes", s.peak_buffered_bytes);
     JsonLine enqueue;
     enqueue.number("p50", s.enqueue_p50);
@@ -138,6 +140,7 @@ std::string to_text(const Summary& s) {
     row(out, "server count", s.server_count ? grouped(*s.server_count) : "unknown", "read back from the server");
     row(out, "seconds", fixed(s.seconds, 2));
     row(out, "docs/s", grouped(static_cast<std::uint64_t>(s.docs_per_second())));
+    row(out, "requests", grouped(s.requests), grouped(s.failed_requests) + " of them failed as a whole");
     row(out, "peak buffered", fixed(static_cast<double>(s.peak_buffered_bytes) / (1 << 20), 1) + " MiB");
     row(out, "enqueue p50", microseconds(s.enqueue_p50));
     row(out, "enqueue p99", microseconds(s.enqueue_p99));

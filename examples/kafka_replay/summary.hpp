@@ -24,7 +24,9 @@ struct Summary {
     std::int64_t lag = 0;            ///< records of the assigned partitions that are not consumed yet
     /// What the server counts in the data streams; nothing when it could not be asked.
     std::optional<std::uint64_t> server_count;
-    double seconds = 0; ///< from the first record to the last settlement
+    double seconds = 0;                ///< from the first record to the last settlement
+    std::uint64_t requests = 0;        ///< bulk requests, repeated ones included
+    std::uint64_t failed_requests = 0; ///< of these: refused or broken as a whole
     std::uint64_t peak_buffered_bytes = 0;
     std::uint64_t enqueue_p50 = 0, enqueue_p99 = 0, enqueue_p999 = 0, enqueue_max = 0; ///< nanoseconds
     std::string_view delivery;

@@ -84,10 +84,11 @@ TEST_CASE("the JSON summary is one line with the documented members") {
     const auto line = to_json(s);
     CHECK(line.find('\n') == std::string::npos);
     const auto value = json::parse(line).as_object();
-    const std::vector<std::string> names{
-        "consumed",   "indexed", "skipped", "invalid",      "rejected", "dead_lettered",   "duplicates",
-        "refused",    "pending", "lag",     "server_count", "seconds",  "docs_per_second", "peak_buffered_bytes",
-        "enqueue_ns", "delivery"};
+    const std::vector<std::string> names{"consumed",        "indexed",       "skipped",         "invalid",
+                                         "rejected",        "dead_lettered", "duplicates",      "refused",
+                                         "pending",         "lag",           "server_count",    "seconds",
+                                         "docs_per_second", "requests",      "failed_requests", "peak_buffered_bytes",
+                                         "enqueue_ns",      "delivery"};
     CHECK(value.size() == names.size());
     for (const auto& name : names) {
         CAPTURE(name);
