@@ -87,11 +87,11 @@ private:
 
 /// A Beast body that hands its bytes to an `AnswerSink` where they lie, without keeping any.
 struct SinkBody {
-    struct value_type {
+    struct value_type { // NOLINT(readability-identifier-naming): these two names are Beast's
         AnswerSink* sink = nullptr;
         std::size_t room = 0; ///< how many more bytes are taken
     };
-    class reader {
+    class reader { // NOLINT(readability-identifier-naming)
     public:
         template <bool isRequest, class Fields>
         reader(boost::beast::http::header<isRequest, Fields>& /*head*/, value_type& body) : body_{body} {}
