@@ -1,0 +1,167 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSL-1.0
+"""Runs `_bulk` clients against the null sink, interleaved in rounds, and prints tables.
+
+Each run has a sink of its own, which counts the documents; a run whose counts differ fails. CPU is the client's own,
+user and system, between its first document and the end of its close. Ratios are taken within a round, since a
+machine's speed moves; the tables show the median of them. Documents: 1,024 different JSON log events of exactly 400
+bytes, seeded, loaded before the clock starts and used in turn.
+"""
+import argparse
+import json
+import os
+import pathlib
+import platform
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+BYTES = 400
+MIB = 1 << 20
+
+# name: (program, environment, documents). Client rows of the table; the second is what ratios are taken to.
+MAIN = {
+    "raw_limit, 2 connections": ("raw_limit", {}, 8_000_000),
+    "libcurl_loop+filter_path": ("libcurl_loop", {"FILTER": "1"}, 4_000_000),
+    "libcurl_loop": ("libcurl_loop", {}, 4_000_000),
+    "bulkhead, 5 MiB": ("bulkhead_client", {}, 8_000_000),
+    "bulkhead, 5 MiB, budget 24 MiB": ("bulkhead_client", {"BUFFER_BYTES": str(24 * MIB)}, 8_000_000),
+    "bulkhead, 512 KiB": ("bulkhead_client", {"BATCH_BYTES": str(MIB // 2)}, 8_000_000),
+    "bulkhead, 512 KiB, budget 8 MiB": ("bulkhead_client", {"BATCH_BYTES": str(MIB // 2), "BUFFER_BYTES": str(8 * MIB)},
+                                        8_000_000),
+    "bulkhead, 1,000 operations": ("bulkhead_client", {"BATCH_OPS": "1000"}, 8_000_000),
+}
+REFERENCE = "libcurl_loop+filter_path"
+LATENCY = {
+    "5 MiB": ({"LAT": "1"}, [], 4_000_000),
+    "1,000 operations": ({"LAT": "1", "BATCH_OPS": "1000"}, [], 4_000_000),
+    "5 MiB, the sink stalls for 3 s": ({"LAT": "1"}, ["0", "1000000"], 2_000_000),
+}
+
+
+def make_documents(path):
+    rng = random.Random(4)
+    words = "order payment user session cache query index shard timeout retry commit flush node request".split()
+    lines = []
+    for number in range(1024):
+        event = {"@timestamp": f"2026-11-24T{rng.randrange(24):02}:{rng.randrange(60):02}:{rng.randrange(60):02}.000Z",
+                 "level": rng.choice(["info", "info", "info", "warn", "error"]),
+                 "service": {"name": rng.choice(words), "version": f"1.{rng.randrange(30)}.0"},
+                 "trace": {"id": f"{rng.getrandbits(128):032x}"}, "http": {"status": rng.choice([200, 201, 404, 500])},
+                 "duration_us": rng.randrange(1_000_000), "number": number, "message": ""}
+        room = BYTES - len(json.dumps(event, separators=(",", ":")))
+        text = ""
+        while len(text) < room:
+            text += rng.choice(words) + " "
+        event["message"] = text[:room]
+        lines.append(json.dumps(event, separators=(",", ":")))
+        assert len(lines[-1]) == BYTES
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def measure(bin_dir, documents_file, program, environment, count, sink_options=()):
+    with subprocess.Popen([str(bin_dir / "null_sink"), *sink_options], stdout=subprocess.PIPE, text=True) as sink:
+        try:
+            port = sink.stdout.readline().strip()
+            done = subprocess.run([str(bin_dir / program), port, str(count), str(BYTES)], check=True, text=True,
+                                  stdout=subprocess.PIPE, timeout=300,
+                                  env={**os.environ, "DOCS_FILE": str(documents_file), **environment})
+            row = json.loads(done.stdout)
+        finally:
+            sink.send_signal(signal.SIGTERM)
+        seen = json.loads(sink.stdout.read())
+    if seen["documents"] != row["docs"] or row["indexed"] != row["docs"]:
+        raise SystemExit(f"{program}: {row['docs']} documents sent, {row['indexed']} counted as indexed, the sink saw "
+                         f"{seen['documents']}")
+    row["rate"] = row["docs"] / row["wall_s"]
+    row["cpu"] = row["cpu_s"] / row["docs"] * 1e6
+    return row
+
+
+def table(header, rows):
+    """Markdown, which reads well as it is."""
+    widths = [max(len(str(row[i])) for row in [header, *rows]) for i in range(len(header))]
+    def line(cells):
+        return "| " + " | ".join(str(c).ljust(w) if i == 0 else str(c).rjust(w)
+                                 for i, (c, w) in enumerate(zip(cells, widths))) + " |"
+    ruler = "|" + "|".join("-" * (w + 2) if i == 0 else "-" * (w + 1) + ":" for i, w in enumerate(widths)) + "|"
+    return "\n".join([line(header), ruler, *(line(row) for row in rows)])
+
+
+def main_phase(options, documents_file):
+    runs = {name: [] for name in MAIN}
+    for number in range(options.rounds):
+        print(f"round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
+        for name, (program, environment, count) in MAIN.items():
+            if (options.bin / program).exists():
+                runs[name].append(measure(options.bin, documents_file, program, environment,
+                                          max(count // options.divide, 100_000)))
+    rows = []
+    for name, done in runs.items():
+        if not done:
+            print(f"left out: {name} (not built)", file=sys.stderr)
+            continue
+        reference = runs[REFERENCE] or done
+        raw = runs["raw_limit, 2 connections"]
+        rates, cpus = [r["rate"] / 1e6 for r in done], [r["cpu"] for r in done]
+        rows.append([name, f"{min(rates):.2f} / {statistics.median(rates):.2f} / {max(rates):.2f}",
+                     f"{min(cpus):.3f} / {statistics.median(cpus):.3f} / {max(cpus):.3f}",
+                     f"{max(r['rss_kb'] for r in done) / 1024:.0f}",
+                     f"{statistics.median(a['rate'] / b['rate'] for a, b in zip(done, raw)):.0%}",
+                     f"{statistics.median(a['rate'] / b['rate'] for a, b in zip(done, reference)):.2f}",
+                     f"{statistics.median(a['cpu'] / b['cpu'] for a, b in zip(done, reference)):.2f}"])
+    header = ["client", "million docs/s: min / med / max", "CPU µs/doc: min / med / max", "RSS MiB", "of raw_limit",
+              "rate, ×", "CPU, ×"]
+    return table(header, rows) + f"\n\nThe last two columns: to {REFERENCE} in the same round."
+
+
+def delay_phase(options, documents_file):
+    environment = {"CONNECTIONS": "8"}
+    count = max(8_000_000 // options.divide, 1_000_000)
+    row = measure(options.bin, documents_file, "bulkhead_client", environment, count, ["100"])
+    per_bulk = -(-5 * MIB // (BYTES + 30)) - 1
+    allowed = 8 * per_bulk / 0.1
+    return (f"A sink that answers after 100 ms, 8 requests in flight of 5 MiB ({per_bulk:,} documents): "
+            f"{row['rate']:,.0f} documents/s, {row['rate'] / allowed:.0%} of the {allowed:,.0f} that this allows.")
+
+
+def latency_phase(options, documents_file):
+    rows = []
+    for name, (environment, sink, count) in LATENCY.items():
+        for _ in range(options.rounds):
+            row = measure(options.bin, documents_file, "bulkhead_client", environment, count, sink)
+            add, gap = row["add_us"], row["empty_loop_us"]
+            rows.append([name, f"{add['calls']:,}", *(f"{add[q]:.2f}" for q in ("p50", "p99", "p999")),
+                         f"{add['max'] / 1e3:.1f}", f"{gap['max'] / 1e3:.1f}"])
+    return table(["enqueue", "calls", "p50 µs", "p99 µs", "p99.9 µs", "longest ms", "empty loop's longest ms"], rows)
+
+
+def machine():
+    model = "unknown CPU"
+    for line in pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            model = line.split(":", 1)[1].strip()
+    return f"{os.cpu_count()} cores of {model}, Linux {platform.release()}"
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="run bench end-to-end", description=__doc__.splitlines()[0])
+    parser.add_argument("--bin", type=pathlib.Path, default=ROOT / "build/release/bin")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--short", dest="divide", action="store_const", const=8, default=1, help="an eighth of it all")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        documents_file = pathlib.Path(folder) / "documents.ndjson"
+        make_documents(documents_file)
+        print(f"{machine()}; {options.rounds} rounds\n")
+        for phase in (main_phase, latency_phase, delay_phase):
+            print(phase(options, documents_file) + "\n", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
