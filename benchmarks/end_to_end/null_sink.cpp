@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // A `_bulk` endpoint that stores nothing and costs as little as possible: it counts the documents of each body and
-// answers that all of them were created, with the leaves that `filter_path` asks for. For benchmarks; one thread.
+// answers that all of them were created, with the leaves that `filter_path` asks for. For benchmarks.
 //
 //     null_sink [DELAY_MS [STALL_AFTER_DOCUMENTS]]
 //
@@ -10,23 +10,21 @@
 
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
-#include <sys/epoll.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
-#include <algorithm>
+#include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
-#include <deque>
-#include <memory>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <unordered_map>
 #include <vector>
 
@@ -68,193 +66,149 @@ std::string make_answer(Asked what, std::size_t items) {
            std::to_string(body.size()) + "\r\n\r\n" + body;
 }
 
-struct Connection {
-    int fd = -1;
-    std::string head;     ///< what is read of the current request's head
-    std::size_t left = 0; ///< bytes of the body still to come
-    bool in_body = false;
-    std::size_t lines = 0;
-    Asked what{};
-    std::string_view answer; ///< what is left to write; owned by the cache
+/// What all connections have seen.
+struct Totals {
+    std::atomic<std::uint64_t> documents{0};
+    std::atomic<std::uint64_t> requests{0};
+    std::atomic<std::uint64_t> connections{0};
+    std::atomic<std::int64_t> stalled_until{0}; ///< in ticks of the clock
+};
+struct Settings {
+    std::chrono::milliseconds delay{0};
+    std::uint64_t stall_after = 0; ///< 0: never
 };
 
-class Sink {
+/// One client, served by a thread of its own with blocking calls: nothing is cheaper for few connections.
+class Connection {
 public:
-    Sink(std::chrono::milliseconds delay, std::uint64_t stall_after) : delay_{delay}, stall_after_{stall_after} {
-        listener_ = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-        sockaddr_in address{};
-        address.sin_family = AF_INET;
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        socklen_t size = sizeof address;
-        auto* const any = reinterpret_cast<sockaddr*>(&address);
-        require(bind(listener_, any, size) == 0 && listen(listener_, 128) == 0, "listen");
-        require(getsockname(listener_, any, &size) == 0, "getsockname");
-        std::printf("%d\n", ntohs(address.sin_port));
-        std::fflush(stdout);
-        sigset_t ending{};
-        sigemptyset(&ending);
-        sigaddset(&ending, SIGTERM);
-        sigaddset(&ending, SIGINT);
-        sigprocmask(SIG_BLOCK, &ending, nullptr);
-        ended_ = signalfd(-1, &ending, SFD_CLOEXEC);
-        watch(listener_, EPOLLIN, EPOLL_CTL_ADD);
-        watch(ended_, EPOLLIN, EPOLL_CTL_ADD);
-    }
-    void run() {
-        std::vector<epoll_event> events(64);
-        for (bool going = true; going;) {
-            const auto count = epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), until_next());
-            for (int i = 0; i < count; ++i) {
-                const auto fd = events[static_cast<std::size_t>(i)].data.fd;
-                if (fd == ended_) {
-                    going = false;
-                } else if (fd == listener_) {
-                    accept_all();
-                } else {
-                    serve(fd, events[static_cast<std::size_t>(i)].events);
-                }
-            }
-            while (!late_.empty() && late_.front().at <= Clock::now()) {
-                const auto fd = late_.front().fd;
-                late_.pop_front();
-                if (connections_.contains(fd)) write(*connections_[fd]);
-            }
+    Connection(int fd, const Settings& settings, Totals& totals) : fd_{fd}, settings_{settings}, totals_{totals} {}
+    void serve() {
+        while (read_head() && read_body()) {
+            const auto items = lines_ / 2;
+            const auto before = totals_.documents.fetch_add(items);
+            ++totals_.requests;
+            if (settings_.stall_after != 0 && before < settings_.stall_after && before + items >= settings_.stall_after)
+                totals_.stalled_until = (Clock::now() + std::chrono::seconds{3}).time_since_epoch().count();
+            const Clock::time_point stalled_until{Clock::duration{totals_.stalled_until}};
+            if (settings_.delay.count() != 0) std::this_thread::sleep_for(settings_.delay);
+            if (stalled_until > Clock::now()) std::this_thread::sleep_until(stalled_until);
+            if (!write_all(answer(items))) break;
         }
-        std::printf("{\"documents\":%llu,\"requests\":%llu,\"bytes\":%llu,\"connections\":%llu,\"most_open\":%zu}\n",
-                    ull(documents_), ull(requests_), ull(bytes_), ull(accepted_), most_open_);
+        close(fd_);
     }
 
 private:
-    struct Late {
-        Clock::time_point at;
-        int fd;
-    };
-    static unsigned long long ull(std::uint64_t n) { return n; }
-
-    void watch(int fd, std::uint32_t events, int how) {
-        epoll_event event{};
-        event.events = events;
-        event.data.fd = fd;
-        require(epoll_ctl(epoll_, how, fd, &event) == 0, "epoll_ctl");
+    bool receive() {
+        const auto count = recv(fd_, buffer_.data(), buffer_.size(), 0);
+        have_ = {buffer_.data(), count > 0 ? static_cast<std::size_t>(count) : 0};
+        return count > 0;
     }
-    [[nodiscard]] int until_next() const {
-        if (late_.empty()) return -1;
-        const auto left = std::chrono::ceil<std::chrono::milliseconds>(late_.front().at - Clock::now()).count();
-        return static_cast<int>(std::max<std::int64_t>(left, 0));
-    }
-    void accept_all() {
-        for (int fd = -1; (fd = accept4(listener_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0;) {
-            const int one = 1;
-            setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-            connections_[fd] = std::make_unique<Connection>();
-            connections_[fd]->fd = fd;
-            watch(fd, EPOLLIN, EPOLL_CTL_ADD);
-            ++accepted_;
+    /// Up to the empty line; what follows stays in `have_`.
+    bool read_head() {
+        head_.clear();
+        auto end = std::string::npos;
+        while (end == std::string::npos) {
+            if (have_.empty() && !receive()) return false;
+            const auto before = head_.size();
+            head_ += have_;
+            end = head_.find("\r\n\r\n");
+            have_.remove_prefix(end == std::string::npos ? have_.size() : end + 4 - before);
         }
+        head_.resize(end + 2);
+        for (auto& letter : head_)
+            if (letter >= 'A' && letter <= 'Z') letter = static_cast<char>(letter + 32);
+        constexpr auto name = "\r\ncontent-length:"sv;
+        const auto at = head_.find(name);
+        left_ = at == std::string::npos ? 0 : std::stoul(head_.substr(at + name.size()));
+        return head_.find("\r\nexpect: 100-continue") == std::string::npos ||
+               write_all("HTTP/1.1 100 Continue\r\n\r\n");
     }
-    void serve(int fd, std::uint32_t events) {
-        auto& c = *connections_[fd];
-        if ((events & EPOLLOUT) != 0) {
-            write(c);
-            return;
+    bool read_body() {
+        lines_ = 0;
+        while (left_ != 0) {
+            if (have_.empty() && !receive()) return false;
+            auto part = have_.substr(0, left_);
+            have_.remove_prefix(part.size());
+            left_ -= part.size();
+            for (auto at = part.find('\n'); at != std::string_view::npos; at = part.find('\n')) {
+                part.remove_prefix(at + 1);
+                ++lines_;
+            }
         }
-        const auto count = recv(fd, buffer_.data(), buffer_.size(), 0);
-        if (count <= 0) {
-            if (count < 0 && (errno == EAGAIN || errno == EINTR)) return;
-            close(fd);
-            connections_.erase(fd);
-            return;
-        }
-        bytes_ += static_cast<std::uint64_t>(count);
-        take(c, {buffer_.data(), static_cast<std::size_t>(count)});
+        return true;
     }
-    void take(Connection& c, std::string_view bytes) {
-        if (!c.in_body) {
-            c.head += bytes;
-            const auto end = c.head.find("\r\n\r\n");
-            if (end == std::string::npos) return;
-            const auto rest = c.head.substr(end + 4);
-            c.head.resize(end + 2);
-            for (auto& letter : c.head)
-                if (letter >= 'A' && letter <= 'Z') letter = static_cast<char>(letter + 32);
-            constexpr auto name = "\r\ncontent-length:"sv;
-            const auto at = c.head.find(name);
-            c.left = at == std::string::npos ? 0 : std::stoul(c.head.substr(at + name.size()));
-            c.what = asked(c.head);
-            if (c.head.find("\r\nexpect: 100-continue") != std::string::npos)
-                require(send(c.fd, "HTTP/1.1 100 Continue\r\n\r\n", 25, 0) == 25, "100");
-            c.head.clear();
-            c.lines = 0;
-            c.in_body = true;
-            ++open_;
-            most_open_ = std::max(most_open_, open_);
-            take_body(c, rest);
-        } else {
-            take_body(c, bytes);
+    bool write_all(std::string_view bytes) const {
+        while (!bytes.empty()) {
+            const auto count = send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+            if (count <= 0) return false;
+            bytes.remove_prefix(static_cast<std::size_t>(count));
         }
+        return true;
     }
-    void take_body(Connection& c, std::string_view bytes) {
-        const auto body = bytes.substr(0, c.left); // nobody pipelines here
-        c.lines += static_cast<std::size_t>(std::count(body.begin(), body.end(), '\n'));
-        c.left -= body.size();
-        if (c.left != 0) return;
-        c.in_body = false;
-        const auto items = c.lines / 2;
-        documents_ += items;
-        ++requests_;
-        c.answer = answer(c.what, items);
-        auto delay = delay_;
-        if (stall_after_ != 0 && documents_ >= stall_after_) {
-            stall_after_ = 0;
-            delay = std::chrono::seconds{3};
-            stalled_until_ = Clock::now() + delay;
-        }
-        const auto at = std::max(Clock::now() + delay, stalled_until_);
-        if (delay.count() == 0 && at > Clock::now()) delay = std::chrono::milliseconds{1};
-        if (delay.count() == 0) {
-            write(c);
-        } else {
-            late_.insert(std::upper_bound(late_.begin(), late_.end(), at,
-                                          [](auto time, const Late& late) { return time < late.at; }),
-                         {at, c.fd});
-        }
-    }
-    void write(Connection& c) {
-        const auto sent = send(c.fd, c.answer.data(), c.answer.size(), MSG_NOSIGNAL);
-        if (sent > 0) c.answer.remove_prefix(static_cast<std::size_t>(sent));
-        if (c.answer.empty()) --open_;
-        watch(c.fd, c.answer.empty() ? EPOLLIN : EPOLLOUT, EPOLL_CTL_MOD);
-    }
-    std::string_view answer(Asked what, std::size_t items) {
+    std::string_view answer(std::size_t items) {
+        const auto what = asked(head_);
         auto& made = answers_[items * 4 + static_cast<std::size_t>(what)];
         if (made.empty()) made = make_answer(what, items);
         return made;
     }
 
-    std::chrono::milliseconds delay_;
-    std::uint64_t stall_after_;
-    Clock::time_point stalled_until_{};
-    int epoll_ = epoll_create1(EPOLL_CLOEXEC);
-    int listener_ = -1;
-    int ended_ = -1;
-    std::unordered_map<int, std::unique_ptr<Connection>> connections_;
+    int fd_;
+    const Settings& settings_;
+    Totals& totals_;
+    std::vector<char> buffer_ = std::vector<char>(std::size_t{1} << 20);
+    std::string_view have_;
+    std::string head_;
+    std::size_t left_ = 0;
+    std::size_t lines_ = 0;
     std::unordered_map<std::size_t, std::string> answers_;
-    std::deque<Late> late_;
-    std::vector<char> buffer_ = std::vector<char>(std::size_t{256} << 10);
-    std::uint64_t documents_ = 0;
-    std::uint64_t requests_ = 0;
-    std::uint64_t bytes_ = 0;
-    std::uint64_t accepted_ = 0;
-    std::size_t open_ = 0;
-    std::size_t most_open_ = 0;
 };
+
+int listen_on_loopback() {
+    const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    auto* const any = reinterpret_cast<sockaddr*>(&address);
+    require(bind(listener, any, size) == 0 && listen(listener, 128) == 0, "listen");
+    require(getsockname(listener, any, &size) == 0, "getsockname");
+    std::printf("%d\n", ntohs(address.sin_port));
+    std::fflush(stdout);
+    return listener;
+}
+
+void run(const Settings& settings) {
+    sigset_t ending{};
+    sigemptyset(&ending);
+    sigaddset(&ending, SIGTERM);
+    sigaddset(&ending, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &ending, nullptr);
+    static Totals totals; // the connections' threads end with the process
+    const int listener = listen_on_loopback();
+    std::thread{[listener, &settings] {
+        for (int fd = -1; (fd = accept(listener, nullptr, nullptr)) >= 0;) {
+            const int one = 1;
+            setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+            ++totals.connections;
+            std::thread{[fd, &settings] { Connection{fd, settings, totals}.serve(); }}.detach();
+        }
+    }}.detach();
+    int signal = 0;
+    sigwait(&ending, &signal);
+    const auto number = [](const auto& value) { return static_cast<unsigned long long>(value.load()); };
+    std::printf("{\"documents\":%llu,\"requests\":%llu,\"connections\":%llu}\n", number(totals.documents),
+                number(totals.requests), number(totals.connections));
+    std::fflush(stdout);
+    std::_Exit(0);
+}
 
 } // namespace
 
 int main(int argc, char** argv) {
     try {
-        Sink sink{std::chrono::milliseconds{argc > 1 ? std::stol(argv[1]) : 0}, argc > 2 ? std::stoull(argv[2]) : 0};
-        sink.run();
+        const Settings settings{std::chrono::milliseconds{argc > 1 ? std::stol(argv[1]) : 0},
+                                argc > 2 ? std::stoull(argv[2]) : 0};
+        run(settings);
     } catch (const std::exception& error) {
         std::fprintf(stderr, "null_sink: %s\n", error.what());
         return 1;
