@@ -58,8 +58,8 @@ void deliver(benchmark::State& state, M mapper) {
     const std::string payload = R"({"message":")" + std::string(400 - 14, 'x') + R"("})";
     StandaloneIndexer<ObligingTransport> indexer{0, IndexerOptions{.index = "logs"}};
     NullConsumer consumer;
-    KafkaSource<typename StandaloneIndexer<ObligingTransport>::indexer_type, NullConsumer, M> source{
-        *indexer, consumer, std::move(mapper)};
+    KafkaSource<typename StandaloneIndexer<ObligingTransport>::indexer_type, NullConsumer, M> source{*indexer, consumer,
+                                                                                                     std::move(mapper)};
     for (std::int32_t p = 0; p < partitions; ++p) source.assigned(topic, p);
     constexpr std::int64_t run = 500;
     std::int64_t number = 0;

@@ -103,13 +103,11 @@ std::optional<std::int64_t> from_string(std::string_view text) noexcept {
     return epoch_to_ms(number);
 }
 
-std::optional<std::int64_t> from_value(const boost::json::value& value) noexcept {
-    switch (value.kind()) {
-    case boost::json::kind::int64: return epoch_to_ms(value.get_int64());
-    case boost::json::kind::double_: return epoch_to_ms(value.get_double());
-    case boost::json::kind::string: return from_string({value.get_string().data(), value.get_string().size()});
-    default: return std::nullopt; // above 2^63 nanoseconds no time is believed anyway
-    }
+std::optional<std::int64_t> from_scalar(const Scalar& value) noexcept {
+    if (const auto* count = std::get_if<std::int64_t>(&value)) return epoch_to_ms(*count);
+    if (const auto* count = std::get_if<double>(&value)) return epoch_to_ms(*count);
+    if (const auto* text = std::get_if<std::string_view>(&value)) return from_string(*text);
+    return std::nullopt; // above 2^63 nanoseconds no time is believed anyway
 }
 
 bool believable(std::int64_t ms, std::int64_t now_ms) noexcept {
@@ -145,12 +143,9 @@ std::optional<std::int64_t> parse_iso8601_ms(std::string_view text) noexcept {
     return *date + *time - *offset;
 }
 
-std::int64_t resolve_timestamp(const boost::json::value* timestamp, std::int64_t record_ms,
-                               std::int64_t now_ms) noexcept {
-    if (timestamp != nullptr) {
-        const auto ms = from_value(*timestamp);
-        if (ms && believable(*ms, now_ms)) return *ms;
-    }
+std::int64_t resolve_timestamp(const Scalar& timestamp, std::int64_t record_ms, std::int64_t now_ms) noexcept {
+    const auto ms = from_scalar(timestamp);
+    if (ms && believable(*ms, now_ms)) return *ms;
     return believable(record_ms, now_ms) ? record_ms : now_ms;
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-#include <boost/json/value.hpp>
+#include "scalar.hpp"
 
 #include <cstdint>
 #include <optional>
@@ -28,7 +28,7 @@ inline constexpr std::int64_t most_ahead_ms = 86'400'000;
 /// An event's `timestamp` member: a number, a string of digits, or ISO 8601. When it is missing, unreadable or absurd
 /// (before `earliest_ms`, or more than a day ahead of `now_ms`) the record's own time is taken, and when that is
 /// missing too (Kafka says -1) or absurd, `now_ms`.
-[[nodiscard]] std::int64_t resolve_timestamp(const boost::json::value* timestamp, std::int64_t record_ms,
+[[nodiscard]] std::int64_t resolve_timestamp(const Scalar& timestamp, std::int64_t record_ms,
                                              std::int64_t now_ms) noexcept;
 
 /// Appends e.g. `2024-05-01T12:30:00.123Z`. `ms` must lie in the years 0 to 9999.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <bulkhead/error.hpp>
+#include <bulkhead/json_text.hpp>
 #include <bulkhead/operation.hpp>
 
 #include <boost/json/parse.hpp>
@@ -17,31 +18,6 @@
 
 /// Operation → the lines of a bulk request. Pure functions: checking, escaping, framing.
 namespace bulkhead::inline v1 {
-
-/// Whether the bytes are valid UTF-8 (no overlong forms, no surrogates, nothing above U+10FFFF).
-[[nodiscard]] inline bool is_utf8(std::string_view text) noexcept {
-    const auto* at = reinterpret_cast<const unsigned char*>(text.data());
-    const auto* const end = at + text.size();
-    const auto continues = [&](int index) { return (at[index] & 0xC0U) == 0x80U; };
-    while (at != end) {
-        const unsigned lead = *at;
-        const auto left = end - at;
-        if (lead < 0x80) {
-            at += 1;
-        } else if (lead >= 0xC2 && lead < 0xE0 && left >= 2 && continues(1)) {
-            at += 2;
-        } else if (lead >= 0xE0 && lead < 0xF0 && left >= 3 && continues(1) && continues(2) &&
-                   !(lead == 0xE0 && at[1] < 0xA0) && !(lead == 0xED && at[1] > 0x9F)) {
-            at += 3;
-        } else if (lead >= 0xF0 && lead < 0xF5 && left >= 4 && continues(1) && continues(2) && continues(3) &&
-                   !(lead == 0xF0 && at[1] < 0x90) && !(lead == 0xF4 && at[1] > 0x8F)) {
-            at += 4;
-        } else {
-            return false;
-        }
-    }
-    return true;
-}
 
 /// What is wrong with an index, alias or data stream name by Elasticsearch's rules, if anything.
 [[nodiscard]] inline std::optional<FieldError> check_index_name(std::string_view name) {
@@ -90,30 +66,6 @@ private:
     std::size_t size_ = 0;
     std::string spill_;
 };
-
-/// Appends `text` as a JSON string, quotes included. The text must be valid UTF-8.
-template <class Output>
-void append_quoted(Output& out, std::string_view text) {
-    constexpr auto must_escape = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == '"' || c == '\\'; };
-    out.append("\"");
-    std::size_t clean = 0;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        if (!must_escape(text[i])) continue;
-        constexpr std::string_view hex = "0123456789abcdef";
-        const auto byte = static_cast<unsigned char>(text[i]);
-        out.append(text.substr(clean, i - clean));
-        if (byte >= 0x20) {
-            const std::array<char, 2> escape{'\\', text[i]};
-            out.append(std::string_view{escape.data(), escape.size()});
-        } else {
-            const std::array<char, 6> escape{'\\', 'u', '0', '0', hex[byte >> 4U], hex[byte & 0xFU]};
-            out.append(std::string_view{escape.data(), escape.size()});
-        }
-        clean = i + 1;
-    }
-    out.append(text.substr(clean));
-    out.append("\"");
-}
 
 [[nodiscard]] constexpr std::string_view action_name(Action action) noexcept {
     constexpr std::string_view names[] = {"index", "create", "update", "delete"};
@@ -185,7 +137,7 @@ void append_metadata(Output& out, const Operation& op) {
     const auto field = [&](std::string_view name, const std::optional<std::string_view>& value) {
         if (!value) return;
         out.append(name);
-        append_quoted(out, *value);
+        append_json_string(out, *value);
     };
     const auto number = [&](std::string_view name, const auto& value) {
         if (!value) return;
@@ -241,7 +193,7 @@ private:
         if (check_index_name(index)) return nullptr;
         Line line{action, std::string{index}, "{\""};
         line.prefix.append(action_name(action)).append("\":{\"_index\":");
-        append_quoted(line.prefix, index);
+        append_json_string(line.prefix, index);
         auto& slot = lines_[next_++ % lines_.size()];
         slot = std::move(line);
         return &slot.prefix;

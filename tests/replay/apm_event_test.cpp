@@ -122,6 +122,18 @@ TEST_CASE("a nested label becomes its JSON text") {
           json::parse(R"({"o":"{\"a\":[1,{\"b\":null}]}","a":"[]","e":"{}"})"));
 }
 
+TEST_CASE("of a member that comes twice the last counts") {
+    const auto document = document_of(
+        R"({"service_name":"a","message":"m","labels":{"a":1},"level":"info","service_name":"b","level":[],)"
+        R"("labels":{"b":{"x":"y\n","z":[1.5,true,"s"]}},"timestamp":1714566600000,"timestamp":{}})");
+    CHECK(document.at("service_name").as_string() == "b");
+    CHECK_FALSE(document.contains("level"));
+    CHECK(document.at("labels") == json::parse(R"({"b":"{\"x\":\"y\\n\",\"z\":[1.5,true,\"s\"]}"})"));
+    CHECK(document.at("@timestamp").as_string() == "2024-05-01T12:30:00.123Z"); // the record's
+    CHECK_FALSE(
+        document_of(R"({"service_name":"s","message":"m","labels":{"a":1},"labels":[{"b":1}]})").contains("labels"));
+}
+
 TEST_CASE("an oversized label is cut between characters") {
     const std::string filler(max_label_bytes - 1, 'x');
     const auto labels = labels_of(R"({"fits":")" + filler + R"(y","cut":")" + filler + R"(üüü"})");

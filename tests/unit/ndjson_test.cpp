@@ -52,7 +52,7 @@ TEST_CASE("UTF-8 is valid exactly for the code points that there are", "[ndjson]
 TEST_CASE("any valid text survives being quoted", "[ndjson][F088]") {
     const auto check = [](const std::string& text) {
         std::string quoted;
-        detail::append_quoted(quoted, text);
+        append_json_string(quoted, text);
         for (const char c : quoted) CHECK(static_cast<unsigned char>(c) >= 0x20);
         boost::system::error_code error;
         const auto value = boost::json::parse(quoted, error);
@@ -64,6 +64,18 @@ TEST_CASE("any valid text survives being quoted", "[ndjson][F088]") {
     for (std::uint32_t code = 0; code < 0x100; ++code) {
         check(encoded(code));
         all += encoded(code);
+    }
+    for (std::size_t length = 1; length < 20; ++length) { // it is looked at eight bytes at a time
+        for (std::size_t at = 0; at < length; ++at) {
+            for (const char special : {'"', '\\', '\0', '\n', '\x1F', ' ', '!', '#', '[', ']', '\x7F'}) {
+                std::string text(length, 'x');
+                text[at] = special;
+                check(text);
+                CHECK(is_utf8(text));
+                text[at] = '\xFF';
+                CHECK_FALSE(is_utf8(text));
+            }
+        }
     }
     check("");
     check(all);
