@@ -6,12 +6,13 @@
 //     null_sink [DELAY_MS [STALL_AFTER_DOCUMENTS]]
 //
 // Prints its port when it listens, and at SIGTERM what it has seen, as a line of JSON. DELAY_MS passes before each
-// answer; after so many documents it answers nothing for 3 s, once. Bodies need a Content-Length and no compression.
+// answer; after so many documents it answers nothing for 3 s, once. Bodies have a length or come in chunks, gzip or not.
 
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include <atomic>
 #include <cerrno>
@@ -71,6 +72,9 @@ struct Totals {
     std::atomic<std::uint64_t> documents{0};
     std::atomic<std::uint64_t> requests{0};
     std::atomic<std::uint64_t> connections{0};
+    std::atomic<std::uint64_t> body_bytes{0}; ///< as they came
+    std::atomic<int> open{0};                 ///< requests that are being read or answered
+    std::atomic<int> most_open{0};
     std::atomic<std::int64_t> stalled_until{0}; ///< in ticks of the clock
 };
 struct Settings {
@@ -78,23 +82,34 @@ struct Settings {
     std::uint64_t stall_after = 0; ///< 0: never
 };
 
-/// One client, served by a thread of its own with blocking calls: nothing is cheaper for few connections.
-class Connection {
+/// What a connection sends, through one buffer.
+class Input {
 public:
-    Connection(int fd, const Settings& settings, Totals& totals) : fd_{fd}, settings_{settings}, totals_{totals} {}
-    void serve() {
-        while (read_head() && read_body()) {
-            const auto items = lines_ / 2;
-            const auto before = totals_.documents.fetch_add(items);
-            ++totals_.requests;
-            if (settings_.stall_after != 0 && before < settings_.stall_after && before + items >= settings_.stall_after)
-                totals_.stalled_until = (Clock::now() + std::chrono::seconds{3}).time_since_epoch().count();
-            const Clock::time_point stalled_until{Clock::duration{totals_.stalled_until}};
-            if (settings_.delay.count() != 0) std::this_thread::sleep_for(settings_.delay);
-            if (stalled_until > Clock::now()) std::this_thread::sleep_until(stalled_until);
-            if (!write_all(answer(items))) break;
+    explicit Input(int fd) : fd_{fd} {}
+    /// Appends what comes up to and with `mark`. False at the end.
+    bool read_until(std::string_view mark, std::string& text) {
+        for (;;) {
+            if (have_.empty() && !receive()) return false;
+            const auto before = text.size();
+            text += have_;
+            const auto end = text.find(mark, before < mark.size() ? 0 : before - mark.size());
+            have_.remove_prefix(end == std::string::npos ? have_.size() : end + mark.size() - before);
+            if (end == std::string::npos) continue;
+            text.resize(end + mark.size());
+            return true;
         }
-        close(fd_);
+    }
+    /// Hands exactly `bytes` bytes to `take`, in pieces. False at the end.
+    template <class Take>
+    bool read(std::size_t bytes, Take take) {
+        while (bytes != 0) {
+            if (have_.empty() && !receive()) return false;
+            const auto part = have_.substr(0, bytes);
+            have_.remove_prefix(part.size());
+            bytes -= part.size();
+            take(part);
+        }
+        return true;
     }
 
 private:
@@ -103,39 +118,110 @@ private:
         have_ = {buffer_.data(), count > 0 ? static_cast<std::size_t>(count) : 0};
         return count > 0;
     }
-    /// Up to the empty line; what follows stays in `have_`.
+    int fd_;
+    std::vector<char> buffer_ = std::vector<char>(std::size_t{1} << 20);
+    std::string_view have_;
+};
+
+/// Hands on what a gzip stream holds.
+class Inflater {
+public:
+    Inflater() { inflateInit2(&stream_, 15 + 16); } // NOLINT: the largest window, and a gzip header
+    ~Inflater() { inflateEnd(&stream_); }
+    Inflater(const Inflater&) = delete;
+    Inflater& operator=(const Inflater&) = delete;
+    void restart() { inflateReset(&stream_); }
+    template <class Take>
+    void operator()(std::string_view part, Take take) {
+        stream_.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(part.data())); // NOLINT: zlib does not write there
+        stream_.avail_in = static_cast<uInt>(part.size());
+        do {
+            stream_.next_out = reinterpret_cast<Bytef*>(out_.data());
+            stream_.avail_out = static_cast<uInt>(out_.size());
+            const auto result = inflate(&stream_, Z_NO_FLUSH);
+            if (result != Z_OK && result != Z_STREAM_END && result != Z_BUF_ERROR)
+                throw std::runtime_error{"a body is not gzip"};
+            take(std::string_view{out_.data(), out_.size() - stream_.avail_out});
+        } while (stream_.avail_out == 0);
+    }
+
+private:
+    z_stream stream_{};
+    std::vector<char> out_ = std::vector<char>(std::size_t{256} << 10);
+};
+
+/// One client, served by a thread of its own with blocking calls: nothing is cheaper for few connections.
+class Connection {
+public:
+    Connection(int fd, const Settings& settings, Totals& totals)
+        : fd_{fd}, settings_{settings}, totals_{totals}, input_{fd} {}
+    void serve() {
+        while (read_head()) {
+            const int open = ++totals_.open;
+            for (int most = totals_.most_open; most < open && !totals_.most_open.compare_exchange_weak(most, open);) {
+            }
+            const bool alive = read_body() && answer();
+            --totals_.open;
+            if (!alive) break;
+        }
+        close(fd_);
+    }
+
+private:
     bool read_head() {
         head_.clear();
-        auto end = std::string::npos;
-        while (end == std::string::npos) {
-            if (have_.empty() && !receive()) return false;
-            const auto before = head_.size();
-            head_ += have_;
-            end = head_.find("\r\n\r\n");
-            have_.remove_prefix(end == std::string::npos ? have_.size() : end + 4 - before);
-        }
-        head_.resize(end + 2);
+        if (!input_.read_until("\r\n\r\n", head_)) return false;
         for (auto& letter : head_)
             if (letter >= 'A' && letter <= 'Z') letter = static_cast<char>(letter + 32);
-        constexpr auto name = "\r\ncontent-length:"sv;
-        const auto at = head_.find(name);
-        left_ = at == std::string::npos ? 0 : std::stoul(head_.substr(at + name.size()));
-        return head_.find("\r\nexpect: 100-continue") == std::string::npos ||
-               write_all("HTTP/1.1 100 Continue\r\n\r\n");
+        return !has("\r\nexpect: 100-continue") || write_all("HTTP/1.1 100 Continue\r\n\r\n");
     }
+    [[nodiscard]] bool has(std::string_view text) const { return head_.find(text) != std::string::npos; }
+
     bool read_body() {
         lines_ = 0;
-        while (left_ != 0) {
-            if (have_.empty() && !receive()) return false;
-            auto part = have_.substr(0, left_);
-            have_.remove_prefix(part.size());
-            left_ -= part.size();
-            for (auto at = part.find('\n'); at != std::string_view::npos; at = part.find('\n')) {
-                part.remove_prefix(at + 1);
-                ++lines_;
-            }
+        gzip_ = has("\r\ncontent-encoding: gzip");
+        if (gzip_) inflater_.restart();
+        if (has("\r\ntransfer-encoding: chunked")) return read_chunks();
+        constexpr auto name = "\r\ncontent-length:"sv;
+        const auto at = head_.find(name);
+        return read_part(at == std::string::npos ? 0 : std::stoul(head_.substr(at + name.size())));
+    }
+    bool read_chunks() {
+        for (;;) {
+            line_.clear();
+            if (!input_.read_until("\r\n", line_)) return false;
+            const auto bytes = std::stoul(line_, nullptr, 16);
+            if (bytes != 0 && !read_part(bytes)) return false;
+            line_.clear();
+            if (!input_.read_until("\r\n", line_)) return false;
+            if (bytes == 0) return true;
         }
-        return true;
+    }
+    bool read_part(std::size_t bytes) {
+        totals_.body_bytes += bytes;
+        const auto count = [this](std::string_view text) { count_lines(text); };
+        return input_.read(bytes, [&](std::string_view part) { gzip_ ? inflater_(part, count) : count(part); });
+    }
+    void count_lines(std::string_view part) {
+        for (auto at = part.find('\n'); at != std::string_view::npos; at = part.find('\n')) {
+            part.remove_prefix(at + 1);
+            ++lines_;
+        }
+    }
+
+    bool answer() {
+        const auto items = lines_ / 2;
+        const auto before = totals_.documents.fetch_add(items);
+        ++totals_.requests;
+        if (settings_.stall_after != 0 && before < settings_.stall_after && before + items >= settings_.stall_after)
+            totals_.stalled_until = (Clock::now() + std::chrono::seconds{3}).time_since_epoch().count();
+        const Clock::time_point stalled_until{Clock::duration{totals_.stalled_until}};
+        if (settings_.delay.count() != 0) std::this_thread::sleep_for(settings_.delay);
+        if (stalled_until > Clock::now()) std::this_thread::sleep_until(stalled_until);
+        const auto what = asked(head_);
+        auto& made = answers_[items * 4 + static_cast<std::size_t>(what)];
+        if (made.empty()) made = make_answer(what, items);
+        return write_all(made);
     }
     bool write_all(std::string_view bytes) const {
         while (!bytes.empty()) {
@@ -145,20 +231,15 @@ private:
         }
         return true;
     }
-    std::string_view answer(std::size_t items) {
-        const auto what = asked(head_);
-        auto& made = answers_[items * 4 + static_cast<std::size_t>(what)];
-        if (made.empty()) made = make_answer(what, items);
-        return made;
-    }
 
     int fd_;
     const Settings& settings_;
     Totals& totals_;
-    std::vector<char> buffer_ = std::vector<char>(std::size_t{1} << 20);
-    std::string_view have_;
+    Input input_;
+    Inflater inflater_;
     std::string head_;
-    std::size_t left_ = 0;
+    std::string line_;
+    bool gzip_ = false;
     std::size_t lines_ = 0;
     std::unordered_map<std::size_t, std::string> answers_;
 };
@@ -196,8 +277,10 @@ void run(const Settings& settings) {
     int signal = 0;
     sigwait(&ending, &signal);
     const auto number = [](const auto& value) { return static_cast<unsigned long long>(value.load()); };
-    std::printf("{\"documents\":%llu,\"requests\":%llu,\"connections\":%llu}\n", number(totals.documents),
-                number(totals.requests), number(totals.connections));
+    std::printf("{\"documents\":%llu,\"requests\":%llu,\"connections\":%llu,\"body_bytes\":%llu,"
+                "\"most_open\":%llu}\n",
+                number(totals.documents), number(totals.requests), number(totals.connections),
+                number(totals.body_bytes), number(totals.most_open));
     std::fflush(stdout);
     std::_Exit(0);
 }

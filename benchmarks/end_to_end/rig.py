@@ -41,6 +41,32 @@ LATENCY = {
     "1,000 operations": ({"LAT": "1", "BATCH_OPS": "1000"}, [], 4_000_000),
     "5 MiB, the sink stalls for 3 s": ({"LAT": "1"}, ["0", "1000000"], 2_000_000),
 }
+# The bulk helpers of other clients (benchmarks/peers), at their defaults, and with more workers where that was faster.
+PEERS = {
+    "bulkhead": ("bulkhead_client", {}, 8_000_000),
+    "libcurl_loop+filter_path": ("libcurl_loop", {"FILTER": "1"}, 4_000_000),
+    "libcurl_loop": ("libcurl_loop", {}, 4_000_000),
+    "rust-elasticsearch, a loop": ("rust-elasticsearch", {}, 4_000_000),
+    "rust-elasticsearch, 4 loops": ("rust-elasticsearch", {"WORKERS": "4"}, 4_000_000),
+    "rust-opensearch, a loop": ("rust-opensearch", {}, 4_000_000),
+    "rust-opensearch, 4 loops": ("rust-opensearch", {"WORKERS": "4"}, 4_000_000),
+    "go-docappender": ("go-docappender", {}, 4_000_000),
+    "go-esutil": ("go-esutil", {}, 500_000),
+    "go-opensearchutil": ("go-opensearchutil", {}, 600_000),
+    "java-elasticsearch": ("java-elasticsearch", {}, 80_000),
+    "java-elasticsearch, legacy transport": ("java-elasticsearch-legacy", {}, 80_000),
+    "java-opensearch": ("java-opensearch", {}, 500_000),
+    "js-elasticsearch": ("js-elasticsearch", {}, 700_000),
+    "js-opensearch": ("js-opensearch", {}, 700_000),
+    "py-streaming_bulk": ("py-streaming_bulk", {}, 250_000),
+    "py-parallel_bulk": ("py-parallel_bulk", {}, 150_000),
+    "py-async_streaming_bulk": ("py-async_streaming_bulk", {}, 200_000),
+    "rsyslog": ("rsyslog", {}, 300_000),
+    "syslog-ng": ("syslog-ng", {}, 700_000),
+}
+# Those that have a call to hand a document in. The documents are few enough that the stall is not the half of it.
+STALLED = {"bulkhead": 2_000_000, "go-docappender": 2_000_000, "go-esutil": 300_000, "go-opensearchutil": 300_000,
+           "java-elasticsearch": 60_000, "java-elasticsearch, legacy transport": 60_000, "java-opensearch": 300_000}
 
 
 def make_documents(path):
@@ -63,20 +89,26 @@ def make_documents(path):
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def measure(bin_dir, documents_file, program, environment, count, sink_options=()):
-    with subprocess.Popen([str(bin_dir / "null_sink"), *sink_options], stdout=subprocess.PIPE, text=True) as sink:
+def find(options, program):
+    """The built program, if it is there: ours, or a peer."""
+    return next((folder / program for folder in (options.bin, options.peer_bin) if (folder / program).exists()), None)
+
+
+def measure(options, documents_file, program, environment, count, sink_options=()):
+    with subprocess.Popen([str(options.bin / "null_sink"), *sink_options], stdout=subprocess.PIPE, text=True) as sink:
         try:
             port = sink.stdout.readline().strip()
-            done = subprocess.run([str(bin_dir / program), port, str(count), str(BYTES)], check=True, text=True,
+            done = subprocess.run([str(find(options, program)), port, str(count), str(BYTES)], check=True, text=True,
                                   stdout=subprocess.PIPE, timeout=300,
                                   env={**os.environ, "DOCS_FILE": str(documents_file), **environment})
             row = json.loads(done.stdout)
         finally:
             sink.send_signal(signal.SIGTERM)
         seen = json.loads(sink.stdout.read())
-    if seen["documents"] != row["docs"] or row["indexed"] != row["docs"]:
+    if seen["documents"] != row["docs"] or row["indexed"] not in (row["docs"], -1):  # -1: the client does not count
         raise SystemExit(f"{program}: {row['docs']} documents sent, {row['indexed']} counted as indexed, the sink saw "
                          f"{seen['documents']}")
+    row["most_open"] = seen["most_open"]
     row["rate"] = row["docs"] / row["wall_s"]
     row["cpu"] = row["cpu_s"] / row["docs"] * 1e6
     return row
@@ -92,24 +124,33 @@ def table(header, rows):
     return "\n".join([line(header), ruler, *(line(row) for row in rows)])
 
 
-def main_phase(options, documents_file):
-    runs = {name: [] for name in MAIN}
+def interleaved(options, documents_file, clients):
+    """name: its run in each round, for those that are built."""
+    built = {name: client for name, client in clients.items() if find(options, client[0])}
+    for name in (name for name in clients if name not in built):
+        print(f"left out: {name} (not built)", file=sys.stderr)
+    runs = {name: [] for name in built}
     for number in range(options.rounds):
-        print(f"round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
-        for name, (program, environment, count) in MAIN.items():
-            if (options.bin / program).exists():
-                runs[name].append(measure(options.bin, documents_file, program, environment,
-                                          max(count // options.divide, 100_000)))
+        for name, (program, environment, count) in built.items():
+            count = max(count // options.divide, min(count, 100_000))
+            row = measure(options, documents_file, program, environment, count)
+            runs[name].append(row)
+            print(f"round {number + 1} of {options.rounds}: {name}: {row['rate']:,.0f} documents/s, {row['cpu']:.3f} µs",
+                  file=sys.stderr, flush=True)
+    return runs
+
+
+def spread(values, digits):
+    return f"{min(values):.{digits}f} / {statistics.median(values):.{digits}f} / {max(values):.{digits}f}"
+
+
+def main_phase(options, documents_file):
+    runs = interleaved(options, documents_file, MAIN)
     rows = []
     for name, done in runs.items():
-        if not done:
-            print(f"left out: {name} (not built)", file=sys.stderr)
-            continue
-        reference = runs[REFERENCE] or done
+        reference = runs.get(REFERENCE, done)
         raw = runs["raw_limit, 2 connections"]
-        rates, cpus = [r["rate"] / 1e6 for r in done], [r["cpu"] for r in done]
-        rows.append([name, f"{min(rates):.2f} / {statistics.median(rates):.2f} / {max(rates):.2f}",
-                     f"{min(cpus):.3f} / {statistics.median(cpus):.3f} / {max(cpus):.3f}",
+        rows.append([name, spread([r["rate"] / 1e6 for r in done], 2), spread([r["cpu"] for r in done], 3),
                      f"{max(r['rss_kb'] for r in done) / 1024:.0f}",
                      f"{statistics.median(a['rate'] / b['rate'] for a, b in zip(done, raw)):.0%}",
                      f"{statistics.median(a['rate'] / b['rate'] for a, b in zip(done, reference)):.2f}",
@@ -119,10 +160,37 @@ def main_phase(options, documents_file):
     return table(header, rows) + f"\n\nThe last two columns: to {REFERENCE} in the same round."
 
 
+def peers_phase(options, documents_file):
+    runs = interleaved(options, documents_file, PEERS)
+    rows = []
+    for name, done in runs.items():
+        pairs = list(zip(done, runs["bulkhead"]))
+        rows.append([name, spread([r["rate"] / 1e3 for r in done], 0), spread([r["cpu"] for r in done], 2),
+                     f"{max(r['rss_kb'] for r in done) / 1024:.0f}", max(r["most_open"] for r in done),
+                     f"{statistics.median(ours['rate'] / theirs['rate'] for theirs, ours in pairs):.1f}",
+                     f"{statistics.median(theirs['cpu'] / ours['cpu'] for theirs, ours in pairs):.1f}"])
+    header = ["client", "thousand docs/s: min / med / max", "CPU µs/doc: min / med / max", "RSS MiB", "open requests",
+              "slower, ×", "more CPU, ×"]
+    return table(header, rows) + "\n\nThe last two columns: than bulkhead in the same round."
+
+
+def stall_phase(options, documents_file):
+    rows = []
+    for name, count in STALLED.items():
+        program, environment, _ = PEERS[name]
+        if not find(options, program):
+            continue
+        row = measure(options, documents_file, program, {**environment, "LAT": "1"}, count, ["0", str(count // 3)])
+        add = row["add_us"]
+        rows.append([name, *(f"{add[q]:.2f}" for q in ("p50", "p99", "p999")), f"{add['max'] / 1e3:,.1f}"])
+    return ("The sink stalls for 3 s after a third of the documents. How long a call takes that hands a document in:\n\n" +
+            table(["client", "p50 µs", "p99 µs", "p99.9 µs", "longest ms"], rows))
+
+
 def delay_phase(options, documents_file):
     environment = {"CONNECTIONS": "8"}
     count = max(8_000_000 // options.divide, 1_000_000)
-    row = measure(options.bin, documents_file, "bulkhead_client", environment, count, ["100"])
+    row = measure(options, documents_file, "bulkhead_client", environment, count, ["100"])
     per_bulk = -(-5 * MIB // (BYTES + 30)) - 1
     allowed = 8 * per_bulk / 0.1
     return (f"A sink that answers after 100 ms, 8 requests in flight of 5 MiB ({per_bulk:,} documents): "
@@ -133,7 +201,7 @@ def latency_phase(options, documents_file):
     rows = []
     for name, (environment, sink, count) in LATENCY.items():
         for _ in range(options.rounds):
-            row = measure(options.bin, documents_file, "bulkhead_client", environment, count, sink)
+            row = measure(options, documents_file, "bulkhead_client", environment, count, sink)
             add, gap = row["add_us"], row["empty_loop_us"]
             rows.append([name, f"{add['calls']:,}", *(f"{add[q]:.2f}" for q in ("p50", "p99", "p999")),
                          f"{add['max'] / 1e3:.1f}", f"{gap['max'] / 1e3:.1f}"])
@@ -152,13 +220,16 @@ def main():
     parser = argparse.ArgumentParser(prog="run bench end-to-end", description=__doc__.splitlines()[0])
     parser.add_argument("--bin", type=pathlib.Path, default=ROOT / "build/release/bin")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--peers", action="store_true", help="the bulk helpers of other clients instead")
+    parser.add_argument("--peer-bin", type=pathlib.Path, default=ROOT / "build/peers")
     parser.add_argument("--short", dest="divide", action="store_const", const=8, default=1, help="an eighth of it all")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         documents_file = pathlib.Path(folder) / "documents.ndjson"
         make_documents(documents_file)
         print(f"{machine()}; {options.rounds} rounds\n")
-        for phase in (main_phase, latency_phase, delay_phase):
+        phases = (peers_phase, stall_phase) if options.peers else (main_phase, latency_phase, delay_phase)
+        for phase in phases:
             print(phase(options, documents_file) + "\n", flush=True)
     return 0
 
