@@ -7,7 +7,8 @@
 //
 // Environment: DOCS_FILE (one document a line, used in turn; else one of DOCUMENT_BYTES is made up), BATCH_BYTES,
 // BATCH_OPS, CONNECTIONS (bulks in flight), BUFFER_BYTES (the budget), LAT=1 (time every call, and an empty loop that
-// reads the clock beside it; a refused document is offered again at once instead of waiting).
+// reads the clock beside it; a refused document is offered again at once instead of waiting), LAT=cpu (the same by the
+// CPU time of the calling thread: what the calls take when nothing else is given the core).
 
 #include <bulkhead/bulkhead.hpp>
 
@@ -97,6 +98,12 @@ private:
     std::uint64_t longest_ = 0;
 };
 
+std::uint64_t nanoseconds_of(clockid_t clock) {
+    timespec now{};
+    clock_gettime(clock, &now);
+    return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
+}
+
 /// What the machine itself does to a loop that only reads the clock.
 class EmptyLoop {
 public:
@@ -143,14 +150,15 @@ public:
         }
     }
     /// Reads the clock once a call, so the loop around it is counted too.
-    void run_timed(std::size_t count, Histogram& times) {
-        auto last = Clock::now();
+    template <class Read>
+    void run_timed(std::size_t count, Histogram& times, Read read_clock) {
+        std::uint64_t last = read_clock();
         for (std::size_t i = 0; i < count; ++i) {
             const auto op = next();
             for (bool accepted = false; !accepted;) {
                 accepted = indexer_.try_enqueue(op) == bulkhead::Admission::accepted;
-                const auto now = Clock::now();
-                times.add(static_cast<std::uint64_t>((now - last).count()));
+                const std::uint64_t now = read_clock();
+                times.add(now - last);
                 last = now;
             }
         }
@@ -169,7 +177,9 @@ private:
 
 int send(const std::string& port, std::size_t count, std::size_t bytes) {
     const auto documents = load_documents(bytes);
-    const bool timed = text_of("LAT", "") == "1";
+    const auto timing = text_of("LAT", "");
+    const bool timed = !timing.empty();
+    const auto clock = timing == "cpu" ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC;
     bulkhead::IndexerOptions options;
     options.index = "logs";
     options.max_batch_bytes = number_of("BATCH_BYTES", std::size_t{5} << 20);
@@ -189,8 +199,12 @@ int send(const std::string& port, std::size_t count, std::size_t bytes) {
     const auto cpu_before = cpu_seconds();
     const auto began = Clock::now();
     Producer producer{indexer, documents};
+    rusage before{};
+    rusage after{};
+    getrusage(RUSAGE_THREAD, &before);
     if (timed) {
-        producer.run_timed(count, times);
+        producer.run_timed(count, times, [clock] { return nanoseconds_of(clock); });
+        getrusage(RUSAGE_THREAD, &after);
     } else {
         producer.run(count);
     }
@@ -211,6 +225,9 @@ int send(const std::string& port, std::size_t count, std::size_t bytes) {
     if (timed) {
         print("add_us", times);
         print("empty_loop_us", gaps);
+        // A call that waits gives its core away by itself.
+        std::printf(",\"waits\":%ld,\"preempted\":%ld", after.ru_nvcsw - before.ru_nvcsw,
+                    after.ru_nivcsw - before.ru_nivcsw);
     }
     std::printf("}\n");
     return stats.indexed == count ? 0 : 1;

@@ -19,6 +19,8 @@ import subprocess
 import sys
 import tempfile
 
+import plot
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BYTES = 400
 MIB = 1 << 20
@@ -40,6 +42,7 @@ LATENCY = {
     "5 MiB": ({"LAT": "1"}, [], 4_000_000),
     "1,000 operations": ({"LAT": "1", "BATCH_OPS": "1000"}, [], 4_000_000),
     "5 MiB, the sink stalls for 3 s": ({"LAT": "1"}, ["0", "1000000"], 2_000_000),
+    "the same, by the thread's CPU time": ({"LAT": "cpu"}, ["0", "1000000"], 2_000_000),
 }
 # The bulk helpers of other clients (benchmarks/peers), at their defaults, and with more workers where that was faster.
 PEERS = {
@@ -169,6 +172,14 @@ def peers_phase(options, documents_file):
                      f"{max(r['rss_kb'] for r in done) / 1024:.0f}", max(r["most_open"] for r in done),
                      f"{statistics.median(ours['rate'] / theirs['rate'] for theirs, ours in pairs):.1f}",
                      f"{statistics.median(theirs['cpu'] / ours['cpu'] for theirs, ours in pairs):.1f}"])
+    if options.plots:
+        cpu = [(name, statistics.median(r["cpu"] for r in done)) for name, done in runs.items()]
+        rate = [(name, statistics.median(r["rate"] for r in done) / 1e3) for name, done in runs.items()]
+        options.plots.mkdir(parents=True, exist_ok=True)
+        plot.bars(options.plots / "peers_cpu.svg", "CPU of the client, µs for a document of 400 bytes",
+                  [(name, value, f"{value:.2f}") for name, value in cpu])
+        plot.bars(options.plots / "peers_rate.svg", "Thousand documents a second, two cores shared with the endpoint",
+                  [(name, value, f"{value:,.0f}") for name, value in rate])
     header = ["client", "thousand docs/s: min / med / max", "CPU µs/doc: min / med / max", "RSS MiB", "open requests",
               "slower, ×", "more CPU, ×"]
     return table(header, rows) + "\n\nThe last two columns: than bulkhead in the same round."
@@ -204,8 +215,9 @@ def latency_phase(options, documents_file):
             row = measure(options, documents_file, "bulkhead_client", environment, count, sink)
             add, gap = row["add_us"], row["empty_loop_us"]
             rows.append([name, f"{add['calls']:,}", *(f"{add[q]:.2f}" for q in ("p50", "p99", "p999")),
-                         f"{add['max'] / 1e3:.1f}", f"{gap['max'] / 1e3:.1f}"])
-    return table(["enqueue", "calls", "p50 µs", "p99 µs", "p99.9 µs", "longest ms", "empty loop's longest ms"], rows)
+                         f"{add['max'] / 1e3:.2f}", f"{gap['max'] / 1e3:.2f}", row["waits"], row["preempted"]])
+    return table(["enqueue", "calls", "p50 µs", "p99 µs", "p99.9 µs", "longest ms", "empty loop's longest ms", "waits",
+                  "preempted"], rows) + "\n\nWaits: how often the calling thread gave its core away by itself."
 
 
 def machine():
@@ -222,6 +234,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peers", action="store_true", help="the bulk helpers of other clients instead")
     parser.add_argument("--peer-bin", type=pathlib.Path, default=ROOT / "build/peers")
+    parser.add_argument("--plots", type=pathlib.Path, help="a folder for plots of the peers, by gnuplot")
     parser.add_argument("--short", dest="divide", action="store_const", const=8, default=1, help="an eighth of it all")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
