@@ -3,14 +3,13 @@
 // tracker, indexer, settlements, watermark. The CPU is the whole process's, so the indexer's thread is in it.
 
 #include "obliging_transport.hpp"
+#include "passthrough.hpp"
 
 #include <bulkhead/kafka_source.hpp>
 #include <bulkhead/standalone_indexer.hpp>
 
 #include <benchmark/benchmark.h>
 
-#include <array>
-#include <charconv>
 #include <string>
 
 namespace {
@@ -30,27 +29,6 @@ struct NullConsumer {
 
 constexpr std::string_view topic = "apm.logs";
 constexpr std::int32_t partitions = 6;
-
-/// The payload as it is, under the id `topic-partition-offset`.
-struct Passthrough {
-    Mapped operator()(const Record& record, Batch& out) {
-        id.assign(record.topic).append("-");
-        append(record.partition);
-        id.append("-");
-        append(record.offset);
-        const auto wrong = out.append({.action = Action::create,
-                                       .index = "logs",
-                                       .id = id,
-                                       .on_conflict = OnConflict::already_there,
-                                       .source = *record.payload});
-        return wrong ? Mapped::invalid : Mapped::operations;
-    }
-    void append(std::int64_t number) {
-        std::array<char, 24> digits{};
-        id.append(digits.data(), std::to_chars(digits.begin(), digits.end(), number).ptr);
-    }
-    std::string id;
-};
 
 /// Records of 400 bytes in runs of 500 a partition, as a fetch brings them; poll() after each run.
 template <class M>

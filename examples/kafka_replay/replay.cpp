@@ -345,7 +345,6 @@ int run_replay(const Options& options) {
     driver_options.group = options.group;
     driver_options.topics = topics;
     driver_options.config = options.kafka;
-    driver_options.headers = false;
     driver_options.on_event = [&](const bulkhead::kafka::ClientEvent& event) { tell(progress, event); };
     bulkhead::KafkaSourceOptions source_options;
     source_options.delivery = options.delivery;

@@ -22,6 +22,27 @@ struct RecordHeader {
     std::optional<std::string_view> value;
 };
 
+/// A record's headers: either those given, or those that a client hands out when it is asked, so that a mapper that
+/// does not look at them costs nothing.
+class RecordHeaders {
+public:
+    /// Returns what `context` knows; valid as long as the record. May throw `std::bad_alloc`.
+    using Load = std::span<const RecordHeader> (*)(void* context);
+
+    RecordHeaders() = default;
+    RecordHeaders(std::span<const RecordHeader> headers) : headers_{headers} {} // NOLINT: meant to convert
+    RecordHeaders(Load load, void* context) noexcept : load_{load}, context_{context} {}
+
+    [[nodiscard]] std::span<const RecordHeader> operator()() const {
+        return load_ == nullptr ? headers_ : load_(context_);
+    }
+
+private:
+    std::span<const RecordHeader> headers_{};
+    Load load_ = nullptr;
+    void* context_ = nullptr;
+};
+
 /// One Kafka record as a consumer's callback sees it. Views: nothing is kept after the call that takes it.
 struct Record {
     std::string_view topic{};
@@ -31,7 +52,7 @@ struct Record {
     /// Absent for a tombstone; present but empty is an empty payload.
     std::optional<std::string_view> payload{};
     std::int64_t timestamp_ms = -1; ///< milliseconds since the epoch; negative when the record has none
-    std::span<const RecordHeader> headers{};
+    RecordHeaders headers{};        ///< `for (const auto& header : record.headers())`
 };
 
 struct TopicPartition {

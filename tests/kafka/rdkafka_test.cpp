@@ -473,7 +473,7 @@ TEST_CASE("driver: key, timestamp, headers and payload arrive as they were produ
     const auto mapper = [&](const Record& record, Batch&) {
         seen = {std::string{record.topic}, std::string{record.key.value()}, std::string{record.payload.value()},
                 std::to_string(record.timestamp_ms)};
-        for (const auto& header : record.headers)
+        for (const auto& header : record.headers())
             seen.push_back(std::string{header.name} + "=" + std::string{header.value.value_or("(null)")});
         return Mapped::skip;
     };

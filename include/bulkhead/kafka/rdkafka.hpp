@@ -81,8 +81,6 @@ struct DriverOptions {
     std::chrono::milliseconds commit_timeout{5'000};
     /// Memory for records that the client has fetched ahead. 1 KiB to 2 GiB.
     std::size_t prefetch_bytes = std::size_t{16} << 20;
-    /// Whether `Record::headers` is filled.
-    bool headers = true;
     /// Called on the driver's thread, but for log lines while it does not poll. Exceptions are swallowed. Without it,
     /// librdkafka logs to standard error, and everything else is only counted.
     std::function<void(const ClientEvent&)> on_event{};
@@ -591,12 +589,13 @@ private:
         rd_kafka_timestamp_type_t type{};
         const auto timestamp = rd_kafka_message_timestamp(&message, &type);
         if (type != RD_KAFKA_TIMESTAMP_NOT_AVAILABLE) record.timestamp_ms = timestamp;
-        if (options_.headers) record.headers = headers_of(message);
+        offered_ = &message;
+        record.headers = {[](void* self) { return static_cast<Driver*>(self)->offered_headers(); }, this};
         return source_.deliver(record) != Delivered::busy;
     }
-    std::span<const RecordHeader> headers_of(const rd_kafka_message_t& message) {
+    std::span<const RecordHeader> offered_headers() {
         rd_kafka_headers_t* list = nullptr;
-        if (rd_kafka_message_headers(&message, &list) != RD_KAFKA_RESP_ERR_NO_ERROR) return {};
+        if (rd_kafka_message_headers(offered_, &list) != RD_KAFKA_RESP_ERR_NO_ERROR) return {};
         headers_.clear();
         const char* name = nullptr;
         const void* value = nullptr;
@@ -719,6 +718,7 @@ private:
     std::chrono::milliseconds max_poll_gap_{0};
     mutable std::mutex snapshot_mutex_;
     DriverStats snapshot_;
+    const rd_kafka_message_t* offered_ = nullptr; ///< while the mapper may ask for its headers
     std::vector<RecordHeader> headers_;
 
     detail::Client client_;
