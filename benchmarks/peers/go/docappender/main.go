@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: BSL-1.0
+
+// go-docappender counts through OpenTelemetry alone, which is off; its Close tells whether a flush has failed.
+package main
+
+import (
+	"bytes"
+	"context"
+	"net/url"
+	"time"
+
+	"bulkhead/peers/harness"
+
+	"github.com/elastic/elastic-transport-go/v8/elastictransport"
+	"github.com/elastic/go-docappender/v2"
+)
+
+func main() {
+	task := harness.Read()
+	address, err := url.Parse(task.URL)
+	harness.Must(err)
+	client, err := elastictransport.New(
+		elastictransport.Config{URLs: []*url.URL{address}, Transport: harness.Transport()})
+	harness.Must(err)
+	config := docappender.Config{
+		FlushBytes: task.BatchBytes, FlushInterval: time.Second, MaxRequests: task.Workers}
+	if task.Gzip {
+		config.CompressionLevel = -1 // gzip's default
+	}
+	appender, err := docappender.New(client, config)
+	harness.Must(err)
+	ctx := context.Background()
+	task.Send(func(document []byte) error { return appender.Add(ctx, "logs", bytes.NewReader(document)) })
+	harness.Must(appender.Close(ctx))
+	task.Report("go-docappender", -1, 0)
+}
