@@ -6,7 +6,8 @@
 //     null_sink [DELAY_MS [STALL_AFTER_DOCUMENTS]]
 //
 // Prints its port when it listens, and at SIGTERM what it has seen, as a line of JSON. DELAY_MS passes before each
-// answer; after so many documents it answers nothing for 3 s, once. Bodies have a length or come in chunks, gzip or not.
+// answer; after so many documents it answers nothing for 3 s, once. Bodies have a length or come in chunks, gzip or
+// not.
 
 #include <arpa/inet.h>
 #include <netinet/tcp.h>

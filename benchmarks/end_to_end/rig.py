@@ -101,9 +101,11 @@ def measure(options, documents_file, program, environment, count, sink_options=(
     with subprocess.Popen([str(options.bin / "null_sink"), *sink_options], stdout=subprocess.PIPE, text=True) as sink:
         try:
             port = sink.stdout.readline().strip()
-            done = subprocess.run([str(find(options, program)), port, str(count), str(BYTES)], check=True, text=True,
-                                  stdout=subprocess.PIPE, timeout=300,
+            done = subprocess.run([str(find(options, program)), port, str(count), str(BYTES)],
+                                  capture_output=True, text=True, timeout=300,
                                   env={**os.environ, "DOCS_FILE": str(documents_file), **environment})
+            if done.returncode != 0:
+                raise SystemExit(f"{program} ended with {done.returncode}: {done.stderr.strip()}")
             row = json.loads(done.stdout)
         finally:
             sink.send_signal(signal.SIGTERM)

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: BSL-1.0
+// `helpers.bulk` of one of two clients. node peer.mjs (js-elasticsearch|js-opensearch) PORT DOCS DOC_BYTES
+import { readFileSync } from 'node:fs'
+
+const CLIENTS = {
+  'js-elasticsearch': { module: '@elastic/elasticsearch', compression: true },
+  'js-opensearch': { module: '@opensearch-project/opensearch', compression: 'gzip' }
+}
+
+const [peer, ...numbers] = process.argv.slice(2)
+const [port, count, documentBytes] = numbers.map(Number)
+const { DOCS_FILE, BATCH_BYTES = '5242880', WORKERS, GZIP } = process.env
+
+function loadDocuments () {
+  if (!DOCS_FILE) return [JSON.stringify({ m: 'x'.repeat(documentBytes - 8) })]
+  // Decoded as Latin-1 so that V8 keeps one byte a character.
+  return readFileSync(DOCS_FILE, 'latin1').split('\n').filter(line => line !== '')
+}
+
+async function * take (documents) {
+  let next = 0
+  for (let left = count; left > 0; left--) {
+    yield documents[next]
+    next = next + 1 === documents.length ? 0 : next + 1
+  }
+}
+
+const documents = loadDocuments()
+const { module, compression } = CLIENTS[peer]
+const { Client } = await import(module)
+const client = new Client({ node: `http://127.0.0.1:${port}`, ...(GZIP === '1' && { compression }) })
+
+const cpuBefore = process.cpuUsage()
+const began = process.hrtime.bigint()
+const seen = await client.helpers.bulk({
+  datasource: take(documents),
+  onDocument: () => ({ create: { _index: 'logs' } }),
+  flushBytes: Number(BATCH_BYTES),
+  flushInterval: 1000,
+  ...(WORKERS && { concurrency: Number(WORKERS) })
+})
+await client.close()
+const wall = Number(process.hrtime.bigint() - began) / 1e9
+const cpu = process.cpuUsage(cpuBefore)
+
+console.log(JSON.stringify({
+  peer,
+  docs: count,
+  wall_s: wall,
+  cpu_s: (cpu.user + cpu.system) / 1e6,
+  rss_kb: process.resourceUsage().maxRSS,
+  indexed: seen.successful,
+  failed: seen.failed
+}))
