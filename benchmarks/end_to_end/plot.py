@@ -13,7 +13,7 @@ def bars(path, title, rows):
     most = max(value for _, value, _ in rows)
     names = ", ".join(f'"{name}" {len(rows) - i}' for i, (name, _, _) in enumerate(rows))
     script = f"""
-        set terminal svg size 860,{90 + 24 * len(rows)} font "sans-serif,13" background "white"
+        set terminal svg noenhanced size 860,{90 + 24 * len(rows)} font "sans-serif,13" background "white"
         set output "{path}"
         set title "{title} (logarithmic)"
         set logscale x

@@ -239,7 +239,7 @@ public:
     }
     /// Copies a prepared operation in; the room has been reserved.
     void append_unchecked(const detail::Prepared& op, const std::string& prefix, Ticket ticket) noexcept {
-        auto entry = op.entry;
+        auto& entry = entries_.emplace_back(op.entry); // in place: a copy of what was just written would wait for it
         entry.ticket = ticket;
         entry.action_bytes = static_cast<std::uint32_t>(prefix.size() + op.metadata.view().size() + 3);
         bytes_.append_unchecked(prefix);
@@ -252,7 +252,6 @@ public:
             if (op.source_has_newline) std::replace(source, source + op.source.size(), '\n', ' ');
             bytes_.append_unchecked("\n");
         }
-        entries_.push_back(entry);
         bytes_.prefetch();
     }
     /// Copies another batch's operations in, all with this ticket; the room has been reserved.

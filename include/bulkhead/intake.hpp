@@ -275,7 +275,7 @@ public:
 
 private:
     template <class Append>
-    Offered place(std::size_t bytes, std::size_t operations, IfFull if_full, Append append) {
+    Offered place(std::size_t bytes, std::size_t operations, IfFull if_full, const Append& append) {
         Offered result{Admission::accepted};
         if (bytes + operations * Batch::operation_overhead > options_.max_buffered_bytes ||
             operations > options_.max_buffered_operations)
@@ -326,6 +326,7 @@ private:
     bool make_room(std::size_t bytes, std::size_t operations) {
         while (true) {
             if (stats_.pending + operations <= options_.max_buffered_operations) {
+                if (open_.fits(bytes, operations)) return true; // nearly always
                 const auto amply = like_the_last();
                 if (grow(bytes, operations, amply)) return true;
                 std::vector<Batch> freed;
@@ -347,7 +348,6 @@ private:
         return growth;
     }
     bool grow(std::size_t bytes, std::size_t operations, Batch::Growth growth) {
-        if (open_.fits(bytes, operations)) return true;
         const auto before = open_.footprint();
         const auto after = open_.footprint_after(bytes, operations, growth);
         if (used_ - before + after > options_.max_buffered_bytes) return false;

@@ -228,9 +228,9 @@ def get(url, path, otherwise=None):
         return otherwise
 
 
-def post(url, path, body=None):
+def post(url, path, body=None, method="POST"):
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url + path, data, {"Content-Type": "application/json"}, method="POST")
+    request = urllib.request.Request(url + path, data, {"Content-Type": "application/json"}, method=method)
     with urllib.request.urlopen(request, timeout=120) as answer:
         return json.load(answer)
 
@@ -269,8 +269,8 @@ class Checks:
 
     @staticmethod
     def count(url, stream):
-        post(url, f"/{stream}/_refresh")
-        return get(url, f"/{stream}/_count")["count"]
+        post(url, f"/{stream}/_refresh?ignore_unavailable=true")
+        return get(url, f"/{stream}/_count?ignore_unavailable=true")["count"]
 
     def verify(self, topic, url, stream, records, every):
         found = self.count(url, stream)
@@ -389,10 +389,12 @@ def main():
     parser.add_argument("--short", action="store_true", help="fewer records: for CI")
     parser.add_argument("--engine", action="append", choices=["opensearch", "elasticsearch"], help="only this one")
     parser.add_argument("--newer", action="store_true", help="OpenSearch 3 and Elasticsearch 9 instead (Java 21)")
+    parser.add_argument("--compare", action="store_true", help="measure the system that bulkhead replaces beside it")
     arguments = parser.parse_args()
     scale = {"opensearch": 1_000_000, "elasticsearch": 200_000, "faults": 100_000}
     if arguments.short:
         scale = {"opensearch": 100_000, "elasticsearch": 50_000, "faults": 30_000}
+    import compare  # imports this module
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     brokers, url = os.environ.get("BULKHEAD_BROKERS"), os.environ.get("BULKHEAD_URL")
     try:
@@ -407,6 +409,9 @@ def main():
                 folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bulkhead-engines-")))
                 kafka = stack.enter_context(Kafka(folder / "kafka"))
                 checks = Checks(kafka.brokers, arguments.replay, arguments.tool)
+                if arguments.compare:
+                    compare.compare(checks, folder, arguments.short)
+                    return 0
                 for engine in arguments.engine or ["opensearch", "elasticsearch"]:
                     search_engine(checks, engine, scale, folder, NEWER[engine] if arguments.newer else None)
     except Skipped as reason:
@@ -425,4 +430,6 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    import engines  # so that there is one of each class, whoever imports it
+
+    sys.exit(engines.main())

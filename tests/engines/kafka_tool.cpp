@@ -4,10 +4,10 @@
 //
 //     kafka_tool create  BROKERS TOPIC PARTITIONS
 //     kafka_tool produce BROKERS TOPIC PARTITIONS RECORDS     numbered log events of about 400 bytes, spread evenly
-//     kafka_tool lag     BROKERS TOPIC GROUP                  PARTITION COMMITTED END, a line each; -1: nothing
-//     committed kafka_tool sample  BROKERS TOPIC EVERY                  PARTITION OFFSET PAYLOAD of every so-manieth
-//     record, to the
-//                                                             present ends
+//     kafka_tool lag     BROKERS TOPIC GROUP                  a line for each partition: its number, the committed
+//                                                             offset (-1: none) and the end
+//     kafka_tool sample  BROKERS TOPIC EVERY                  a line for every so-manieth record, up to the present
+//                                                             ends: partition, offset, payload
 //
 // Exit status 0; or 1 and what went wrong on standard error.
 
