@@ -34,3 +34,5 @@ def bars(path, title, rows):
              $rows using 1:2:4 with labels left offset 0.6,0
     """
     subprocess.run(["gnuplot"], input="\n".join(line.strip() for line in script.splitlines()), text=True, check=True)
+    path.write_text("".join(line.rstrip() + "\n" for line in path.read_text(encoding="utf-8").splitlines()),
+                    encoding="utf-8")

@@ -4,6 +4,7 @@
 #include <bulkhead/completion.hpp>
 #include <bulkhead/concurrency.hpp>
 #include <bulkhead/intake.hpp>
+#include <bulkhead/request_ceiling.hpp>
 #include <bulkhead/request_target.hpp>
 #include <bulkhead/response.hpp>
 #include <bulkhead/retry.hpp>
@@ -51,7 +52,8 @@ public:
     IndexerCore(asio::any_io_executor executor, T transport, IndexerOptions options)
         : options_{std::move(options)}, strand_{executor}, timer_{strand_}, transport_{std::move(transport)},
           targets_{bulk_target(options_.request, false), bulk_target(options_.request, true)}, intake_{options_},
-          observers_{std::make_shared<Observers>()}, concurrency_{options_.max_in_flight} {}
+          observers_{std::make_shared<Observers>()},
+          concurrency_{options_.max_in_flight}, ceiling_{options_.max_batch_bytes} {}
 
     [[nodiscard]] const IndexerOptions& options() const noexcept { return options_; }
     [[nodiscard]] const auto& strand() const noexcept { return strand_; }
@@ -222,7 +224,11 @@ private:
         while (!ended_ && concurrency_.may_launch(now, in_flight_.size())) {
             bulk_type bulk;
             if (!take_retry(now, bulk) && !intake_.take(bulk)) return;
-            launch(std::move(bulk));
+            if (bulk.batch.bytes() > ceiling_.bytes() && bulk.batch.operations() > 1) {
+                halve(std::move(bulk), now); // sealed before the endpoint said that this is too much
+            } else {
+                launch(std::move(bulk));
+            }
         }
     }
     void launch(bulk_type bulk) {
@@ -306,6 +312,7 @@ private:
         // As if it had said 429 once for all of them. (A lone one may itself be what is too much.)
         if (items.size() > 1 && pushed_back == std::ssize(items)) return push_back(flight, now);
         endpoint_works(flight, pushed_back != 0);
+        if (ceiling_.taken(bulk.batch.bytes())) intake_.limit_batches(ceiling_.bytes());
         start_endings(items.size());
         bool any_again = false;
         FailureCounter failures{intake_};
@@ -400,12 +407,21 @@ private:
         // has an id then meets itself, which `judge_conflict` knows.
         if (reply.status == 400)
             for (auto& entry : bulk.batch.entries()) entry.ambiguous = true;
+        if (reply.status == 413) {
+            ceiling_.refused(bulk.batch.bytes());
+            intake_.limit_batches(ceiling_.bytes());
+        }
+        intake_.update_stats([&](Stats& stats) { stats.retried_operations += count; });
+        halve(std::move(bulk), now);
+    }
+    void halve(bulk_type bulk, time_point now) {
+        const auto count = bulk.batch.operations();
         const auto before = bulk.batch.footprint();
         std::size_t after = 0;
         for (const bool first : {true, false}) {
             auto half = bulk.with(bulk.batch.extract([&](std::size_t i) { return (i < count / 2) == first; }));
             after += half.batch.footprint();
-            requeue(std::move(half), now);
+            put_off(std::move(half), now);
         }
         intake_.settle({}, before, after, bulk.epoch, 0, std::move(bulk.batch));
     }
@@ -459,10 +475,11 @@ private:
     // ---- retry ----
 
     void requeue(bulk_type bulk, time_point due) {
-        intake_.update_stats([&](Stats& stats) {
-            stats.retried_operations += bulk.batch.operations();
-            ++stats.sealed_batches;
-        });
+        intake_.update_stats([&](Stats& stats) { stats.retried_operations += bulk.batch.operations(); });
+        put_off(std::move(bulk), due);
+    }
+    void put_off(bulk_type bulk, time_point due) {
+        intake_.update_stats([](Stats& stats) { ++stats.sealed_batches; });
         oldest_retry_ = std::min(oldest_retry_, bulk.opened);
         retries_.emplace(due, std::move(bulk));
     }
@@ -868,6 +885,7 @@ private:
 
     // The strand's own.
     Concurrency<time_point> concurrency_;
+    RequestCeiling ceiling_;
     Jitter jitter_;
     std::string trouble_; ///< what was last wrong with the endpoint
     std::vector<FlightPtr> in_flight_;

@@ -71,9 +71,10 @@ public:
     using time_point = typename Clock::time_point;
     using bulk_type = Bulk<time_point>;
 
-    explicit Intake(const IndexerOptions& options) : options_{options} {
+    explicit Intake(const IndexerOptions& options) : options_{options}, batch_bytes_{options.max_batch_bytes} {
         outstanding_.push_back(0);
         stats_.in_flight_limit = options.max_in_flight;
+        stats_.batch_bytes_limit = options.max_batch_bytes;
     }
 
     /// Stands for the operations that `take_dropped` handed out, in `release`.
@@ -228,6 +229,11 @@ public:
         if (stats_.pending != 0 && !closed_) return;
         while (spares_.size() > (closed_ ? 0U : 2U)) drop_spare(freed);
     }
+    /// Batches are sealed at this size from now on, since the endpoint takes no larger ones.
+    void limit_batches(std::size_t bytes) {
+        const auto lock = lock_briefly(mutex_);
+        batch_bytes_ = stats_.batch_bytes_limit = bytes;
+    }
     /// Something about the endpoint or a request, for `Stats`.
     template <class Change>
     void update_stats(Change change) {
@@ -281,7 +287,7 @@ private:
             operations > options_.max_buffered_operations)
             return refuse(Admission::too_large, operations);
 
-        const bool overflows = open_.bytes() + bytes > options_.max_batch_bytes;
+        const bool overflows = open_.bytes() + bytes > batch_bytes_;
         if (!open_.empty() && (overflows || open_.operations() + operations > options_.max_batch_operations)) {
             if (!seal(overflows ? stats_.sealed_by_bytes : stats_.sealed_by_count))
                 return refuse(Admission::full, operations);
@@ -312,7 +318,7 @@ private:
         stats_.accepted += operations;
         stats_.pending += operations;
         note_peak();
-        if (open_.operations() >= options_.max_batch_operations || open_.bytes() >= options_.max_batch_bytes) {
+        if (open_.operations() >= options_.max_batch_operations || open_.bytes() >= batch_bytes_) {
             seal(open_.operations() >= options_.max_batch_operations ? stats_.sealed_by_count : stats_.sealed_by_bytes);
             result.wake = true;
         }
@@ -340,7 +346,7 @@ private:
     }
     /// A batch begins as large as the last one became, and grows by doubling.
     [[nodiscard]] Batch::Growth like_the_last() const noexcept {
-        Batch::Growth growth{options_.max_batch_bytes, options_.max_batch_operations};
+        Batch::Growth growth{batch_bytes_, options_.max_batch_operations};
         const auto most = options_.max_buffered_bytes / 4;
         growth.first_bytes = std::min(std::max(growth.first_bytes, last_bytes_ + last_bytes_ / 8), most);
         growth.first_operations = std::min(std::max(growth.first_operations, last_operations_ + last_operations_ / 8),
@@ -475,6 +481,7 @@ private:
 
     const IndexerOptions& options_;
     mutable std::mutex mutex_;
+    std::size_t batch_bytes_; ///< at most `max_batch_bytes`
     ActionLines lines_;
     Batch open_;
     time_point opened_{};

@@ -38,7 +38,7 @@ struct FailureSample {
 ///     accepted == settled() + pending
 ///
 /// Counters only grow. Gauges (`pending`, `buffered_bytes`, `in_flight`, `sealed_batches`) return to 0 when idle, but
-/// for `buffered_bytes`, which includes the spare buffers, and `in_flight_limit`.
+/// for `buffered_bytes`, which includes the spare buffers, and the limits.
 struct Stats {
     // What callers handed in.
     std::uint64_t offered = 0;
@@ -63,10 +63,10 @@ struct Stats {
     std::uint64_t pending = 0;        ///< accepted and not settled
     std::uint64_t buffered_bytes = 0; ///< what counts against `max_buffered_bytes`
     std::uint64_t peak_buffered_bytes = 0;
-    std::uint64_t in_flight = 0; ///< bulk requests
-    std::uint64_t in_flight_limit =
-        0; ///< how many may be: at most `max_in_flight`, fewer while the endpoint pushes back
-    std::uint64_t sealed_batches = 0; ///< waiting to be sent, retries included
+    std::uint64_t in_flight = 0;         ///< bulk requests
+    std::uint64_t in_flight_limit = 0;   ///< at most `max_in_flight`, fewer while the endpoint pushes back
+    std::uint64_t batch_bytes_limit = 0; ///< at most `max_batch_bytes`, less after the endpoint has answered 413
+    std::uint64_t sealed_batches = 0;    ///< waiting to be sent, retries included
 
     // What travelled.
     std::uint64_t requests = 0;           ///< bulk requests sent, retries included

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 
-// go-docappender counts through OpenTelemetry alone, which is off; its Close tells whether a flush has failed.
+// go-docappender counts through OpenTelemetry alone, which is off; its Close tells whether
+// a flush has failed, but not whether documents were refused.
 package main
 
 import (
@@ -32,5 +33,5 @@ func main() {
 	ctx := context.Background()
 	task.Send(func(document []byte) error { return appender.Add(ctx, "logs", bytes.NewReader(document)) })
 	harness.Must(appender.Close(ctx))
-	task.Report("go-docappender", -1, 0)
+	task.Report("go-docappender", -1, -1)
 }

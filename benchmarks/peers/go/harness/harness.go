@@ -121,11 +121,13 @@ func (t *Task) Send(add func(document []byte) error) {
 	}
 }
 
-// Report stops the clock; indexed is -1 for a client that does not count.
+// Report stops the clock; indexed and failed are -1 for a client that does not count.
 func (t *Task) Report(peer string, indexed, failed int64) {
 	wall := time.Since(t.began).Seconds()
 	cpu, rss := cpuSeconds()
-	line := report{Peer: peer, Docs: t.Count, Wall: wall, CPU: cpu - t.cpuBefore, RSS: rss, Indexed: indexed, Failed: failed}
+	line := report{
+		Peer: peer, Docs: t.Count, Wall: wall, CPU: cpu - t.cpuBefore, RSS: rss, Indexed: indexed, Failed: failed,
+	}
 	if t.timed {
 		line.Add = t.times.summary()
 	}
