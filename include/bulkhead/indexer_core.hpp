@@ -396,7 +396,9 @@ private:
         if (count == 1) {
             count_attempt(bulk.batch.entries()[0]);
             start_endings(1);
-            endings_[0].outcome = Outcome::rejected;
+            // A 400 is about the operation itself; a 413 only about what may pass now, and an earlier attempt may have.
+            const bool perhaps_there = reply.status == 413 && bulk.batch.entries()[0].ambiguous;
+            endings_[0].outcome = perhaps_there ? Outcome::unknown : Outcome::rejected;
             endings_[0].status = static_cast<std::uint16_t>(reply.status);
             endings_[0].said = say(type, error.reason);
             settle(bulk, now);
@@ -886,7 +888,7 @@ private:
     // The strand's own.
     Concurrency<time_point> concurrency_;
     RequestCeiling ceiling_;
-    Jitter jitter_;
+    Jitter jitter_ = std::is_same_v<Clock, std::chrono::steady_clock> ? Jitter{} : Jitter{1}; // virtual: repeatable
     std::string trouble_; ///< what was last wrong with the endpoint
     std::vector<FlightPtr> in_flight_;
     std::vector<FlightPtr> spare_flights_;

@@ -273,6 +273,19 @@ TEST_CASE("a 413 is halved, never resent unchanged; one operation alone is rejec
     CHECK(b.told.back().status == 413);
 }
 
+TEST_CASE("a 413 after an attempt that was not answered says nothing of that attempt", "[F032]") {
+    Bench b;
+    bool first = true;
+    b.script->respond = [&](const test::SeenRequest&) {
+        return std::exchange(first, false) ? Answer::lost(Sent::complete) : Answer::status(413);
+    };
+    b.put(0, {.id = "one"});
+    b.run_for(5s);
+    REQUIRE(b.told.size() == 1);
+    CHECK(b.told[0].outcome == Outcome::unknown); // the first attempt may have been applied
+    CHECK(b.told[0].status == 413);
+}
+
 TEST_CASE("401 and 403 pause, 404 and redirects too; nothing is thrown away", "[F029][F035][F036]") {
     for (const unsigned status : {401U, 403U, 404U, 405U, 301U, 307U}) {
         CAPTURE(status);

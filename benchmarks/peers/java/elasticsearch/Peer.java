@@ -14,7 +14,7 @@ import java.util.concurrent.TimeUnit;
 public final class Peer {
     public static void main(String[] arguments) throws Exception {
         final Task task = new Task(arguments);
-        final boolean legacy = "1".equals(System.getenv("LEGACY_TRANSPORT")); // the one of 8.x, still there in 9.x
+        final boolean legacy = "1".equals(System.getenv("LEGACY_TRANSPORT")); // as before version 9
         final ElasticsearchAsyncClient client = ElasticsearchAsyncClient.of(settings ->
             settings.host("http://127.0.0.1:" + task.port).useCompression(task.gzip).useLegacyTransport(legacy));
         final BulkIngester<Void> ingester = BulkIngester.of(settings -> {

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Runs seeded lives of an indexer and checks its promises at every step.
+//
+//     simulate [--seeds N] [--first-seed S]     many, from S on
+//     simulate --seed S                         one, e.g. to see a failure again
+//
+// Exit status 0; 1 when a promise was broken, with the seed; 3 when something never happened in 200 seeds or more.
+
+#include "simulator.hpp"
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+namespace {
+
+/// Says what never happened.
+bool vacuous(const simulation::Coverage& coverage) {
+    bool never = false;
+    const auto look = [&never](std::string_view name, std::uint64_t times) {
+        if (times == 0) std::printf("never happened: %.*s\n", static_cast<int>(name.size()), name.data());
+        never = never || times == 0;
+    };
+    for (std::size_t i = 0; i < simulation::fates; ++i) look(simulation::fate_names[i], coverage.fate[i]);
+    using bulkhead::Outcome;
+    for (const auto outcome :
+         {Outcome::indexed, Outcome::superseded, Outcome::rejected, Outcome::undelivered, Outcome::unknown})
+        look(to_string(outcome), coverage.outcome[static_cast<std::size_t>(outcome)]);
+    look("an operation sent again", coverage.repeated);
+    return never;
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    std::uint64_t seeds = 1000;
+    std::uint64_t first = 1;
+    for (int i = 1; i + 1 < argc; i += 2) {
+        const std::string name = argv[i];
+        const auto value = std::strtoull(argv[i + 1], nullptr, 10);
+        if (name == "--seeds") seeds = value;
+        if (name == "--first-seed") first = value;
+        if (name == "--seed") {
+            first = value;
+            seeds = 1;
+        }
+    }
+    simulation::Coverage coverage;
+    const auto began = std::chrono::steady_clock::now();
+    for (auto seed = first; seed < first + seeds; ++seed) {
+        try {
+            simulation::Simulation{seed, coverage}.run();
+        } catch (const std::exception& broken) {
+            std::printf("seed %llu: %s\n", static_cast<unsigned long long>(seed), broken.what());
+            return 1;
+        }
+    }
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
+    const auto number = [](std::uint64_t value) { return static_cast<unsigned long long>(value); };
+    std::printf("%llu seeds, %llu operations, %llu requests, %llu operations sent again; every promise held; "
+                "%.1f s, %.0f seeds a minute\n",
+                number(seeds), number(coverage.operations), number(coverage.requests), number(coverage.repeated),
+                took.count(), static_cast<double>(seeds) / took.count() * 60);
+    for (std::size_t i = 0; i < simulation::fates; ++i)
+        std::printf("%s%.*s %llu", i == 0 ? "" : ", ", static_cast<int>(simulation::fate_names[i].size()),
+                    simulation::fate_names[i].data(), number(coverage.fate[i]));
+    std::printf("\n");
+    return seeds >= 200 && vacuous(coverage) ? 3 : 0;
+}
