@@ -1,0 +1,170 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSL-1.0
+"""The power of the tests: breaks the library in ways that matter, one at a time in a copy, and sees who notices.
+
+A mutant is a place in a header, what is written there instead, and what must fail then: the simulation, or some of the
+unit tests, which are built alone. A place that is no longer found, or found twice, is an error: the list follows the
+code.
+"""
+import argparse
+import concurrent.futures
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+SIMULATION = ["simulation/simulate.cpp"]
+KAFKA = ["unit/kafka_source_test.cpp", "unit/offset_tracker_test.cpp"]
+
+# (what is wrong, header, place, instead, who must notice)
+MUTANTS = [
+    ("an answer with too few items is whole", "response.hpp",
+     "return seen_items_ && problem_.empty() && items_.size() == expected_; }",
+     "return seen_items_ && problem_.empty(); }", ["unit/response_test.cpp"]),
+    ("an item without a status is a success", "response.hpp",
+     "            if (!has_status_) return wrong(ec, \"an item without status\");\n", "", ["unit/response_test.cpp"]),
+    ("an answer is believed without having been read to its end", "indexer_core.hpp",
+     "reply.body_complete && flight->answer.finish()", "reply.body_complete && (flight->answer.finish() || true)",
+     SIMULATION),
+    ("items are judged at another position", "indexer_core.hpp", "judge_item(items[i], said.type, entry)",
+     "judge_item(items[i / 2], said.type, entry)", SIMULATION),
+    ("an item's status is reported of another one", "indexer_core.hpp", "ending.status = items[i].status;",
+     "ending.status = items[items.size() - 1 - i].status;", SIMULATION),
+    ("everything is sent again after an answer was lost", "indexer_core.hpp",
+     "ending.again = safe_to_repeat(entry, source, options_.duplicates) &&", "ending.again =", SIMULATION),
+    ("a script is repeated", "verdicts.hpp", "if (entry.action == Action::update && source.find(",
+     "if (false && source.find(", ["unit/verdicts_test.cpp"]),
+    ("a condition on a sequence number is repeated", "verdicts.hpp", "if (entry.has_seq_no) return false;", "",
+     ["unit/verdicts_test.cpp"]),
+    ("a body that was sent in part was not applied", "verdicts.hpp",
+     "reply.sent == Sent::none ? ReplyVerdict::retry_unsent",
+     "reply.sent != Sent::complete ? ReplyVerdict::retry_unsent", SIMULATION),
+    ("a gateway that had no answer has not passed the request on", "verdicts.hpp",
+     "    case 408: return ReplyVerdict::ambiguous;",
+     "    case 502:\n    case 504: return ReplyVerdict::refused;\n    case 408: return ReplyVerdict::ambiguous;",
+     SIMULATION),
+    ("a missing index is waited for", "verdicts.hpp", "            return rule.verdict;\n    return Verdict::reject;",
+     "            return rule.verdict;\n    return Verdict::retry;", ["unit/verdicts_test.cpp"]),
+    ("every conflict of a create is its own", "verdicts.hpp",
+     "if (entry.action == Action::create && (entry.already_there || entry.ambiguous))",
+     "if (entry.action == Action::create)", ["unit/verdicts_test.cpp"]),
+    ("attempts never run out", "indexer_core.hpp", "ending.again = entry.attempts < options_.retry.max_attempts;",
+     "ending.again = true;", ["unit/indexer_settle_test.cpp"]),
+    ("an endpoint that fails is charged to the operations", "indexer_core.hpp",
+     "        endpoint_fails(flight, reply, type_of(reply), health, now);\n        requeue(",
+     "        endpoint_fails(flight, reply, type_of(reply), health, now);\n"
+     "        for (auto& entry : flight.bulk.batch.entries()) count_attempt(entry);\n        requeue(",
+     ["unit/indexer_settle_test.cpp", "unit/concurrency_test.cpp"]),
+    ("what grew too old after a lost answer is certainly not there", "indexer_core.hpp",
+     "endings_[i].outcome = bulk.batch.entries()[i].ambiguous ? Outcome::unknown : Outcome::undelivered;",
+     "endings_[i].outcome = Outcome::undelivered;", SIMULATION),
+    ("a 413 says that the attempt before was not applied", "indexer_core.hpp",
+     "const bool perhaps_there = reply.status == 413 &&", "const bool perhaps_there = reply.status == 499 &&",
+     ["unit/indexer_settle_test.cpp"]),
+    ("halving forgets an operation", "indexer_core.hpp", "return (i < count / 2) == first; }));",
+     "return i + 1 < count && (i < count / 2) == first; }));", SIMULATION),
+    ("nothing is learnt from a 413", "indexer_core.hpp", "        if (reply.status == 413) {\n            ceiling_",
+     "        if (reply.status == 499) {\n            ceiling_", ["unit/request_ceiling_test.cpp"]),
+    ("a request's ceiling never rises again", "request_ceiling.hpp", "bytes_ + bytes_ / 8 + 1", "bytes_",
+     ["unit/request_ceiling_test.cpp"]),
+    ("the survivors of a bulk lose one of them", "batch.hpp",
+     "            if (!keep(i)) continue;\n            kept.bytes_",
+     "            if (!keep(i) || i == 7) continue;\n            kept.bytes_", SIMULATION),
+    ("one more request is in flight than may be", "concurrency.hpp",
+     "        if (in_flight >= limit()) return false;\n        return failures_",
+     "        if (in_flight > limit()) return false;\n        return failures_", SIMULATION),
+    ("nobody waits before a failed endpoint is asked again", "concurrency.hpp",
+     "return failures_ == 0 || (now >= resume_at_ && !probing_);", "return true;", ["unit/concurrency_test.cpp"]),
+    ("a round of refusals halves the limit once for each of them", "concurrency.hpp",
+     "        if (generation != generation_) return;\n        failures_ = 0;", "        failures_ = 0;",
+     ["unit/concurrency_test.cpp"]),
+    ("the byte budget is not looked at", "intake.hpp",
+     "        if (used_ - before + after > options_.max_buffered_bytes) return false;\n", "", SIMULATION),
+    ("the operation budget is not looked at", "intake.hpp",
+     "if (stats_.pending + operations <= options_.max_buffered_operations) {", "if (true) {", SIMULATION),
+    ("what is handed in after a close is taken", "intake.hpp",
+     "        ++stats_.offered;\n        if (closed_) return refuse(Admission::closed, 1);\n        try {",
+     "        ++stats_.offered;\n        try {", ["unit/indexer_close_test.cpp"]),
+    ("a newline inside a document ends its line", "batch.hpp",
+     "if (op.source_has_newline) std::replace(", "if (false) std::replace(", ["unit/batch_test.cpp"]),
+    ("a quote inside an id is not escaped", "json_text.hpp", "return byte < 0x20 || byte == '\"' || byte == '\\\\';",
+     "return byte < 0x20 || byte == '\\\\';", ["unit/ndjson_test.cpp"]),
+    ("the first backoff is no backoff", "retry.hpp", "const auto least = bound / 10;",
+     "const auto least = bound - bound;", ["unit/retry_test.cpp"]),
+    ("Retry-After is believed without limit", "retry.hpp",
+     "    if (wish > std::chrono::duration_cast<std::chrono::seconds>(most)) return most;\n", "",
+     ["unit/retry_test.cpp"]),
+    ("the highest settled offset is stored", "offset_tracker.hpp",
+     "return count_ == 0 ? next_ : std::optional{ring_[head_].offset};", "return next_;", KAFKA),
+    ("a failed record is passed", "offset_tracker.hpp", "ring_[head_].waiting == 0 && !ring_[head_].failed)",
+     "ring_[head_].waiting == 0)", KAFKA),
+    ("sequence numbers begin anew with an assignment", "offset_tracker.hpp",
+     "        base_ += count_;\n        head_ = count_", "        base_ = 0;\n        head_ = count_", KAFKA),
+    ("what ended as unknown moves the offset", "kafka_source.hpp", "            if (durable(note.outcome)) {\n",
+     "            if (durable(note.outcome) || note.outcome == Outcome::unknown) {\n", KAFKA),
+    ("the record that did not fit is forgotten", "kafka_source.hpp",
+     "            stash_ = Stash{&p, sequence, offset};\n", "", KAFKA),
+    ("records are taken while the indexer is full", "kafka_source.hpp",
+     "return !stash_ && !holding_ && !draining_ && stop_reason_ == StopReason::none;",
+     "return !draining_ && stop_reason_ == StopReason::none;", KAFKA),
+]
+
+
+def try_mutant(options, mutant):
+    """killed, or what is wrong."""
+    what, header, place, instead, tests = mutant
+    with tempfile.TemporaryDirectory(prefix="bulkhead-mutant-") as name:
+        folder = pathlib.Path(name)
+        shutil.copytree(ROOT / "include", folder / "include")
+        path = folder / "include" / "bulkhead" / header
+        text = path.read_text(encoding="utf-8")
+        if text.count(place) != 1:
+            return f"its place was found {text.count(place)} times in {header}"
+        path.write_text(text.replace(place, instead), encoding="utf-8")
+        program = folder / "tests"
+        sources = [ROOT / "tests" / test for test in tests]
+        if tests != SIMULATION:
+            sources += options.common
+        built = subprocess.run(
+            [os.environ.get("CXX", "g++"), "-std=c++20", "-O1" if tests == SIMULATION else "-O0", "-w", "-DMUTANT",
+             f"-I{folder}/include", f"-I{ROOT}/tests", *map(str, sources), "-o", str(program), "-lboost_json",
+             "-lboost_url", "-pthread"], capture_output=True, text=True, check=False)
+        if built.returncode != 0:
+            return "it does not compile:\n" + built.stderr[:2000]
+        try:
+            ran = subprocess.run([str(program), *(["--seeds", "1500"] if tests == SIMULATION else [])],
+                                 capture_output=True, timeout=120, check=False)
+        except subprocess.TimeoutExpired:
+            return "killed"  # it hangs, which a test of its own would notice
+        return "survived" if ran.returncode == 0 else "killed"
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="run mutants", description=__doc__.splitlines()[0])
+    parser.add_argument("--share", default="1/1", help="i/n: every n-th mutant, from the i-th on")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    options = parser.parse_args()
+    first, every = map(int, options.share.split("/"))
+    chosen = MUTANTS[first - 1::every]
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="bulkhead-mutants-") as folder:
+        options.common = []
+        for source in ("support/catch_main.cpp", "unit/allocations.cpp"):
+            options.common.append(pathlib.Path(folder) / pathlib.Path(source).with_suffix(".o").name)
+            subprocess.run([os.environ.get("CXX", "g++"), "-std=c++20", "-O0", "-w", f"-I{ROOT}/tests", "-c",
+                            str(ROOT / "tests" / source), "-o", str(options.common[-1])], check=True)
+        with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+            results = list(zip(chosen, pool.map(lambda mutant: try_mutant(options, mutant), chosen)))
+    for mutant, result in results:
+        print(f"{mutant[0]}: {result}", flush=True)
+    left = sum(result != "killed" for _, result in results)
+    print(f"{len(results) - left} of {len(results)} mutants killed in {time.monotonic() - began:.0f} s")
+    return 1 if left else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
