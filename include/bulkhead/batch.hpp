@@ -83,12 +83,16 @@ struct Entry {
     std::uint32_t source_bytes = 0; ///< the source line, its newline included; 0 for a delete
     Ticket ticket;
     std::uint16_t attempts = 0; ///< answers about this operation so far
+    /// Where the id ends in the action line, which begins `{"index":{"_index":"…","_id":"…"`. 0: there is no id.
+    std::uint16_t id_end = 0;
     Action action = Action::index;
     bool has_id : 1 = false;
     bool has_version : 1 = false;
     bool has_seq_no : 1 = false;
     bool already_there : 1 = false; ///< `OnConflict::already_there`
-    bool ambiguous : 1 = false;     ///< an earlier attempt was sent and not answered
+    bool ambiguous : 1 = false;     ///< an earlier attempt may have been applied: not answered, or refused half-way
+    bool unanswered : 1 = false;    ///< an earlier attempt was sent and not answered
+    bool holds_id : 1 = false;      ///< `Ordering::per_id`: it is the one of its id that is under way
     [[nodiscard]] std::size_t bytes() const noexcept { return std::size_t{action_bytes} + source_bytes; }
 };
 static_assert(sizeof(Entry) == 32);
@@ -101,6 +105,8 @@ struct Prepared {
     std::string_view source; ///< trimmed; empty for a delete
     bool source_has_newline = false;
     Entry entry;
+
+    std::size_t id_bytes = 0; ///< of `,"_id":"…"`, with which the metadata begins
 
     /// Bytes in the batch, once the action line's constant beginning is known.
     [[nodiscard]] std::size_t bytes(const std::string& prefix) const noexcept {
@@ -118,7 +124,7 @@ struct Prepared {
                        op.dynamic_templates.empty() && !op.id && op.action <= Action::create;
     if (!plain) {
         if (auto wrong = check_metadata(op)) return wrong;
-        append_metadata(out.metadata, op);
+        out.id_bytes = append_metadata(out.metadata, op);
     }
     out.action = op.action;
     out.index = op.index.empty() ? default_index : op.index;
@@ -242,6 +248,7 @@ public:
         auto& entry = entries_.emplace_back(op.entry); // in place: a copy of what was just written would wait for it
         entry.ticket = ticket;
         entry.action_bytes = static_cast<std::uint32_t>(prefix.size() + op.metadata.view().size() + 3);
+        if (op.id_bytes != 0) entry.id_end = static_cast<std::uint16_t>(prefix.size() + op.id_bytes);
         bytes_.append_unchecked(prefix);
         bytes_.append_unchecked(op.metadata.view());
         bytes_.append_unchecked("}}\n");
@@ -261,6 +268,29 @@ public:
             entry.ticket = ticket;
             entries_.push_back(entry);
         }
+    }
+    /// Copies another batch's operations in as they are; the room has been reserved.
+    void append_unchecked(const Batch& other) noexcept {
+        bytes_.append_unchecked(other.body());
+        entries_.insert(entries_.end(), other.entries_.begin(), other.entries_.end());
+    }
+    /// Appends an operation whose lines are written already, each with its newline. Throws `std::bad_alloc`.
+    void append_encoded(std::string_view action_line, std::string_view source_line, detail::Entry entry) {
+        reserve_more(action_line.size() + source_line.size(), 1, Growth{});
+        entry.action_bytes = static_cast<std::uint32_t>(action_line.size());
+        entry.source_bytes = static_cast<std::uint32_t>(source_line.size());
+        entries_.push_back(entry);
+        bytes_.append_unchecked(action_line);
+        bytes_.append_unchecked(source_line);
+    }
+    /// A new batch of the one operation at this position, whose bytes begin at `offset`.
+    [[nodiscard]] Batch extract_one(std::size_t position, std::size_t offset) const {
+        Batch one;
+        one.bytes_.reserve(entries_[position].bytes());
+        one.entries_.reserve(1);
+        one.bytes_.append_unchecked(body().substr(offset, entries_[position].bytes()));
+        one.entries_.push_back(entries_[position]);
+        return one;
     }
     /// A new batch of the operations for which `keep(position)` is true, in order, byte by byte, entries included.
     template <class Keep>

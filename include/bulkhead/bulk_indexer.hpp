@@ -50,10 +50,12 @@ public:
     using deadline_type = Deadline<Clock>;
     using transport_type = T;
 
-    /// Throws `InvalidOption` when an option is out of its range; allocates next to nothing until used.
-    BulkIndexer(asio::any_io_executor executor, T transport, IndexerOptions options = {}) : executor_{executor} {
+    /// Throws `InvalidOption` when an option is out of its range; allocates next to nothing until used. `sink` takes
+    /// what the server refuses for good (see `DeadLetterSink`); without one that settles as `Outcome::rejected`.
+    BulkIndexer(asio::any_io_executor executor, T transport, IndexerOptions options = {}, DeadLetters sink = {})
+        : executor_{executor} {
         if (auto wrong = validate(options)) throw InvalidOption{std::move(*wrong)};
-        core_ = std::make_shared<Core>(std::move(executor), std::move(transport), std::move(options));
+        core_ = std::make_shared<Core>(std::move(executor), std::move(transport), std::move(options), std::move(sink));
     }
     BulkIndexer(BulkIndexer&&) noexcept = default;
     BulkIndexer& operator=(BulkIndexer&& other) noexcept {
@@ -125,7 +127,7 @@ public:
     [[nodiscard]] Admission enqueue_wait(const Operation& op, std::chrono::nanoseconds timeout, Ticket ticket = {}) {
         using IfFull = typename Core::intake_type::IfFull;
         detail::Prepared prepared;
-        if (const auto wrong = detail::prepare(op, options().index, prepared))
+        if (const auto wrong = core_->prepare(op, prepared))
             return core_->admit(core_->intake().refuse_invalid(*wrong));
         auto& intake = core_->intake();
         using detail::Intake;
@@ -195,8 +197,8 @@ public:
     }
 
     /// Refuses new operations from this call on, drains until the deadline, then gives up: what is queued settles as
-    /// `undelivered`, what is in flight (or was, unanswered) as `unknown`. May be called again, with an earlier
-    /// deadline too; every call completes.
+    /// `undelivered` and is handed back in the report, what is in flight (or was, unanswered) as `unknown`. May be
+    /// called again, with an earlier deadline too; every call completes.
     ///
     /// Completion signature: `void(error_code, CloseReport)`. The error is success also when the deadline had come: the
     /// report says so (`drained`), and adds up. When it completes, observers have been called, and are not called any
@@ -229,8 +231,14 @@ public:
         return Subscription{core_->observers(), ticket};
     }
 
+    /// Other limits from now on. Returns what is wrong with them, if anything; then nothing has changed. A budget that
+    /// becomes smaller than what is buffered refuses until there is room; what is sealed already travels as it is.
+    /// Throws `std::bad_alloc`.
+    std::optional<FieldError> change_limits(const Limits& limits) { return core_->change_limits(limits); }
+
     /// A consistent snapshot; the identities documented at `Stats` hold in each.
     [[nodiscard]] Stats stats() const { return core_->stats(); }
+    /// The options that it was made with.
     [[nodiscard]] const IndexerOptions& options() const noexcept { return core_->options(); }
     [[nodiscard]] asio::any_io_executor get_executor() const noexcept { return executor_; }
 

@@ -12,19 +12,26 @@ namespace bulkhead::inline v1::detail {
 /// How many requests may be in flight. Pure: the caller brings the time and draws the pause.
 ///
 /// The limit adapts as TCP's congestion window does (RFC 5681: additive increase, multiplicative decrease): it is
-/// halved when the endpoint pushes back or fails, and grows by one for each round of answers without trouble, between 1
-/// and the maximum, where it begins. After the endpoint has failed *as a whole* nobody may travel until a pause has
-/// passed, then a single probe.
+/// halved when the endpoint pushes back or fails, and grows by one for each round of answers without trouble, between
+/// the minimum and the maximum, where it begins. After the endpoint has failed *as a whole* nobody may travel until a
+/// pause has passed, then a single probe.
 ///
 /// A *generation* is the time between two signs of trouble. Requests that were launched together and fail together
 /// count as one, so that limit and pause follow the trouble and not the number of requests that met it.
 template <class TimePoint>
 class Concurrency {
 public:
-    explicit Concurrency(std::size_t max_in_flight) noexcept
-        : max_in_flight_{max_in_flight}, limit_{static_cast<double>(max_in_flight)} {}
+    explicit Concurrency(std::size_t max_in_flight, std::size_t min_in_flight = 1) noexcept
+        : min_{static_cast<double>(min_in_flight)}, max_{static_cast<double>(max_in_flight)}, limit_{max_} {}
 
-    /// How many may be in flight now: 1 to the maximum.
+    /// Other bounds from now on; a limit that was at its maximum stays there.
+    void bound(std::size_t min_in_flight, std::size_t max_in_flight) noexcept {
+        const bool at_most = limit_ >= max_;
+        min_ = static_cast<double>(min_in_flight);
+        max_ = static_cast<double>(max_in_flight);
+        limit_ = at_most ? max_ : std::clamp(limit_, min_, max_);
+    }
+    /// How many may be in flight now: the minimum to the maximum.
     [[nodiscard]] std::size_t limit() const noexcept { return static_cast<std::size_t>(limit_); }
 
     [[nodiscard]] bool may_launch(TimePoint now, std::size_t in_flight) const noexcept {
@@ -61,17 +68,18 @@ public:
         probing_ = false;
         health_ = Health::ok;
         if (pushed_back) return shrink();
-        limit_ = std::min(limit_ + 1 / limit_, static_cast<double>(max_in_flight_));
+        limit_ = std::min(limit_ + 1 / limit_, max_);
     }
     [[nodiscard]] Health health() const noexcept { return health_; }
 
 private:
     void shrink() noexcept {
         ++generation_;
-        limit_ = std::max(limit_ / 2, 1.0);
+        limit_ = std::max(limit_ / 2, min_);
     }
 
-    std::size_t max_in_flight_;
+    double min_;
+    double max_;
     double limit_;
     std::uint64_t generation_ = 0;
     std::uint32_t failures_ = 0;

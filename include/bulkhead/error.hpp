@@ -34,6 +34,8 @@ enum class errc : int {
     early_answer,       ///< the server answered before it had read the request
     protocol_error,     ///< the peer does not speak HTTP/1.1 as it must
     would_deadlock,     ///< waiting here would block a thread that runs the indexer
+    sink_full,          ///< the dead-letter file has reached its size
+    sink_failed,        ///< the dead-letter sink did not take what it was given
 };
 
 /// The category of `errc`. It has a fixed id, so that two shared objects agree on it.
@@ -67,6 +69,8 @@ private:
         case errc::early_answer: return "the server answered before it had read the request";
         case errc::protocol_error: return "the peer does not speak HTTP/1.1";
         case errc::would_deadlock: return "waiting here would block a thread that runs the indexer";
+        case errc::sink_full: return "the dead-letter file has reached its size";
+        case errc::sink_failed: return "the dead-letter sink did not take what it was given";
         }
         return "unknown bulkhead error";
     }
@@ -100,7 +104,9 @@ inline const boost::system::error_category& bulkhead_category() noexcept {
                                           "answer_too_large",
                                           "early_answer",
                                           "protocol_error",
-                                          "would_deadlock"};
+                                          "would_deadlock",
+                                          "sink_full",
+                                          "sink_failed"};
     return names[static_cast<std::size_t>(value) - 1];
 }
 

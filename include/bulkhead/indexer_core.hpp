@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <bulkhead/client_id.hpp>
+#include <bulkhead/close_report.hpp>
 #include <bulkhead/completion.hpp>
 #include <bulkhead/concurrency.hpp>
+#include <bulkhead/dead_letter.hpp>
+#include <bulkhead/id_order.hpp>
 #include <bulkhead/intake.hpp>
 #include <bulkhead/request_ceiling.hpp>
 #include <bulkhead/request_target.hpp>
@@ -49,11 +53,14 @@ public:
     using bulk_type = Bulk<time_point>;
     using intake_type = Intake<Clock>;
 
-    IndexerCore(asio::any_io_executor executor, T transport, IndexerOptions options)
+    IndexerCore(asio::any_io_executor executor, T transport, IndexerOptions options, DeadLetters sink)
         : options_{std::move(options)}, strand_{executor}, timer_{strand_}, transport_{std::move(transport)},
-          targets_{bulk_target(options_.request, false), bulk_target(options_.request, true)}, intake_{options_},
-          observers_{std::make_shared<Observers>()},
-          concurrency_{options_.max_in_flight}, ceiling_{options_.max_batch_bytes} {}
+          sink_{std::move(sink)}, targets_{bulk_target(options_.request, false), bulk_target(options_.request, true)},
+          intake_{options_}, observers_{std::make_shared<Observers>()}, concurrency_{options_.max_in_flight,
+                                                                                     options_.min_in_flight},
+          ceiling_{options_.max_batch_bytes}, budget_{options_.retry.budget_percent,
+                                                      options_.max_batch_operations * options_.max_in_flight},
+          flood_{options_.flood} {}
 
     [[nodiscard]] const IndexerOptions& options() const noexcept { return options_; }
     [[nodiscard]] const auto& strand() const noexcept { return strand_; }
@@ -66,13 +73,44 @@ public:
     Admission enqueue(const Operation& op, Ticket ticket) noexcept {
         try {
             Prepared prepared;
-            if (const auto wrong = prepare(op, options_.index, prepared)) return admit(intake_.refuse_invalid(*wrong));
+            if (const auto wrong = prepare(op, prepared)) return admit(intake_.refuse_invalid(*wrong));
             return admit(intake_.offer(prepared, ticket));
         } catch (const std::bad_alloc&) {
             return admit(intake_.refuse_full(1));
         }
     }
-    Admission enqueue(const Batch& scratch, Ticket ticket) noexcept { return admit(intake_.offer(scratch, ticket)); }
+    Admission enqueue(const Batch& scratch, Ticket ticket) noexcept {
+        try {
+            if (options_.duplicates != Duplicates::client_id) return admit(intake_.offer(scratch, ticket));
+            return admit(intake_.offer(with_client_ids(scratch, client_ids_), ticket));
+        } catch (const std::bad_alloc&) {
+            return admit(intake_.refuse_full(scratch.operations()));
+        }
+    }
+    /// Checks and measures an operation, with the id that it shall have.
+    [[nodiscard]] std::optional<FieldError> prepare(const Operation& op, Prepared& out) {
+        if (options_.duplicates != Duplicates::client_id || !wants_client_id(op.action, op.id.has_value()))
+            return detail::prepare(op, options_.index, out);
+        ClientIds::Room room;
+        auto with_id = op;
+        with_id.action = Action::create;
+        with_id.id = client_ids_.next(room);
+        with_id.on_conflict = OnConflict::already_there;
+        return detail::prepare(with_id, options_.index, out);
+    }
+    /// See `BulkIndexer::change_limits`.
+    std::optional<FieldError> change_limits(const Limits& limits) {
+        if (auto wrong = intake_.change(limits)) return wrong;
+        asio::post(strand_, [self = this->shared_from_this()] {
+            const auto now = self->intake_.limits();
+            self->concurrency_.bound(*now.min_in_flight, *now.max_in_flight);
+            self->ceiling_.most(*now.max_batch_bytes);
+            self->intake_.limit_batches(self->ceiling_.bytes());
+            self->tell_concurrency();
+            self->pump();
+        });
+        return std::nullopt;
+    }
 
     Admission admit(typename intake_type::Offered offered) noexcept {
         if (offered.wake) post_pump();
@@ -100,6 +138,7 @@ public:
             intake_.begin_pump(now);
             tell_dropped();
             give_up_aged(now);
+            write_letters(now);
             flush(now);
             serve_waiters(now);
         }
@@ -113,6 +152,7 @@ public:
         pump();
     }
     void add_room_waiter(std::uint64_t id, Batch scratch, Ticket ticket, Completion<error_code, Admission> done) {
+        if (options_.duplicates == Duplicates::client_id) scratch = with_client_ids(scratch, client_ids_);
         room_waiters_.push_back({id, std::move(scratch), ticket, std::move(done)});
         pump();
     }
@@ -178,17 +218,28 @@ private:
 
     /// What an answer means for one operation. Small, since there is one for each.
     struct Ending {
+        enum class Next : std::uint8_t { settle, again, letter };
         std::uint32_t said = 0; ///< which of `said_`
         std::uint16_t status = 0;
         Outcome outcome = Outcome::indexed;
         Result result = Result::unspecified;
-        bool again = false;
+        Next next = Next::settle;
     };
+    using Next = typename Ending::Next;
     /// Error type and reason. The views live as long as the answer.
     struct Said {
         std::string_view type{};
         std::string_view reason{};
     };
+
+    /// Operations of one bulk that were refused for good, on their way to the sink. The letters point into the rest.
+    struct Letters {
+        bulk_type bulk;
+        std::string texts;
+        std::vector<DeadLetter> letters;
+        bool abandoned = false; ///< settled without waiting for the sink
+    };
+    using LettersPtr = std::shared_ptr<Letters>;
 
     /// Settlements of one bulk on their way to the observers, with the bytes and texts that they refer to.
     struct Settled {
@@ -221,15 +272,58 @@ private:
     // ---- flush ----
 
     void flush(time_point now) {
-        while (!ended_ && concurrency_.may_launch(now, in_flight_.size())) {
+        while (!ended_ && !sink_is_behind() && concurrency_.may_launch(now, in_flight_.size())) {
             bulk_type bulk;
-            if (!take_retry(now, bulk) && !intake_.take(bulk)) return;
+            if (!take_next(now, bulk)) return;
+            if (options_.ordering == Ordering::per_id && !hold_back(bulk)) continue;
             if (bulk.batch.bytes() > ceiling_.bytes() && bulk.batch.operations() > 1) {
-                halve(std::move(bulk), now); // sealed before the endpoint said that this is too much
+                halve(std::move(bulk)); // sealed before the endpoint said that this is too much
             } else {
                 launch(std::move(bulk));
             }
         }
+    }
+    /// What travels next: by turns what is sent again and what is new, so that neither starves the other. In a flood
+    /// first what is new: what was refused says nothing new.
+    [[nodiscard]] bool take_next(time_point now, bulk_type& out) {
+        if (fresh_turn_ || flood_.flooded()) {
+            fresh_turn_ = false;
+            return intake_.take(out) || take_retry(now, out);
+        }
+        fresh_turn_ = take_retry(now, out);
+        return fresh_turn_ || intake_.take(out);
+    }
+    /// Lets the operations wait whose id is under way. False when nothing is left to travel.
+    [[nodiscard]] bool hold_back(bulk_type& bulk) {
+        auto entries = bulk.batch.entries();
+        std::size_t offset = 0;
+        std::size_t held_bytes = 0;
+        held_.clear();
+        for (std::size_t i = 0; i < entries.size(); offset += entries[i].bytes(), ++i) {
+            auto& entry = entries[i];
+            if (entry.id_end == 0 || entry.holds_id) continue;
+            const auto key = key_of(entry, bulk.batch.body().substr(offset));
+            entry.holds_id = id_order_.claim(key);
+            if (entry.holds_id) continue;
+            held_.push_back(i);
+            auto one = bulk.with(bulk.batch.extract_one(i, offset));
+            held_bytes += one.batch.footprint();
+            id_order_.wait(key, std::move(one));
+        }
+        if (held_.empty()) return true;
+        intake_.update_stats([&](Stats& stats) { stats.waiting_for_id = id_order_.waiting(); });
+        auto rest =
+            bulk.batch.extract([&](std::size_t i) { return !std::binary_search(held_.begin(), held_.end(), i); });
+        const auto before = bulk.batch.footprint();
+        std::swap(bulk.batch, rest);
+        const bool any_left = !bulk.batch.empty();
+        intake_.settle({}, before, held_bytes + bulk.batch.footprint(), bulk.epoch, 0, std::move(rest));
+        return any_left;
+    }
+    /// Stands for index and id. `bytes` begin with the operation's.
+    [[nodiscard]] static std::uint64_t key_of(const Entry& entry, std::string_view bytes) noexcept {
+        const auto from = action_name(entry.action).size() + 5; // {"index":{
+        return std::hash<std::string_view>{}(bytes.substr(from, entry.id_end - from));
     }
     void launch(bulk_type bulk) {
         FlightPtr flight;
@@ -240,6 +334,10 @@ private:
             spare_flights_.pop_back();
         }
         flight->bulk = std::move(bulk);
+        if (flight->bulk.travelled != 0) {
+            ++repeating_;
+            budget_.spend(flight->bulk.batch.operations());
+        }
         ++flight->bulk.travelled;
         const auto& batch = flight->bulk.batch;
         const auto entries = batch.entries();
@@ -280,6 +378,7 @@ private:
     void land(FlightPtr flight, Reply reply) {
         if (flight->abandoned) return;
         std::erase(in_flight_, flight);
+        if (flight->bulk.travelled > 1) --repeating_;
         intake_.update_stats([&](Stats& stats) { stats.in_flight = in_flight_.size(); });
         auto& bulk = flight->bulk;
         bulk.avoid_node = reply.node;
@@ -311,10 +410,12 @@ private:
         const auto pushed_back = std::count_if(items.begin(), items.end(), is_pushed_back);
         // As if it had said 429 once for all of them. (A lone one may itself be what is too much.)
         if (items.size() > 1 && pushed_back == std::ssize(items)) return push_back(flight, now);
-        endpoint_works(flight, pushed_back != 0);
+        bulk.apart = false;
+        lone_refusals_ = 0;
         if (ceiling_.taken(bulk.batch.bytes())) intake_.limit_batches(ceiling_.bytes());
         start_endings(items.size());
-        bool any_again = false;
+        std::size_t again = 0;
+        std::size_t letters = 0;
         FailureCounter failures{intake_};
         for (std::size_t i = 0; i < items.size(); ++i) {
             auto& ending = endings_[i];
@@ -322,27 +423,55 @@ private:
             ending.status = items[i].status;
             if (const auto* error = flight.answer.error_of(items[i])) ending.said = say(error->type, error->reason);
             const auto& said = said_[ending.said];
-            const auto verdict = judge_item(items[i], said.type, entry);
+            const auto verdict = judge_item(items[i], said.type, entry, options_.verdicts);
             if (verdict != Verdict::push_back && verdict != Verdict::environment) count_attempt(entry);
             if (verdict != Verdict::indexed && verdict != Verdict::superseded)
                 failures.add(said.type, said.reason, ending.status);
             switch (verdict) {
             case Verdict::indexed: ending.result = result_of(items[i], entry); break;
             case Verdict::superseded: ending.outcome = Outcome::superseded; break;
-            case Verdict::reject: ending.outcome = Outcome::rejected; break;
+            case Verdict::reject: refuse_for_good(ending); break;
+            case Verdict::discard: ending.outcome = Outcome::rejected; break;
             case Verdict::push_back:
-            case Verdict::environment: ending.again = true; break;
+            case Verdict::environment: ending.next = Next::again; break;
             case Verdict::retry:
-                ending.again = entry.attempts < options_.retry.max_attempts;
-                ending.outcome = entry.ambiguous ? Outcome::unknown : Outcome::rejected;
+                if (entry.attempts < options_.retry.max_attempts) {
+                    ending.next = Next::again;
+                } else if (entry.ambiguous) {
+                    ending.outcome = Outcome::unknown;
+                } else {
+                    refuse_for_good(ending);
+                }
                 break;
             }
-            any_again = any_again || ending.again;
+            again += ending.next == Next::again ? 1U : 0U;
+            letters += ending.next == Next::letter ? 1U : 0U;
         }
         failures.flush();
+        budget_.earn(items.size() - again - letters);
         auto due = now;
-        if (any_again) due = later(now, backoff(options_.retry, ++bulk.refusals, jitter_()));
+        if (again != 0) due = later(now, backoff(options_.retry, ++bulk.refusals, jitter_()));
+        if (sink_.get() != nullptr && flood_.judge(items.size(), letters)) {
+            endpoint_in_trouble(flight, {}, spare_the_sink(entries), Health::flooded, now);
+        } else {
+            endpoint_works(flight, pushed_back != 0);
+        }
         settle(bulk, due);
+    }
+    void refuse_for_good(Ending& ending) const noexcept {
+        ending.outcome = Outcome::rejected;
+        if (sink_.get() != nullptr) ending.next = Next::letter;
+    }
+    /// In a flood: what would become a dead letter waits instead, and is charged nothing. Returns what was said of one.
+    std::string spare_the_sink(std::span<Entry> entries) {
+        std::string said;
+        for (std::size_t i = 0; i < endings_.size(); ++i) {
+            if (endings_[i].next != Next::letter) continue;
+            endings_[i].next = Next::again;
+            --entries[i].attempts;
+            if (said.empty()) said = join(said_[endings_[i].said].type, said_[endings_[i].said].reason);
+        }
+        return said;
     }
     [[nodiscard]] static bool is_pushed_back(const ItemAnswer& item) noexcept { return item.status == 429; }
     /// Every operation was refused for lack of capacity: nobody is charged an attempt.
@@ -372,12 +501,13 @@ private:
             auto& ending = endings_[i];
             const auto source = bulk.batch.body().substr(offset + entry.action_bytes, entry.source_bytes);
             offset += entry.bytes();
-            entry.ambiguous = true;
+            entry.ambiguous = entry.unanswered = true;
             // An answer that says nothing is an answer all the same: without this an endless stream of them would
             // never end for an operation without `max_age`.
             if (malformed) count_attempt(entry);
-            ending.again = safe_to_repeat(entry, source, options_.duplicates) &&
-                           (!malformed || entry.attempts < options_.retry.max_attempts);
+            if (safe_to_repeat(entry, source, options_.duplicates) &&
+                (!malformed || entry.attempts < options_.retry.max_attempts))
+                ending.next = Next::again;
             ending.outcome = Outcome::unknown;
             ending.status = static_cast<std::uint16_t>(reply.status);
             ending.said = said;
@@ -386,44 +516,50 @@ private:
     }
     /// A request that was refused as too large or malformed: halved until the culprit stands alone.
     void split(Flight& flight, const Reply& reply, time_point now) {
-        endpoint_works(flight, false);
+        // When one operation after the other is refused alone, and nothing succeeds, it is not the operations' fault.
         auto& bulk = flight.bulk;
+        // Servers that read a bulk in pieces may have applied what came before a malformed line. The operations travel
+        // again all the same: almost always nothing was applied, and they must not suffer for one that is bad. What has
+        // an id then meets itself, which `judge_conflict` knows.
+        if (reply.status == 400 && bulk.batch.operations() > 1)
+            for (auto& entry : bulk.batch.entries()) entry.ambiguous = true;
+        if (reply.status == 400 && lone_refusals_ >= most_lone_refusals)
+            return requeue_whole(flight, reply, Health::misconfigured, now);
+        endpoint_works(flight, false);
         const auto count = bulk.batch.operations();
         const auto error = describe_error(flight.answer.head());
         const auto type = error.type.empty() ? type_of(reply) : error.type;
         intake_.update_stats([](Stats& stats) { ++stats.failed_requests; });
         intake_.note_failure(type, error.reason, static_cast<std::uint16_t>(reply.status));
         if (count == 1) {
+            lone_refusals_ += reply.status == 400 ? 1U : 0U;
             count_attempt(bulk.batch.entries()[0]);
             start_endings(1);
             // A 400 is about the operation itself; a 413 only about what may pass now, and an earlier attempt may have.
             const bool perhaps_there = reply.status == 413 && bulk.batch.entries()[0].ambiguous;
-            endings_[0].outcome = perhaps_there ? Outcome::unknown : Outcome::rejected;
+            endings_[0].outcome = Outcome::unknown;
+            if (!perhaps_there) refuse_for_good(endings_[0]);
             endings_[0].status = static_cast<std::uint16_t>(reply.status);
             endings_[0].said = say(type, error.reason);
             settle(bulk, now);
             return;
         }
-        // Servers that read a bulk in pieces may have applied what came before a malformed line. The neighbours travel
-        // again all the same: almost always nothing was applied, and they must not suffer for one bad operation. What
-        // has an id then meets itself, which `judge_conflict` knows.
-        if (reply.status == 400)
-            for (auto& entry : bulk.batch.entries()) entry.ambiguous = true;
         if (reply.status == 413) {
             ceiling_.refused(bulk.batch.bytes());
             intake_.limit_batches(ceiling_.bytes());
         }
         intake_.update_stats([&](Stats& stats) { stats.retried_operations += count; });
-        halve(std::move(bulk), now);
+        halve(std::move(bulk));
     }
-    void halve(bulk_type bulk, time_point now) {
+    void halve(bulk_type bulk) {
         const auto count = bulk.batch.operations();
         const auto before = bulk.batch.footprint();
         std::size_t after = 0;
-        for (const bool first : {true, false}) {
-            auto half = bulk.with(bulk.batch.extract([&](std::size_t i) { return (i < count / 2) == first; }));
+        bulk.apart = true;
+        for (const bool second : {true, false}) {
+            auto half = bulk.with(bulk.batch.extract([&](std::size_t i) { return (i >= count / 2) == second; }));
             after += half.batch.footprint();
-            put_off(std::move(half), now);
+            put_first(std::move(half));
         }
         intake_.settle({}, before, after, bulk.epoch, 0, std::move(bulk.batch));
     }
@@ -461,9 +597,13 @@ private:
     }
     void tell_concurrency() {
         intake_.update_stats([&](Stats& stats) {
-            stats.health = concurrency_.health();
+            stats.health = sink_failures_ != 0 ? Health::sink_failing : concurrency_.health();
             stats.in_flight_limit = concurrency_.limit();
-            if (concurrency_.failures() != 0) stats.health_detail = trouble_;
+            if (sink_failures_ != 0) {
+                stats.health_detail = sink_trouble_;
+            } else if (concurrency_.failures() != 0) {
+                stats.health_detail = trouble_;
+            }
         });
     }
     [[nodiscard]] static std::string type_of(const Reply& reply) {
@@ -485,10 +625,55 @@ private:
         oldest_retry_ = std::min(oldest_retry_, bulk.opened);
         retries_.emplace(due, std::move(bulk));
     }
+    /// Before everything of its age and younger. Halves so go in depth: the first culprit stands alone after log2(N)
+    /// requests, not after N.
+    void put_first(bulk_type bulk) {
+        intake_.update_stats([](Stats& stats) { ++stats.sealed_batches; });
+        oldest_retry_ = std::min(oldest_retry_, bulk.opened);
+        const auto due = bulk.opened; // it is past
+        retries_.emplace_hint(retries_.lower_bound(due), due, std::move(bulk));
+    }
     [[nodiscard]] bool take_retry(time_point now, bulk_type& out) {
-        if (retries_.empty() || retries_.begin()->first > now) return false;
+        if (retries_.empty() || retries_.begin()->first > now || !may_repeat()) return false;
         take_retry(retries_.begin(), out);
+        if (!out.apart) merge_due(now, out);
         return true;
+    }
+    /// While the retry budget is used up, one request at a time repeats operations.
+    [[nodiscard]] bool may_repeat() const noexcept { return repeating_ == 0 || !budget_.used_up(); }
+    /// What is due as well travels in the same request, as far as it fits: many batches leave a few survivors each.
+    /// Only what one flush waits for, and what is of the same age within an interval.
+    void merge_due(time_point now, bulk_type& bulk) {
+        const auto limits = intake_.limits();
+        const auto most_bytes = std::min(*limits.max_batch_bytes, ceiling_.bytes());
+        const auto most_operations = *limits.max_batch_operations;
+        auto bytes = bulk.batch.bytes();
+        auto operations = bulk.batch.operations();
+        merging_.clear();
+        for (auto it = retries_.begin(); it != retries_.end() && it->first <= now; ++it) {
+            const auto& other = it->second;
+            if (operations >= most_operations || bytes >= most_bytes) break;
+            if (other.apart || other.epoch != bulk.epoch || operations + other.batch.operations() > most_operations ||
+                bytes + other.batch.bytes() > most_bytes ||
+                std::max(other.opened, bulk.opened) - std::min(other.opened, bulk.opened) > *limits.flush_interval)
+                continue;
+            bytes += other.batch.bytes();
+            operations += other.batch.operations();
+            merging_.push_back(it);
+        }
+        if (merging_.empty()) return;
+        auto before = bulk.batch.footprint();
+        bulk.batch.reserve_more(bytes - bulk.batch.bytes(), operations - bulk.batch.operations(), Batch::Growth{0, 0});
+        for (const auto it : merging_) {
+            bulk_type other;
+            take_retry(it, other);
+            before += other.batch.footprint();
+            bulk.batch.append_unchecked(other.batch);
+            bulk.opened = std::min(bulk.opened, other.opened);
+            bulk.travelled = std::max(bulk.travelled, other.travelled);
+            bulk.refusals = std::max(bulk.refusals, other.refusals);
+        }
+        intake_.settle({}, before, bulk.batch.footprint(), bulk.epoch, 0, Batch{});
     }
     auto take_retry(typename std::multimap<time_point, bulk_type>::iterator it, bulk_type& out) {
         out = std::move(it->second);
@@ -501,9 +686,9 @@ private:
         bulk_type bulk;
         while (intake_type::saturating_add(intake_.oldest_sealed(), max_age) <= now && intake_.take(bulk))
             give_up(bulk, errc::too_old);
-        if (intake_type::saturating_add(oldest_retry_, max_age) > now) return;
-        oldest_retry_ = time_point::max();
-        for (auto it = retries_.begin(); it != retries_.end();) {
+        const bool any_aged = intake_type::saturating_add(oldest_retry_, max_age) <= now;
+        if (any_aged) oldest_retry_ = time_point::max();
+        for (auto it = retries_.begin(); any_aged && it != retries_.end();) {
             if (intake_type::saturating_add(it->second.opened, max_age) <= now) {
                 it = take_retry(it, bulk);
                 give_up(bulk, errc::too_old);
@@ -512,6 +697,14 @@ private:
                 ++it;
             }
         }
+        while (id_order_.oldest() != nullptr && intake_type::saturating_add(id_order_.oldest()->opened, max_age) <= now)
+            give_up_waiting(errc::too_old);
+    }
+    /// What waits longest for an earlier operation of its id.
+    void give_up_waiting(errc why) {
+        auto bulk = id_order_.take_oldest();
+        intake_.update_stats([&](Stats& stats) { stats.waiting_for_id = id_order_.waiting(); });
+        give_up(bulk, why);
     }
     /// Settles what is not on its way: certainly not applied, unless an earlier attempt may have been.
     void give_up(bulk_type& bulk, errc why) {
@@ -523,12 +716,106 @@ private:
         }
         given_up_ += endings_.size();
         intake_.note_failure(to_string(why), trouble(), 0, endings_.size());
+        if (why == errc::closed) return hand_back(std::move(bulk));
         settle(bulk, time_point{});
+    }
+    /// Settles what a close gives up, and keeps what is certainly not applied for the report.
+    void hand_back(bulk_type bulk) {
+        const auto is_undelivered = [&](std::size_t i) { return endings_[i].outcome == Outcome::undelivered; };
+        std::size_t count = 0;
+        for (std::size_t i = 0; i < endings_.size(); ++i) count += is_undelivered(i) ? 1U : 0U;
+        if (count != 0 && count != endings_.size())
+            undelivered_.push_back(std::make_shared<const Batch>(bulk.batch.extract(is_undelivered)));
+        if (count != endings_.size()) return settle(bulk, time_point{});
+        const auto whole = std::make_shared<bulk_type>(std::move(bulk));
+        undelivered_.emplace_back(whole, &whole->batch);
+        settle(*whole, time_point{}, undelivered_.back());
     }
 
     /// What keeps the endpoint from being used, if anything does.
     [[nodiscard]] std::string_view trouble() const noexcept {
         return concurrency_.failures() == 0 ? std::string_view{} : std::string_view{trouble_};
+    }
+
+    // ---- dead letters ----
+
+    /// Nothing is sent while the sink does not keep up with what it has to take.
+    [[nodiscard]] bool sink_is_behind() const noexcept {
+        return sink_failures_ != 0 || letters_.size() >= most_letters;
+    }
+    /// Keeps the operations of `bulk` for the sink: those of which `endings_` says so, in order.
+    void keep_letters(bulk_type bulk) {
+        const auto kept = std::make_shared<Letters>();
+        kept->bulk = std::move(bulk);
+        const auto entries = kept->bulk.batch.entries();
+        const auto body = kept->bulk.batch.body();
+        std::size_t text_bytes = 0;
+        for (const auto& ending : endings_)
+            if (ending.next == Next::letter)
+                text_bytes += said_[ending.said].type.size() + said_[ending.said].reason.size();
+        kept->texts.reserve(text_bytes); // the letters point into it
+        kept->letters.reserve(entries.size());
+        const auto own = [&](std::string_view text) {
+            const auto from = kept->texts.size();
+            kept->texts.append(text);
+            return std::string_view{kept->texts}.substr(from);
+        };
+        const auto age = std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - kept->bulk.opened);
+        std::size_t offset = 0;
+        std::size_t i = 0;
+        for (const auto& ending : endings_) {
+            if (ending.next != Next::letter) continue;
+            const auto& entry = entries[i++];
+            const auto [line, source] = lines_of(entry, body.substr(offset, entry.bytes()));
+            offset += entry.bytes();
+            const auto& said = said_[ending.said];
+            kept->letters.push_back(
+                {line, source, own(said.type), own(said.reason), ending.status, entry.attempts, entry.ticket, age});
+        }
+        intake_.update_stats([&](Stats& stats) { stats.dead_letters_waiting += entries.size(); });
+        letters_.push_back(kept);
+    }
+    void write_letters(time_point now) {
+        if (letters_.empty() || writing_ || now < sink_resume_) return;
+        writing_ = true;
+        asio::co_spawn(strand_, write(this->shared_from_this(), letters_.front()), asio::detached);
+    }
+    static asio::awaitable<void> write(std::shared_ptr<IndexerCore> self, LettersPtr letters) {
+        error_code error;
+        try {
+            error = co_await self->sink_.get()->write(letters->letters);
+        } catch (const std::exception&) { // a sink must not
+            error = errc::sink_failed;
+        }
+        self->written(std::move(letters), error);
+    }
+    void written(LettersPtr letters, error_code error) {
+        writing_ = false;
+        if (letters->abandoned) return;
+        const auto now = Clock::now();
+        if (error) {
+            if (sink_failures_ < 0xffffffffU) ++sink_failures_;
+            sink_trouble_ = join(to_string(errc::sink_failed), error.message());
+            sink_resume_ = later(now, backoff(options_.retry, sink_failures_, jitter_()));
+            intake_.note_failure(to_string(errc::sink_failed), error.message(), 0, letters->letters.size());
+        } else {
+            sink_failures_ = 0;
+            letters_.pop_front();
+            settle_letters(*letters, Outcome::dead_lettered);
+        }
+        tell_concurrency();
+        pump();
+    }
+    void settle_letters(Letters& letters, Outcome outcome, std::shared_ptr<const Batch> in_use = nullptr) {
+        intake_.update_stats([&](Stats& stats) { stats.dead_letters_waiting -= letters.letters.size(); });
+        start_endings(letters.letters.size());
+        for (std::size_t i = 0; i < endings_.size(); ++i) {
+            const auto& letter = letters.letters[i];
+            endings_[i].outcome = outcome;
+            endings_[i].status = letter.status;
+            endings_[i].said = say(letter.type, letter.reason);
+        }
+        settle(letters.bulk, time_point{}, std::move(in_use));
     }
 
     // ---- settle → acknowledge ----
@@ -538,18 +825,23 @@ private:
     void settle(bulk_type& bulk, time_point due, std::shared_ptr<const Batch> in_use = nullptr) {
         const auto entries = bulk.batch.entries();
         const auto before = bulk.batch.footprint();
+        const bool in_order = options_.ordering == Ordering::per_id;
         Tally tally;
         std::uint64_t survivors = 0;
+        std::uint64_t letters = 0;
         std::uint64_t silent = 0; // settled, and no observer is told
         std::uint64_t waited_for = 0;
         std::uint64_t unobserved = 0;
         auto told = std::make_shared<Settled>();
+        std::size_t at = 0;
         for (std::size_t i = 0; i < entries.size(); ++i) {
             const auto& ending = endings_[i];
-            if (ending.again) {
-                ++survivors;
+            const auto from = std::exchange(at, at + entries[i].bytes());
+            if (ending.next != Next::settle) {
+                ++(ending.next == Next::again ? survivors : letters);
                 continue;
             }
+            if (in_order && entries[i].holds_id) release_id(entries[i], bulk.batch.body().substr(from));
             ++tally[ending.outcome];
             tally.redirected += ending.result == Result::redirected ? 1U : 0U;
             auto* const group = group_of(*told, entries[i].ticket);
@@ -570,15 +862,21 @@ private:
             group.count = 0;
         }
         std::erase_if(told->groups, [](const auto& group) { return group.count == 0; });
-        if (tally.total() == 0) return requeue(std::move(bulk), due);
+        if (survivors == entries.size()) return requeue(std::move(bulk), due);
+        if (letters == entries.size()) return keep_letters(std::move(bulk));
 
         // What survives and what is told as failed is copied out, each exactly, so that together they hold no more
         // than the batch did; if either is all there is, the batch itself goes.
         std::size_t after = 0;
         if (survivors != 0) {
-            auto again = bulk.with(bulk.batch.extract([&](std::size_t i) { return endings_[i].again; }));
+            auto again = bulk.with(bulk.batch.extract([&](std::size_t i) { return endings_[i].next == Next::again; }));
             after += again.batch.footprint();
             requeue(std::move(again), due);
+        }
+        if (letters != 0) {
+            auto kept = bulk.with(bulk.batch.extract([&](std::size_t i) { return endings_[i].next == Next::letter; }));
+            after += kept.batch.footprint();
+            keep_letters(std::move(kept));
         }
         bool recycle = in_use == nullptr;
         const bool telling = !told->groups.empty();
@@ -590,9 +888,9 @@ private:
             told->operations += group.count;
         }
         const auto settlement_bytes = static_cast<std::size_t>(told->operations) * sizeof(Settlement);
-        const bool whole = failed != 0 && (in_use || survivors == 0);
+        const bool whole = failed != 0 && (in_use || survivors + letters == 0);
         const auto is_told_failed = [&](std::size_t i) {
-            return !endings_[i].again && is_failure(endings_[i]) &&
+            return endings_[i].next == Next::settle && is_failure(endings_[i]) &&
                    group_of(*told, entries[i].ticket, false) != nullptr;
         };
         if (telling) {
@@ -624,6 +922,15 @@ private:
         intake_.settle(tally, before, after, bulk.epoch, silent, recycle ? std::move(bulk.batch) : Batch{});
         if (telling) acknowledge(std::move(told));
     }
+    /// The operation has ended: the next one of its id may travel.
+    void release_id(const Entry& entry, std::string_view bytes) {
+        if (entry.unanswered && !entry.has_version) intake_.update_stats([](Stats& stats) { ++stats.order_uncertain; });
+        auto next = id_order_.release(key_of(entry, bytes));
+        if (!next) return;
+        next->batch.entries()[0].holds_id = true;
+        intake_.update_stats([&](Stats& stats) { stats.waiting_for_id = id_order_.waiting(); });
+        put_first(std::move(*next));
+    }
     void start_endings(std::size_t operations) {
         endings_.assign(operations, Ending{});
         said_.assign(1, Said{}); // what is said of a success
@@ -644,6 +951,12 @@ private:
         told.groups.push_back({ticket, observers_->find(ticket), 0, 0, 0, {}});
         return &told.groups.back();
     }
+    /// An operation's two lines, without their newlines.
+    [[nodiscard]] static std::pair<std::string_view, std::string_view> lines_of(const Entry& entry,
+                                                                                std::string_view bytes) noexcept {
+        const auto source = bytes.substr(entry.action_bytes);
+        return {bytes.substr(0, entry.action_bytes - 1), source.substr(0, source.empty() ? 0 : source.size() - 1)};
+    }
     /// Writes the settlements. `bytes` holds all operations when `whole`, else just the failures that are told.
     void tell(Settled& told, std::span<const Entry> entries, std::string_view bytes, bool whole) {
         std::size_t offset = 0;
@@ -652,7 +965,7 @@ private:
             const auto& entry = entries[i];
             const auto at = offset;
             if (whole) offset += entry.bytes();
-            if (ending.again) continue;
+            if (ending.next != Next::settle) continue;
             if (entry.ticket.slot == waiter_slot) {
                 if (auto done = take_index_waiter(entry.ticket.key))
                     done({}, IndexResult{ending.outcome, ending.result, ending.status, entry.attempts,
@@ -669,11 +982,9 @@ private:
                     return std::string_view{told.texts}.substr(from);
                 };
                 if (!whole) offset += entry.bytes();
-                const auto line = bytes.substr(at, entry.bytes());
-                const auto source = line.substr(entry.action_bytes);
+                const auto [line, source] = lines_of(entry, bytes.substr(at, entry.bytes()));
                 const auto& said = said_[ending.said];
-                told.failures.push_back({own(said.type), own(said.reason), line.substr(0, entry.action_bytes - 1),
-                                         source.substr(0, source.empty() ? 0 : source.size() - 1)});
+                told.failures.push_back({own(said.type), own(said.reason), line, source});
                 settlement.failure = &told.failures.back();
             }
             group->settlements.push_back(settlement);
@@ -775,8 +1086,12 @@ private:
         const auto max_age = options_.retry.max_age;
         next = std::min(next, intake_type::saturating_add(intake_.oldest_sealed(), max_age));
         next = std::min(next, intake_type::saturating_add(oldest_retry_, max_age));
-        if (in_flight_.size() < concurrency_.limit()) {
-            if (!retries_.empty()) next = std::min(next, std::max(retries_.begin()->first, resume_at()));
+        if (id_order_.oldest() != nullptr)
+            next = std::min(next, intake_type::saturating_add(id_order_.oldest()->opened, max_age));
+        if (!letters_.empty() && !writing_) next = std::min(next, sink_resume_);
+        if (in_flight_.size() < concurrency_.limit() && !sink_is_behind()) {
+            if (!retries_.empty() && may_repeat())
+                next = std::min(next, std::max(retries_.begin()->first, resume_at()));
             if (intake_.oldest_sealed() != time_point::max()) next = std::min(next, resume_at());
         }
         for (const auto& waiter : flush_waiters_) next = std::min(next, waiter.deadline);
@@ -827,6 +1142,12 @@ private:
             give_up(bulk, errc::closed);
         }
         while (intake_.take(bulk)) give_up(bulk, errc::closed);
+        while (id_order_.oldest() != nullptr) give_up_waiting(errc::closed);
+        for (const auto& letters : std::exchange(letters_, {})) { // refused, and nobody has taken them over
+            letters->abandoned = true;
+            given_up_ += letters->letters.size();
+            settle_letters(*letters, Outcome::rejected, {letters, &letters->bulk.batch});
+        }
         for (auto& flight : std::exchange(in_flight_, {})) {
             flight->abandoned = true;
             start_endings(flight->bulk.batch.operations());
@@ -841,7 +1162,7 @@ private:
         }
         intake_.update_stats([](Stats& stats) { stats.in_flight = 0; });
     }
-    [[nodiscard]] CloseReport report() const { return {intake_.stats(), drained_}; }
+    [[nodiscard]] CloseReport report() const { return {intake_.stats(), drained_, undelivered_}; }
 
     /// Counts failures in runs of one type, so that a batch that fails alike takes the lock once.
     class FailureCounter {
@@ -877,9 +1198,11 @@ private:
     asio::strand<asio::any_io_executor> strand_;
     asio::basic_waitable_timer<Clock> timer_;
     T transport_;
+    DeadLetters sink_;
     const std::array<std::string, 2> targets_; ///< without and with `items.*.result`
     intake_type intake_;
     const std::shared_ptr<Observers> observers_;
+    ClientIds client_ids_;
     std::atomic<std::uint64_t> next_id_{1};
     std::atomic<bool> silenced_{false}; ///< a close has completed: observers are not called any more
     std::mutex index_waiters_mutex_;
@@ -888,12 +1211,27 @@ private:
     // The strand's own.
     Concurrency<time_point> concurrency_;
     RequestCeiling ceiling_;
+    RetryBudget budget_;
+    std::size_t lone_refusals_ = 0; ///< 400s for single operations since an answer was one item for each
+    static constexpr std::size_t most_lone_refusals = 32;
+    std::size_t repeating_ = 0; ///< requests in flight whose operations were sent before
+    bool fresh_turn_ = false;   ///< something new travels next
     Jitter jitter_ = std::is_same_v<Clock, std::chrono::steady_clock> ? Jitter{} : Jitter{1}; // virtual: repeatable
     std::string trouble_; ///< what was last wrong with the endpoint
     std::vector<FlightPtr> in_flight_;
     std::vector<FlightPtr> spare_flights_;
     std::multimap<time_point, bulk_type> retries_; ///< by when they are due
     time_point oldest_retry_ = time_point::max();
+    std::vector<typename std::multimap<time_point, bulk_type>::iterator> merging_;
+    IdOrder<bulk_type> id_order_;
+    std::vector<std::size_t> held_; ///< positions in the bulk that is held back in parts
+    FloodGauge flood_;
+    std::deque<LettersPtr> letters_; ///< the first of them is being written, or will be
+    static constexpr std::size_t most_letters = 8;
+    bool writing_ = false;
+    std::uint32_t sink_failures_ = 0; ///< in a row
+    std::string sink_trouble_;
+    time_point sink_resume_ = time_point::min();
     std::vector<Ending> endings_; ///< of the bulk that is being judged
     std::vector<Said> said_;      ///< about its operations
     std::list<FlushWaiter> flush_waiters_;
@@ -908,6 +1246,7 @@ private:
     std::uint64_t given_up_ = 0;
     std::uint64_t given_up_before_close_ = 0;
     time_point close_deadline_ = time_point::max();
+    std::vector<std::shared_ptr<const Batch>> undelivered_; ///< for the report
 };
 
 } // namespace bulkhead::inline v1::detail

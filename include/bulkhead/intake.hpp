@@ -23,10 +23,11 @@ struct Bulk {
     std::uint32_t travelled = 0; ///< how many requests have carried it
     std::uint32_t refusals = 0;  ///< how often in a row items of it were refused retryably
     std::uint32_t avoid_node = 0xffffffffU;
+    bool apart = false; ///< not to be merged with others: a part of what was refused as too large or malformed
 
     /// Another batch with the same history.
     [[nodiscard]] Bulk with(Batch other) const {
-        return {std::move(other), opened, epoch, travelled, refusals, avoid_node};
+        return {std::move(other), opened, epoch, travelled, refusals, avoid_node, apart};
     }
 };
 
@@ -233,6 +234,22 @@ public:
     void limit_batches(std::size_t bytes) {
         const auto lock = lock_briefly(mutex_);
         batch_bytes_ = stats_.batch_bytes_limit = bytes;
+    }
+    /// Other limits from now on, or what is wrong with them.
+    std::optional<FieldError> change(const Limits& limits) {
+        auto lock = lock_briefly(mutex_);
+        auto changed = options_;
+        limits.apply_to(changed);
+        if (auto wrong = validate(changed)) return wrong;
+        limits.apply_to(options_);
+        batch_bytes_ = stats_.batch_bytes_limit = std::min(batch_bytes_, options_.max_batch_bytes);
+        room_changed(std::move(lock));
+        return std::nullopt;
+    }
+    /// All limits as they are now.
+    [[nodiscard]] Limits limits() const {
+        const auto lock = lock_briefly(mutex_);
+        return Limits::of(options_);
     }
     /// Something about the endpoint or a request, for `Stats`.
     template <class Change>
@@ -479,8 +496,8 @@ private:
         sample->count += count;
     }
 
-    const IndexerOptions& options_;
     mutable std::mutex mutex_;
+    IndexerOptions options_;  ///< its limits may change
     std::size_t batch_bytes_; ///< at most `max_batch_bytes`
     ActionLines lines_;
     Batch open_;

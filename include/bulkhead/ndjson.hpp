@@ -131,9 +131,9 @@ private:
     return std::nullopt;
 }
 
-/// Appends what follows the index in an action line: `,"_id":"…"` and so on.
+/// Appends what follows the index in an action line: `,"_id":"…"` and so on. Returns how many bytes the id takes.
 template <class Output>
-void append_metadata(Output& out, const Operation& op) {
+std::size_t append_metadata(Output& out, const Operation& op) {
     const auto field = [&](std::string_view name, const std::optional<std::string_view>& value) {
         if (!value) return;
         out.append(name);
@@ -150,6 +150,7 @@ void append_metadata(Output& out, const Operation& op) {
         out.append(*value ? "true" : "false");
     };
     field(",\"_id\":", op.id);
+    const auto id_bytes = out.view().size();
     field(",\"routing\":", op.routing);
     field(",\"pipeline\":", op.pipeline);
     if (op.version) {
@@ -170,6 +171,7 @@ void append_metadata(Output& out, const Operation& op) {
             rest.remove_prefix(std::min(line.size() + 1, rest.size()));
         }
     }
+    return id_bytes;
 }
 
 /// The constant beginning of the action lines in use, by action and index: `{"create":{"_index":"logs"`. A handful is

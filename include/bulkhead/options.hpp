@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace bulkhead::inline v1 {
 
@@ -25,8 +26,40 @@ enum class Overflow : std::uint8_t {
 /// What happens to an operation that the server may have applied without answering, when repeating it could store the
 /// document twice (an `index` or `create` without id).
 enum class Duplicates : std::uint8_t {
-    forbid, ///< it is not repeated: it settles as `Outcome::unknown`
-    allow,  ///< it is sent again; at worst the document is stored twice
+    forbid,    ///< it is not repeated: it settles as `Outcome::unknown`
+    allow,     ///< it is sent again; at worst the document is stored twice
+    client_id, ///< it gets an id when it is enqueued and travels as a `create`, so that a repetition meets itself. Not
+               ///< for targets that make ids themselves (time series data streams, some serverless collections):
+               ///< they refuse such documents one by one.
+};
+
+/// In which order operations on the same document reach it.
+enum class Ordering : std::uint8_t {
+    none,   ///< a refused operation may be overtaken by a later one while it waits to be sent again
+    per_id, ///< of an index and id, one operation at a time is under way, and the next one waits until that has
+            ///< settled: the store ends with the last one enqueued, see `Stats::order_uncertain` for when it may not.
+            ///< (What a default pipeline or an alias makes of names is not known here: the same document by two names
+            ///< is two.)
+};
+
+/// What an item's answer means for its operation.
+enum class Verdict : std::uint8_t {
+    indexed,     ///< proven
+    superseded,  ///< proven: this very operation, or a newer one, is already there
+    retry,       ///< refused for now; an answer about this operation, which is charged an attempt
+    push_back,   ///< the cluster takes no writes now (a full disk, a read-only index): charged to nobody
+    environment, ///< not allowed to write there now: it waits and is tried again, charged to nobody
+    reject,      ///< refused for good: a dead letter where there is a sink, else `Outcome::rejected`
+    discard,     ///< refused for good, and no dead letter: `Outcome::rejected`
+};
+
+/// A line of the table of verdicts: what it means when an item's status lies in `first` to `last` and its error type is
+/// `type` (empty: any).
+struct VerdictRule {
+    std::uint16_t first = 0; ///< 300 to 599: what is below is a success
+    std::uint16_t last = 0;
+    std::string type{};
+    Verdict verdict = Verdict::reject;
 };
 
 /// What travels in the query of every bulk request.
@@ -50,6 +83,19 @@ struct RetryOptions {
     /// An operation older than this is not sent again: it settles as `undelivered`, or as `unknown` when an earlier
     /// attempt was sent and not answered. `unlimited` for no bound, which is what a Kafka source wants.
     std::chrono::milliseconds max_age{std::chrono::minutes{10}};
+    /// The retry budget: each proven operation allows so many hundredths of one to be sent again, saved up to
+    /// `max_batch_operations` times `max_in_flight`. While it is used up, one request at a time repeats operations, so
+    /// that a sick cluster is not met by a storm (the idea is Finagle's, and so is the default). 0 to 10,000.
+    std::uint32_t budget_percent = 20;
+};
+
+/// When a flood of dead letters is rather a fault of the cluster (a broken mapping, a missing pipeline): then nothing
+/// more goes to the sink, everything waits, and one request at a time looks whether it is over (`Health::flooded`).
+struct FloodOptions {
+    /// Share of the operations refused for good above which it is a flood. 0: never. 0 to 100.
+    std::uint32_t percent = 50;
+    /// Over so many operations, at least: some batches, so that a single bad one is not a flood. 1 to 1,000,000,000.
+    std::size_t operations = 10'000;
 };
 
 /// Everything that a `BulkIndexer` lets its user choose. Checked at construction (`InvalidOption`).
@@ -66,8 +112,10 @@ struct IndexerOptions {
     std::chrono::milliseconds flush_interval{1000};
 
     /// Bulk requests under way at once; fewer while the endpoint pushes back or fails (halved each time, and back up by
-    /// one for each round of answers without trouble, down to 1). 1 to 1024.
+    /// one for each round of answers without trouble, down to `min_in_flight`). 1 to 1024.
     std::size_t max_in_flight = 4;
+    /// 1 to `max_in_flight`.
+    std::size_t min_in_flight = 1;
     /// How long one bulk request may take in all. 1 ms to 1 h.
     std::chrono::milliseconds request_timeout{60'000};
 
@@ -83,6 +131,38 @@ struct IndexerOptions {
     RequestDefaults request{};
     RetryOptions retry{};
     Duplicates duplicates = Duplicates::forbid;
+    Ordering ordering = Ordering::none;
+    /// Looked at before the library's own table (`verdicts.hpp`); the first rule that fits decides.
+    std::vector<VerdictRule> verdicts{};
+    FloodOptions flood{};
+};
+
+/// Limits to change while the indexer runs; what is absent stays as it is. See `BulkIndexer::change_limits`.
+struct Limits {
+    std::optional<std::size_t> max_batch_operations{};
+    std::optional<std::size_t> max_batch_bytes{};
+    std::optional<std::chrono::milliseconds> flush_interval{};
+    std::optional<std::size_t> max_in_flight{};
+    std::optional<std::size_t> min_in_flight{};
+    std::optional<std::size_t> max_buffered_bytes{};
+    std::optional<std::size_t> max_buffered_operations{};
+
+    [[nodiscard]] static Limits of(const IndexerOptions& o) {
+        return {o.max_batch_operations, o.max_batch_bytes,    o.flush_interval,         o.max_in_flight,
+                o.min_in_flight,        o.max_buffered_bytes, o.max_buffered_operations};
+    }
+    void apply_to(IndexerOptions& options) const {
+        const auto set = [](auto& option, const auto& value) {
+            if (value) option = *value;
+        };
+        set(options.max_batch_operations, max_batch_operations);
+        set(options.max_batch_bytes, max_batch_bytes);
+        set(options.flush_interval, flush_interval);
+        set(options.max_in_flight, max_in_flight);
+        set(options.min_in_flight, min_in_flight);
+        set(options.max_buffered_bytes, max_buffered_bytes);
+        set(options.max_buffered_operations, max_buffered_operations);
+    }
 };
 
 namespace detail {
@@ -109,6 +189,7 @@ inline std::optional<FieldError> out_of_range(const char* field, std::chrono::mi
     if (auto e = out_of_range<std::size_t>("max_batch_bytes", o.max_batch_bytes, 1024, gib)) return e;
     if (auto e = out_of_range("flush_interval", o.flush_interval, 1ms, 1h)) return e;
     if (auto e = out_of_range<std::size_t>("max_in_flight", o.max_in_flight, 1, 1024)) return e;
+    if (auto e = out_of_range<std::size_t>("min_in_flight", o.min_in_flight, 1, o.max_in_flight)) return e;
     if (auto e = out_of_range("request_timeout", o.request_timeout, 1ms, 1h)) return e;
     if (auto e = out_of_range<std::size_t>("max_buffered_bytes", o.max_buffered_bytes, 64 * 1024, any)) return e;
     if (auto e = out_of_range<std::size_t>("max_buffered_operations", o.max_buffered_operations, 1, any)) return e;
@@ -117,6 +198,13 @@ inline std::optional<FieldError> out_of_range(const char* field, std::chrono::mi
     if (auto e = out_of_range("retry.initial_backoff", o.retry.initial_backoff, 1ms, 1h)) return e;
     if (auto e = out_of_range("retry.max_backoff", o.retry.max_backoff, o.retry.initial_backoff, 24h)) return e;
     if (auto e = out_of_range("retry.max_age", o.retry.max_age, 1ms, unlimited)) return e;
+    if (auto e = out_of_range<std::uint32_t>("retry.budget_percent", o.retry.budget_percent, 0, 10'000)) return e;
+    if (auto e = out_of_range<std::uint32_t>("flood.percent", o.flood.percent, 0, 100)) return e;
+    if (auto e = out_of_range<std::size_t>("flood.operations", o.flood.operations, 1, 1'000'000'000)) return e;
+    for (const auto& rule : o.verdicts) {
+        if (auto e = out_of_range<unsigned>("verdicts.first", rule.first, 300, 599)) return e;
+        if (auto e = out_of_range<unsigned>("verdicts.last", rule.last, rule.first, 599)) return e;
+    }
     const auto& refresh = o.request.refresh;
     if (!refresh.empty() && refresh != "true" && refresh != "false" && refresh != "wait_for")
         return FieldError{"request.refresh", "true, false, wait_for or empty", refresh};

@@ -25,6 +25,11 @@ public:
     /// No batch of several operations should be larger.
     [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
 
+    /// The configured size has changed.
+    void most(std::size_t bytes) noexcept {
+        if (bytes_ == most_ || bytes_ > bytes) bytes_ = bytes;
+        most_ = bytes;
+    }
     /// A request of this size, of more than one operation, was refused as too large.
     void refused(std::size_t size) noexcept {
         if (size <= taken_) taken_ = 0; // what was true is so no longer

@@ -34,6 +34,25 @@ private:
     std::uint64_t state_;
 };
 
+/// How many operations may be sent again, earned by those that are proven (see `RetryOptions::budget_percent`). Pure.
+class RetryBudget {
+public:
+    RetryBudget(std::uint32_t percent, std::size_t most) noexcept
+        : percent_{percent}, most_{static_cast<std::int64_t>(most) * 100}, hundredths_{most_} {}
+    void earn(std::size_t proven) noexcept {
+        hundredths_ = std::min(hundredths_ + static_cast<std::int64_t>(proven) * percent_, most_);
+    }
+    void spend(std::size_t repeated) noexcept {
+        hundredths_ = std::max<std::int64_t>(hundredths_ - static_cast<std::int64_t>(repeated) * 100, 0);
+    }
+    [[nodiscard]] bool used_up() const noexcept { return hundredths_ == 0; }
+
+private:
+    std::int64_t percent_;
+    std::int64_t most_;
+    std::int64_t hundredths_;
+};
+
 /// How long to wait after `failures` failures in a row (1 or more): drawn uniformly between a tenth of the initial
 /// backoff, so that no draw makes a hot loop, and the bound, which starts at `initial_backoff` and doubles up to
 /// `max_backoff`. `random` is any 64 random bits. Never overflows.

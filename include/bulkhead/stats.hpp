@@ -17,10 +17,13 @@ enum class Health : std::uint8_t {
     backing_off,   ///< the endpoint as a whole fails or pushes back (no connection, 429, 5xx); probed with backoff
     unauthorized,  ///< 401, 403 or 407 for whole requests; probed with backoff, nothing is thrown away
     misconfigured, ///< 404, 405, 406, 415, a redirect, …: the URL is not that of a bulk endpoint; probed with backoff
+    flooded,      ///< most of what is sent is refused for good: nothing more becomes a dead letter; probed with backoff
+    sink_failing, ///< the dead-letter sink fails: nothing is sent until it has taken what it must; tried with backoff
 };
 
 [[nodiscard]] constexpr std::string_view to_string(Health health) noexcept {
-    constexpr std::string_view names[] = {"ok", "backing_off", "unauthorized", "misconfigured"};
+    constexpr std::string_view names[] = {"ok",      "backing_off", "unauthorized", "misconfigured",
+                                          "flooded", "sink_failing"};
     return names[static_cast<std::size_t>(health)];
 }
 
@@ -58,15 +61,21 @@ struct Stats {
     std::uint64_t unknown = 0;
     std::uint64_t redirected = 0; ///< of `indexed`: stored in the failure store
     std::uint64_t unobserved = 0; ///< settlements whose subscription was gone
+    /// With `Ordering::per_id`: settled operations of which an attempt was sent and not answered, and that have no
+    /// external version. Should the server still apply that attempt later, it may undo a newer operation of the same
+    /// id.
+    std::uint64_t order_uncertain = 0;
 
     // What is under way.
     std::uint64_t pending = 0;        ///< accepted and not settled
     std::uint64_t buffered_bytes = 0; ///< what counts against `max_buffered_bytes`
     std::uint64_t peak_buffered_bytes = 0;
-    std::uint64_t in_flight = 0;         ///< bulk requests
-    std::uint64_t in_flight_limit = 0;   ///< at most `max_in_flight`, fewer while the endpoint pushes back
-    std::uint64_t batch_bytes_limit = 0; ///< at most `max_batch_bytes`, less after the endpoint has answered 413
-    std::uint64_t sealed_batches = 0;    ///< waiting to be sent, retries included
+    std::uint64_t in_flight = 0;            ///< bulk requests
+    std::uint64_t in_flight_limit = 0;      ///< at most `max_in_flight`, fewer while the endpoint pushes back
+    std::uint64_t batch_bytes_limit = 0;    ///< at most `max_batch_bytes`, less after the endpoint has answered 413
+    std::uint64_t sealed_batches = 0;       ///< waiting to be sent, retries included
+    std::uint64_t waiting_for_id = 0;       ///< operations that wait for an earlier one of the same id
+    std::uint64_t dead_letters_waiting = 0; ///< operations refused for good that the sink has not acknowledged yet
 
     // What travelled.
     std::uint64_t requests = 0;           ///< bulk requests sent, retries included
@@ -91,12 +100,6 @@ struct Stats {
     [[nodiscard]] std::uint64_t settled() const noexcept {
         return indexed + superseded + rejected + dead_lettered + dropped + undelivered + unknown;
     }
-};
-
-/// What `async_close` reports: the final counters. `drained` when nothing had to be given up at the deadline.
-struct CloseReport {
-    Stats stats;
-    bool drained = false;
 };
 
 } // namespace bulkhead::inline v1

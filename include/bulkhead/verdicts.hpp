@@ -5,20 +5,11 @@
 #include <bulkhead/options.hpp>
 #include <bulkhead/response.hpp>
 
+#include <span>
 #include <string_view>
 
 /// (status, error type) → verdict. Pure. The rules are Elasticsearch's and OpenSearch's unless they say otherwise.
 namespace bulkhead::inline v1 {
-
-/// What an item's answer means for its operation.
-enum class Verdict : std::uint8_t {
-    indexed,     ///< proven
-    superseded,  ///< proven: this very operation, or a newer one, is already there
-    retry,       ///< refused for now; an answer about this operation, which is charged an attempt
-    push_back,   ///< the cluster takes no writes now (a full disk, a read-only index): charged to nobody
-    environment, ///< not allowed to write there now: charged to nobody
-    reject,      ///< refused for good
-};
 
 /// What a reply means for the request as a whole.
 enum class ReplyVerdict : std::uint8_t {
@@ -64,16 +55,21 @@ inline constexpr ItemRule item_rules[] = {
 
 /// By the item's status and error type, and what was asked for. A 404 without an error is a delete of a document that
 /// was not there: done. A conflict whose type is not told (an `error` that is a plain string) is a version conflict.
-[[nodiscard]] inline Verdict judge_item(const ItemAnswer& item, std::string_view error_type,
-                                        const detail::Entry& entry) noexcept {
+/// `own`: the user's rules, which come first.
+[[nodiscard]] inline Verdict judge_item(const ItemAnswer& item, std::string_view error_type, const detail::Entry& entry,
+                                        std::span<const VerdictRule> own = {}) noexcept {
+    const auto fits = [&](const auto& rule) {
+        return item.status >= rule.first && item.status <= rule.last && (rule.type.empty() || rule.type == error_type);
+    };
     if (item.status < 300) return Verdict::indexed;
     if (item.status == 404 && item.error == ItemAnswer::no_error && entry.action == Action::delete_)
         return Verdict::indexed;
+    for (const auto& rule : own)
+        if (fits(rule)) return rule.verdict;
     if (item.status == 409 && (error_type.empty() || error_type == "version_conflict_engine_exception"))
         return detail::judge_conflict(entry);
     for (const auto& rule : detail::item_rules)
-        if (item.status >= rule.first && item.status <= rule.last && (rule.type.empty() || rule.type == error_type))
-            return rule.verdict;
+        if (fits(rule)) return rule.verdict;
     return Verdict::reject;
 }
 

@@ -35,9 +35,9 @@ struct Told {
 struct Bench {
     using Indexer = BulkIndexer<ScriptedTransport, ManualClock>;
 
-    explicit Bench(IndexerOptions options = {})
+    explicit Bench(IndexerOptions options = {}, DeadLetters sink = {})
         : script{std::make_shared<Script>()}, indexer{std::in_place, context.get_executor(), ScriptedTransport{script},
-                                                      with_index(std::move(options))} {
+                                                      with_index(std::move(options)), std::move(sink)} {
         subscription = indexer->subscribe(context.get_executor(), [this](std::span<const Settlement> settlements) {
             ++calls;
             for (const auto& s : settlements) {

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <bulkhead/error.hpp>
+#include <bulkhead/json_text.hpp>
+#include <bulkhead/options.hpp>
+#include <bulkhead/settlement.hpp>
+
+#include <boost/asio/awaitable.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <concepts>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace bulkhead::inline v1 {
+
+namespace asio = boost::asio;
+
+/// An operation that the server has refused for good, on its way to a sink. A view: what it points to stays valid until
+/// the sink's `write` has completed. `source` and `reason` hold the user's data: treat them as sensitive.
+struct DeadLetter {
+    std::string_view action_line; ///< the operation's action line as sent, without the newline
+    std::string_view source;      ///< the document as sent, without the newline; empty for a delete
+    std::string_view type;        ///< the server's error type, or the name of a `bulkhead::errc`
+    std::string_view reason;      ///< the server's reason, at most 1 KiB; may be empty
+    std::uint16_t status = 0;
+    std::uint32_t attempts = 0;
+    Ticket ticket{};
+    std::chrono::nanoseconds age{}; ///< since its batch was opened, when it was refused
+};
+
+/// Where operations go that the server refuses for good.
+///
+/// `write` is called on the indexer's strand, one call at a time, with the dead letters of one bulk, at least one. When
+/// it completes without an error, all of them are safe, and only then do they settle as `Outcome::dead_lettered`. After
+/// an error all of them are offered again, with backoff, and nothing else is sent meanwhile (`Health::sink_failing`):
+/// so a sink may see one twice. It must not throw, and should end in its own time: the indexer sets it no limit but
+/// the close's. A sink that cannot block briefly hops to an executor of its own.
+template <class S>
+concept DeadLetterSink = std::move_constructible<S> && requires(S& sink, std::span<const DeadLetter> letters) {
+    { sink.write(letters) } -> std::same_as<asio::awaitable<error_code>>;
+};
+
+/// Calls a function `error_code(std::span<const DeadLetter>)`, on the indexer's strand: it must not block.
+template <std::invocable<std::span<const DeadLetter>> F>
+class CallbackSink {
+public:
+    explicit CallbackSink(F f) : f_{std::move(f)} {}
+    asio::awaitable<error_code> write(std::span<const DeadLetter> letters) {
+        error_code error = f_(letters);
+        co_return error;
+    }
+
+private:
+    F f_;
+};
+
+/// Appends a dead letter as one JSON object, without a newline:
+///
+///     {"@timestamp":"2026-11-24T10:00:00Z","status":400,"type":"…","reason":"…","attempts":1,"age_ms":12,
+///      "action":"{\"index\":…}","source":"{\"n\":1}"}
+///
+/// `action` and `source` are strings, so that they come back byte for byte, whatever the document is. Bytes that are
+/// not UTF-8 come as `source_hex`. A delete has no source.
+inline void append_dead_letter(std::string& out, const DeadLetter& letter, std::chrono::system_clock::time_point now) {
+    const auto field = [&](std::string_view name, std::string_view text) {
+        out.append(",\"").append(name).append("\":");
+        append_json_string(out, text);
+    };
+    const auto hex = [&](std::string_view bytes) {
+        constexpr std::string_view digits = "0123456789abcdef";
+        for (const char c : bytes) {
+            out += digits[static_cast<unsigned char>(c) >> 4U];
+            out += digits[static_cast<unsigned char>(c) & 15U];
+        }
+    };
+    const auto two = [](unsigned n) { return std::string{n < 10 ? "0" : ""} + std::to_string(n); };
+    const auto day = std::chrono::floor<std::chrono::days>(now);
+    const std::chrono::year_month_day date{day};
+    const std::chrono::hh_mm_ss time{std::chrono::floor<std::chrono::seconds>(now - day)};
+    out.append("{\"@timestamp\":\"").append(std::to_string(static_cast<int>(date.year())));
+    out.append("-" + two(static_cast<unsigned>(date.month())) + "-" + two(static_cast<unsigned>(date.day())));
+    out.append("T" + two(static_cast<unsigned>(time.hours().count())));
+    out.append(":" + two(static_cast<unsigned>(time.minutes().count())));
+    out.append(":" + two(static_cast<unsigned>(time.seconds().count())) + "Z\"");
+    out.append(",\"status\":").append(std::to_string(letter.status));
+    field("type", is_utf8(letter.type) ? letter.type : "unreadable");
+    if (!letter.reason.empty()) field("reason", is_utf8(letter.reason) ? letter.reason : "unreadable");
+    out.append(",\"attempts\":").append(std::to_string(letter.attempts));
+    const auto age = std::chrono::duration_cast<std::chrono::milliseconds>(letter.age).count();
+    out.append(",\"age_ms\":").append(std::to_string(age));
+    field("action", letter.action_line);
+    if (is_utf8(letter.source)) {
+        if (!letter.source.empty()) field("source", letter.source);
+    } else {
+        out.append(",\"source_hex\":\"");
+        hex(letter.source);
+        out.append("\"");
+    }
+    out.append("}");
+}
+
+namespace detail {
+
+class AnySink {
+public:
+    AnySink() = default;
+    AnySink(const AnySink&) = delete;
+    AnySink& operator=(const AnySink&) = delete;
+    virtual ~AnySink() = default;
+    virtual asio::awaitable<error_code> write(std::span<const DeadLetter> letters) = 0;
+};
+template <DeadLetterSink S>
+class SinkOf final : public AnySink {
+public:
+    explicit SinkOf(S sink) : sink_{std::move(sink)} {}
+    asio::awaitable<error_code> write(std::span<const DeadLetter> letters) override { return sink_.write(letters); }
+
+private:
+    S sink_;
+};
+
+/// Whether most of what is sent is refused for good. Pure; see `FloodOptions`.
+class FloodGauge {
+public:
+    explicit FloodGauge(FloodOptions options) noexcept : options_{options} {}
+
+    /// An answer refused so many of its operations for good. True while it is a flood: then they must wait. It is over
+    /// with an answer that is not a part of one; what waited then counts against as many operations that went well.
+    [[nodiscard]] bool judge(std::size_t operations, std::size_t refused) noexcept {
+        if (options_.percent == 0) return false;
+        if (flooded_) {
+            flooded_ = above(operations, refused);
+            if (!flooded_) {
+                operations_ = options_.operations;
+                refused_ = 0;
+            }
+            return flooded_;
+        }
+        operations_ += operations;
+        refused_ += refused;
+        flooded_ = operations_ >= options_.operations && above(operations_, refused_);
+        if (operations_ >= 2 * options_.operations) { // what was long ago counts less and less
+            operations_ /= 2;
+            refused_ /= 2;
+        }
+        return flooded_;
+    }
+    [[nodiscard]] bool flooded() const noexcept { return flooded_; }
+
+private:
+    [[nodiscard]] bool above(std::size_t operations, std::size_t refused) const noexcept {
+        return refused * 100 > operations * options_.percent;
+    }
+    FloodOptions options_;
+    std::size_t operations_ = 0;
+    std::size_t refused_ = 0;
+    bool flooded_ = false;
+};
+
+} // namespace detail
+
+/// Any dead-letter sink, for the constructor of `BulkIndexer`; the default is none.
+class DeadLetters {
+public:
+    DeadLetters() = default;
+    template <DeadLetterSink S>
+    DeadLetters(S sink) : sink_{std::make_unique<detail::SinkOf<S>>(std::move(sink))} {} // NOLINT: meant to convert
+    [[nodiscard]] detail::AnySink* get() const noexcept { return sink_.get(); }
+
+private:
+    std::unique_ptr<detail::AnySink> sink_;
+};
+
+} // namespace bulkhead::inline v1

@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "support/catch.hpp"
+#include "support/indexer_bench.hpp"
+
+#include <set>
+
+using namespace bench;
+
+// Ids made here, the retry budget, merged retries, limits that change, and what a close hands back.
+
+TEST_CASE("an operation without an id gets one when it is enqueued, and keeps it", "[F079]") {
+    Bench b{{.duplicates = Duplicates::client_id}};
+    b.put(1);
+    b.put(2, {.action = Action::create, .routing = "r"});
+    b.put(3, {.id = "mine"});
+    Batch scratch;
+    REQUIRE_FALSE(scratch.append({.index = "other", .source = R"({"n":4})"}));
+    REQUIRE_FALSE(scratch.append({.action = Action::delete_, .index = "other", .id = "gone"}));
+    REQUIRE(b.indexer->try_enqueue(scratch, b.subscription.ticket(4)) == Admission::accepted);
+    b.flush();
+    REQUIRE(b.script->requests().size() == 1);
+    const auto first = b.script->requests()[0].body;
+    const auto sent = lines(first);
+    REQUIRE(sent.size() == 9);
+    CHECK(sent[0].starts_with(R"({"create":{"_index":"logs","_id":")"));
+    CHECK(sent[2].starts_with(R"({"create":{"_index":"logs","_id":")"));
+    CHECK(sent[2].ends_with(R"(","routing":"r"}})"));
+    CHECK(sent[4] == R"({"index":{"_index":"logs","_id":"mine"}})");
+    CHECK(sent[6].starts_with(R"({"create":{"_index":"other","_id":")"));
+    CHECK(sent[7] == R"({"n":4})");
+    CHECK(sent[8] == R"({"delete":{"_index":"other","_id":"gone"}})");
+    CHECK(std::set<std::string>{sent[0], sent[2], sent[6]}.size() == 3);
+
+    b.script->answer(0, Answer::lost(Sent::complete)); // applied, but nobody said so
+    b.run_for(31s, 50ms);
+    REQUIRE(b.script->requests().size() == 2);
+    CHECK(b.script->requests()[1].body == first);
+    const auto there = item(409, "version_conflict_engine_exception", "create");
+    b.script->answer(1, Answer::items({there, there, item(200), there, item(404, "", "delete")}));
+    b.run();
+    CHECK(b.count(Outcome::superseded) == 3);
+    CHECK(b.count(Outcome::indexed) == 2);
+}
+
+TEST_CASE("ids of two indexers do not meet") {
+    detail::ClientIds a;
+    detail::ClientIds b;
+    detail::ClientIds::Room room;
+    std::set<std::string> seen;
+    for (int i = 0; i < 1000; ++i) {
+        seen.insert(std::string{a.next(room)});
+        seen.insert(std::string{b.next(room)});
+    }
+    CHECK(seen.size() == 2000);
+    CHECK(seen.begin()->size() <= 32);
+}
+
+TEST_CASE("the retry budget: earned by what is proven, spent by what is repeated") {
+    RetryBudget budget{20, 100};
+    CHECK_FALSE(budget.used_up());
+    budget.spend(100);
+    CHECK(budget.used_up());
+    budget.earn(4);
+    CHECK_FALSE(budget.used_up());
+    budget.spend(1);
+    CHECK(budget.used_up());
+    budget.earn(1'000'000);
+    budget.spend(99);
+    CHECK_FALSE(budget.used_up());
+    budget.spend(1);
+    CHECK(budget.used_up());
+    budget.spend(1'000'000);
+    budget.earn(5);
+    CHECK_FALSE(budget.used_up());
+    CHECK(RetryBudget{0, 0}.used_up());
+}
+
+TEST_CASE("while the retry budget is used up, one request at a time repeats, and what is new goes on", "[F082][F083]") {
+    // No interval: nothing of these is merged.
+    Bench b{{.max_batch_operations = 2,
+             .flush_interval = 1ms,
+             .max_in_flight = 8,
+             .retry = {.initial_backoff = 1ms, .max_backoff = 1ms, .budget_percent = 0}}};
+    std::size_t repeating = 0;
+    std::size_t most_repeating = 0;
+    std::size_t fresh = 0;
+    b.script->respond = [&](const test::SeenRequest& request) -> std::optional<Answer> {
+        if (request.attempt > 1) {
+            most_repeating = std::max(most_repeating, ++repeating);
+            return std::nullopt;
+        }
+        ++fresh;
+        std::vector<std::string> items(request.operations, item(201));
+        items[0] = item(503, "unavailable_shards_exception");
+        return Answer::items(items);
+    };
+    for (std::uint64_t key = 0; key < 200; ++key) {
+        b.put(key);
+        b.run_for(2ms, 1ms);
+        if (key == 50) most_repeating = repeating; // what it began with is spent
+        if (key % 10 != 9) continue;
+        for (const auto position : b.script->waiting()) {
+            --repeating;
+            b.script->answer(position, Answer::ok(b.script->requests()[position].operations));
+        }
+        b.run();
+    }
+    CHECK(fresh >= 100);
+    CHECK(most_repeating == 1);
+    for (int i = 0; i < 1000 && b.stats().pending != 0; ++i) {
+        b.script->answer_all_ok();
+        repeating = 0;
+        b.run_for(2ms, 1ms);
+    }
+    CHECK(b.count(Outcome::indexed) == 200);
+}
+
+TEST_CASE("survivors of several bulks travel again together, with their own attempts", "[F074]") {
+    Bench b{{.max_batch_operations = 10,
+             .max_in_flight = 4,
+             .retry = {.max_attempts = 3, .initial_backoff = 100ms, .max_backoff = 100ms}}};
+    b.put_many(0, 40);
+    b.run();
+    REQUIRE(b.script->requests().size() == 4);
+    for (std::size_t i = 0; i < 4; ++i) {
+        std::vector<std::string> items(10, item(201));
+        items[i] = items[9] = item(503, "unavailable_shards_exception");
+        b.script->answer(i, Answer::items(items));
+    }
+    b.run();
+    CHECK(b.count(Outcome::indexed) == 32);
+    b.run_for(150ms, 150ms);
+    REQUIRE(b.script->requests().size() == 5);
+    CHECK(b.script->requests()[4].operations == 8);
+    std::vector<std::string> items(8, item(201));
+    items[3] = item(503, "unavailable_shards_exception");
+    b.script->answer(4, Answer::items(items));
+    b.run_for(200ms, 10ms);
+    REQUIRE(b.script->requests().size() == 6);
+    CHECK(b.script->requests()[5].operations == 1);
+    b.script->answer(5, Answer::items({item(503, "unavailable_shards_exception")}));
+    b.run();
+    CHECK(b.count(Outcome::indexed) == 39);
+    REQUIRE(b.count(Outcome::rejected) == 1);
+    CHECK(b.told.back().attempts == 3);
+    CHECK(b.books_balance());
+    CHECK(b.stats().buffered_bytes <= 64U << 20U);
+}
+
+TEST_CASE("what a flush waits for is not merged with what came after it", "[F110]") {
+    Bench b{{.retry = {.initial_backoff = 100ms, .max_backoff = 100ms}}};
+    const auto busy = Answer::items({item(503, "unavailable_shards_exception"), item(201)});
+    b.put_many(0, 2);
+    std::optional<error_code> flushed;
+    b.indexer->async_flush(1h, [&](error_code error) { flushed = error; });
+    b.run();
+    b.put_many(2, 2);
+    b.flush();
+    b.script->answer(0, busy);
+    b.script->answer(1, busy);
+    b.run();
+    b.run_for(150ms, 150ms);
+    REQUIRE(b.script->requests().size() == 4);
+    b.script->answer(2, Answer::ok(1));
+    b.run();
+    CHECK(flushed == error_code{});
+    CHECK(b.stats().pending == 1);
+}
+
+TEST_CASE("limits change while it runs") {
+    Bench b{{.max_batch_operations = 10, .max_in_flight = 4}};
+    const auto wrong = b.indexer->change_limits({.max_batch_operations = 0, .max_in_flight = 1});
+    REQUIRE(wrong);
+    CHECK(wrong->field == "max_batch_operations");
+    CHECK(b.indexer->change_limits({.min_in_flight = 5})); // above the maximum
+    b.put_many(0, 100);
+    b.run();
+    CHECK(b.stats().in_flight == 4);
+    REQUIRE_FALSE(b.indexer->change_limits({.max_in_flight = 1}));
+    b.run();
+    for (int i = 0; i < 3; ++i) {
+        b.script->answer(b.script->waiting().front(), Answer::ok(10));
+        b.run();
+    }
+    CHECK(b.stats().in_flight == 1);
+    CHECK(b.script->requests().size() == 4);
+    REQUIRE_FALSE(b.indexer->change_limits({.max_batch_operations = 3, .max_in_flight = 6, .min_in_flight = 2}));
+    b.run();
+    CHECK(b.stats().in_flight == 6);
+    CHECK(b.stats().in_flight_limit == 6);
+    b.put_many(100, 3);
+    b.run();
+    while (!b.script->waiting().empty()) {
+        b.script->answer_all_ok();
+        b.run();
+    }
+    CHECK(b.script->requests().back().operations == 3);
+    REQUIRE_FALSE(b.indexer->change_limits({.flush_interval = 50ms, .max_buffered_operations = 2}));
+    b.put(200);
+    b.put(201);
+    CHECK(b.put(202) == Admission::full);
+    b.run_for(60ms, 10ms);
+    CHECK(b.script->requests().back().operations == 2);
+    REQUIRE_FALSE(b.indexer->change_limits({.max_batch_bytes = 1024, .max_buffered_operations = 1000}));
+    b.run();
+    CHECK(b.stats().batch_bytes_limit == 1024);
+    REQUIRE_FALSE(b.indexer->change_limits({.max_batch_bytes = 1 << 20}));
+    b.run();
+    CHECK(b.stats().batch_bytes_limit == 1 << 20);
+    b.script->answer_all_ok();
+    b.run();
+    CHECK(b.stats().pending == 0);
+    CHECK(b.books_balance());
+}
+
+TEST_CASE("a close hands back what is certainly not applied, byte for byte", "[F115]") {
+    Bench b{{.max_batch_operations = 2, .max_in_flight = 1}};
+    b.put(0);
+    b.put(1);
+    b.run();
+    b.script->answer(0, Answer::items({item(429, "es_rejected_execution_exception"), item(201)}));
+    b.run();
+    b.put(2, {.id = "two"}); // one batch: with an id it may be repeated after an answer was lost
+    b.put(3);
+    b.run();
+    b.script->answer(1, Answer::lost(Sent::partial));
+    b.run();
+    CHECK(b.count(Outcome::unknown) == 1); // 3
+    b.put(4);
+    b.put(5);
+    b.put(6);
+    b.run();
+    std::optional<CloseReport> report;
+    std::optional<CloseReport> second;
+    b.indexer->async_close(0s, [&](error_code, CloseReport r) { report = std::move(r); });
+    b.indexer->async_close(0s, [&](error_code, CloseReport r) { second = std::move(r); });
+    b.run();
+    REQUIRE(report);
+    REQUIRE(second);
+    CHECK(report->undelivered == second->undelivered);
+    std::string back;
+    std::size_t operations = 0;
+    for (const auto& batch : report->undelivered) {
+        back += batch->body();
+        operations += batch->operations();
+    }
+    CHECK(b.count(Outcome::undelivered) == operations);
+    CHECK(report->stats.undelivered == operations);
+    CHECK(b.count(Outcome::unknown) == 2); // 2 and 3
+    const std::string line = "{\"index\":{\"_index\":\"logs\"}}\n";
+    CHECK(back == line + "{\"n\":0}\n" + line + "{\"n\":4}\n" + line + "{\"n\":5}\n" + line + "{\"n\":6}\n");
+    CHECK(b.stats().buffered_bytes == 0);
+
+    Bench other; // and another indexer takes them
+    for (const auto& batch : report->undelivered) other.indexer->enqueue(*batch);
+    other.flush();
+    CHECK(other.script->requests()[0].body == back);
+}
+
+TEST_CASE("in a bulk of which a part may be applied, a close hands back the other part", "[F115]") {
+    Bench b{{.retry = {.initial_backoff = 10s, .max_backoff = 10s}, .duplicates = Duplicates::allow}};
+    b.put(0, {.id = "zero"});
+    b.flush();
+    b.script->answer(0, Answer::lost(Sent::complete));
+    b.run();
+    b.put(1, {.id = "one"});
+    b.flush();
+    std::optional<CloseReport> report;
+    b.indexer->async_close(0s, [&](error_code, CloseReport r) { report = std::move(r); });
+    b.run();
+    REQUIRE(report);
+    REQUIRE(report->undelivered.size() == 1);
+    CHECK(report->undelivered[0]->body() == "{\"index\":{\"_index\":\"logs\",\"_id\":\"one\"}}\n{\"n\":1}\n");
+    CHECK(b.count(Outcome::unknown) == 1);
+    CHECK(b.count(Outcome::undelivered) == 1);
+}
