@@ -23,11 +23,12 @@ class StandaloneIndexer {
 public:
     using indexer_type = BulkIndexer<T>;
 
-    /// `T` is made of the context's executor and `transport_options`. Throws `InvalidOption`.
+    /// `T` is made of the context's executor and `transport_options`. `sink` as for `BulkIndexer`. Throws
+    /// `InvalidOption`.
     template <class TransportOptions>
-    StandaloneIndexer(TransportOptions transport_options, IndexerOptions options)
+    StandaloneIndexer(TransportOptions transport_options, IndexerOptions options, DeadLetters sink = {})
         : indexer_{std::in_place, context_.get_executor(), T{context_.get_executor(), std::move(transport_options)},
-                   std::move(options)} {
+                   std::move(options), std::move(sink)} {
         thread_ = std::thread{[this] { context_.run(); }};
     }
     StandaloneIndexer(const StandaloneIndexer&) = delete;

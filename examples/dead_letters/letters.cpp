@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "letters.hpp"
+
+#include <fstream>
+#include <mutex>
+#include <ostream>
+#include <stdexcept>
+
+namespace letters {
+
+namespace json = boost::json;
+
+std::optional<std::string> read_operation(std::string_view action_line, std::string_view source, Stored& out) {
+    bulkhead::error_code error;
+    const auto line = json::parse(json::string_view{action_line.data(), action_line.size()}, error);
+    if (error || !line.is_object() || line.get_object().size() != 1 || !line.get_object().begin()->value().is_object())
+        return "the action is not one JSON object";
+    const auto action = line.get_object().begin()->key();
+    const auto& metadata = line.get_object().begin()->value().get_object();
+    auto& op = out.operation;
+    op = {};
+    if (action == "index") {
+        op.action = bulkhead::Action::index;
+    } else if (action == "create") {
+        op.action = bulkhead::Action::create;
+    } else if (action == "update") {
+        op.action = bulkhead::Action::update;
+    } else if (action == "delete") {
+        op.action = bulkhead::Action::delete_;
+    } else {
+        return "unknown action " + std::string{action};
+    }
+    for (const auto& [name, value] : metadata) {
+        const auto text = [&value = value](std::string& to) {
+            to = value.is_string() ? std::string{value.get_string()} : json::serialize(value);
+            return std::string_view{to};
+        };
+        const auto number = [&value = value] { return value.is_int64() ? value.get_int64() : 0; };
+        if (name == "_index") {
+            op.index = text(out.index);
+        } else if (name == "_id") {
+            op.id = text(out.id);
+        } else if (name == "routing") {
+            op.routing = text(out.routing);
+        } else if (name == "pipeline") {
+            op.pipeline = text(out.pipeline);
+        } else if (name == "dynamic_templates") {
+            op.dynamic_templates = text(out.dynamic_templates);
+        } else if (name == "version") {
+            op.version = number();
+        } else if (name == "version_type") {
+            if (value == "external_gte") op.version_type = bulkhead::VersionType::external_gte;
+        } else if (name == "if_seq_no") {
+            op.if_seq_no = number();
+        } else if (name == "if_primary_term") {
+            op.if_primary_term = number();
+        } else if (name == "retry_on_conflict") {
+            op.retry_on_conflict = static_cast<std::uint32_t>(number());
+        } else if (name == "require_alias") {
+            op.require_alias = value == true;
+        } else if (name == "require_data_stream") {
+            op.require_data_stream = value == true;
+        } else {
+            return "unknown field " + std::string{name}; // sent without it, it would be another operation
+        }
+    }
+    out.source = source;
+    op.source = out.source;
+    return std::nullopt;
+}
+
+std::uint64_t list(const Options& options, std::ostream& out) {
+    std::uint64_t listed = 0;
+    const auto read = bulkhead::read_dead_letters(options.file, [&](const bulkhead::StoredDeadLetter& letter) {
+        if (!options.type.empty() && letter.type != options.type) return;
+        ++listed;
+        out << letter.time << "  " << letter.status << "  " << letter.type << "  " << letter.action_line << "  "
+            << letter.source.size() << " bytes" << (letter.reason.empty() ? "" : "  ") << letter.reason << '\n';
+    });
+    if (read.error) throw std::runtime_error{options.file + ": " + read.error.message()};
+    if (read.skipped != 0) out << read.skipped << " lines skipped: torn, or no dead letters\n";
+    return listed;
+}
+
+Replayed replay(const Options& options) {
+    using namespace std::chrono_literals;
+    bulkhead::HttpOptions http;
+    http.url = options.url;
+    if (const auto colon = options.header.find(':'); colon != std::string::npos)
+        http.headers.emplace_back(options.header.substr(0, colon),
+                                  options.header.substr(options.header.find_first_not_of(' ', colon + 1)));
+    bulkhead::IndexerOptions indexing;
+    indexing.flush_interval = 100ms;
+    indexing.retry.max_age = 1min;
+    indexing.ordering = bulkhead::Ordering::per_id; // the file is in the order of the refusals
+
+    Replayed result;
+    std::mutex mutex;
+    std::set<std::uint64_t> not_indexed; // by line
+    {
+        bulkhead::StandaloneIndexer<bulkhead::HttpTransport> indexer{http, indexing};
+        const auto subscription = indexer.subscribe([&](std::span<const bulkhead::Settlement> settlements) {
+            const std::lock_guard lock{mutex};
+            for (const auto& one : settlements) {
+                if (bulkhead::durable(one.outcome)) {
+                    ++result.indexed;
+                } else {
+                    not_indexed.insert(one.key);
+                }
+            }
+        });
+        std::ifstream file{options.file, std::ios::binary};
+        if (!file) throw std::runtime_error{options.file + ": cannot be read"};
+        std::uint64_t number = 0;
+        Stored stored;
+        for (std::string line; std::getline(file, line); ++number) {
+            const auto letter = bulkhead::parse_dead_letter(line);
+            if (!letter) {
+                ++result.skipped;
+                continue;
+            }
+            ++result.letters;
+            if (!options.type.empty() && letter->type != options.type) {
+                ++result.left_out;
+                continue;
+            }
+            const bool readable = !read_operation(letter->action_line, letter->source, stored);
+            if (readable && indexer->enqueue_wait(stored.operation, 1min, subscription.ticket(number)) ==
+                                bulkhead::Admission::accepted)
+                continue;
+            const std::lock_guard lock{mutex};
+            not_indexed.insert(number);
+        }
+        (void)indexer.close(2min);
+    }
+    result.remaining = not_indexed.size();
+    if (not_indexed.empty()) return result;
+    std::ifstream file{options.file, std::ios::binary};
+    std::ofstream out{options.remaining, std::ios::binary | std::ios::app};
+    std::uint64_t number = 0;
+    for (std::string line; std::getline(file, line); ++number)
+        if (not_indexed.contains(number)) out << line << '\n';
+    if (!out.flush()) throw std::runtime_error{options.remaining + ": cannot be written"};
+    return result;
+}
+
+} // namespace letters

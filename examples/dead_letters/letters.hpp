@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <bulkhead/bulkhead.hpp>
+#include <bulkhead/sinks/file_sink.hpp>
+
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+
+#include <functional>
+#include <iosfwd>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+
+/// Listing and replaying a file of dead letters.
+namespace letters {
+
+/// An operation read back from its lines; it owns its texts.
+struct Stored {
+    std::string index, id, routing, pipeline, dynamic_templates, source;
+    bulkhead::Operation operation; ///< points into the above
+
+    Stored() = default;
+    Stored(const Stored&) = delete;
+    Stored& operator=(const Stored&) = delete;
+};
+
+/// Reads an action line and a source into `out`. What is wrong with them, if anything; then `out` is unspecified.
+[[nodiscard]] std::optional<std::string> read_operation(std::string_view action_line, std::string_view source,
+                                                        Stored& out);
+
+struct Options {
+    std::string file;
+    std::string type{};      ///< only letters of this error type; empty: all
+    std::string url{};       ///< where to replay them
+    std::string remaining{}; ///< where those go that were not indexed
+    std::string header{};    ///< sent along, e.g. `Authorization: ApiKey …`
+};
+struct Replayed {
+    std::uint64_t letters = 0;   ///< of the file
+    std::uint64_t skipped = 0;   ///< lines that are no dead letter
+    std::uint64_t left_out = 0;  ///< of another type
+    std::uint64_t indexed = 0;   ///< now, or there already
+    std::uint64_t remaining = 0; ///< written to `Options::remaining`
+};
+
+/// One line for each letter; returns how many.
+std::uint64_t list(const Options& options, std::ostream& out);
+
+/// Sends the letters again. What is not proven to be indexed is written to `remaining`, line by line as it was. Throws
+/// `std::runtime_error` or `bulkhead::InvalidOption`.
+[[nodiscard]] Replayed replay(const Options& options);
+
+} // namespace letters

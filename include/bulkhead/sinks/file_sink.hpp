@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <bulkhead/dead_letter.hpp>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/json/parse.hpp>
+
+#include <cerrno>
+#include <fstream>
+#include <functional>
+#include <optional>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace bulkhead::inline v1 {
+
+/// Where a `FileSink` writes, and how much.
+struct FileSinkOptions {
+    std::string path{};
+    /// The file grows no larger than this; then the sink fails with `errc::sink_full` until there is room (the file was
+    /// moved away, or made shorter). 0: no limit.
+    std::uint64_t max_bytes = std::uint64_t{1} << 30;
+    /// Whether what was written is on the disk (`fdatasync`), and not only in the kernel, before it counts.
+    bool sync = true;
+};
+
+/// A dead-letter sink that appends one line of JSON for each dead letter to a file (see `append_dead_letter`).
+///
+/// The file is made with mode 0600, is not opened through a symbolic link, and is opened anew for each bulk, so that
+/// it can be moved away at any time. What a crash or a full disk left of a line is cut off or, if that fails, ended, so
+/// that it harms no other line; `read_dead_letters` skips it. Only one sink at a time may write to a file. It writes on
+/// a thread of its own: a slow disk does not hold up the indexer. POSIX only.
+class FileSink {
+public:
+    /// Opens the file once. Throws `boost::system::system_error` when that fails, with the path.
+    explicit FileSink(FileSinkOptions options) : shared_{std::make_shared<Shared>(std::move(options))} {
+        error_code error;
+        const File file{shared_->options.path, error};
+        if (error) throw boost::system::system_error{error, "dead-letter file " + shared_->options.path};
+    }
+
+    asio::awaitable<error_code> write(std::span<const DeadLetter> letters) {
+        const auto shared = shared_; // the sink may be gone before the write has ended
+        auto work = append(shared, letters);
+        error_code error = co_await asio::co_spawn(shared->thread, std::move(work), asio::use_awaitable);
+        co_return error;
+    }
+
+private:
+    struct Shared {
+        explicit Shared(FileSinkOptions options_in) : options{std::move(options_in)} {}
+        FileSinkOptions options;
+        std::string text;
+        asio::thread_pool thread{1};
+    };
+    /// An open file, closed at the end.
+    class File {
+    public:
+        File(const std::string& path, error_code& error)
+            : fd_{::open(path.c_str(), O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600)} {
+            if (fd_ < 0) error = last_error();
+        }
+        File(const File&) = delete;
+        File& operator=(const File&) = delete;
+        ~File() {
+            if (fd_ >= 0) ::close(fd_);
+        }
+        [[nodiscard]] int fd() const noexcept { return fd_; }
+
+    private:
+        int fd_;
+    };
+    [[nodiscard]] static error_code last_error() noexcept { return {errno, boost::system::system_category()}; }
+
+    static asio::awaitable<error_code> append(std::shared_ptr<Shared> shared, std::span<const DeadLetter> letters) {
+        auto& text = shared->text;
+        text.clear();
+        const auto now = std::chrono::system_clock::now();
+        for (const auto& letter : letters) {
+            append_dead_letter(text, letter, now);
+            text += '\n';
+        }
+        co_return append(shared->options, text);
+    }
+    static error_code append(const FileSinkOptions& options, std::string_view text) {
+        error_code error;
+        const File file{options.path, error};
+        if (error) return error;
+        struct ::stat about {};
+        if (::fstat(file.fd(), &about) != 0) return last_error();
+        const auto size = static_cast<std::uint64_t>(about.st_size);
+        if (options.max_bytes != 0 && size + text.size() > options.max_bytes) return errc::sink_full;
+        char last = '\n';
+        if (size != 0 && ::pread(file.fd(), &last, 1, about.st_size - 1) != 1) return last_error();
+        if (last != '\n' && (error = write_all(file.fd(), "\n"))) return error; // a torn line of an earlier life
+        error = write_all(file.fd(), text);
+        if (!error && options.sync && ::fdatasync(file.fd()) != 0) error = last_error();
+        // All of these letters come again: what is there of them now would be there twice.
+        if (error && ::ftruncate(file.fd(), about.st_size) != 0) return error;
+        return error;
+    }
+    static error_code write_all(int fd, std::string_view text) {
+        while (!text.empty()) {
+            const auto n = ::write(fd, text.data(), text.size());
+            if (n < 0 && errno == EINTR) continue;
+            if (n < 0) return last_error();
+            text.remove_prefix(static_cast<std::size_t>(n));
+        }
+        return {};
+    }
+
+    std::shared_ptr<Shared> shared_;
+};
+static_assert(DeadLetterSink<FileSink>);
+
+/// A dead letter as it was read back; it owns its texts.
+struct StoredDeadLetter {
+    std::string time; ///< when it was written, e.g. `2026-11-24T10:00:00Z`
+    std::string type;
+    std::string reason;
+    std::string action_line;
+    std::string source;
+    std::uint16_t status = 0;
+    std::uint32_t attempts = 0;
+};
+
+namespace detail {
+[[nodiscard]] inline std::string from_hex(std::string_view hex) {
+    const auto digit = [](char c) { return c <= '9' ? c - '0' : c - 'a' + 10; };
+    std::string bytes;
+    for (std::size_t i = 0; i + 1 < hex.size(); i += 2)
+        bytes += static_cast<char>(digit(hex[i]) * 16 + digit(hex[i + 1]));
+    return bytes;
+}
+} // namespace detail
+
+/// Reads a line that `append_dead_letter` wrote; nothing when it is torn, or something else.
+[[nodiscard]] inline std::optional<StoredDeadLetter> parse_dead_letter(std::string_view line) {
+    error_code error;
+    const auto value = boost::json::parse(boost::json::string_view{line.data(), line.size()}, error);
+    if (error || !value.is_object()) return std::nullopt;
+    const auto& object = value.get_object();
+    const auto text = [&](const char* name) {
+        const auto* const found = object.if_contains(name);
+        return found != nullptr && found->is_string() ? std::string{found->get_string()} : std::string{};
+    };
+    const auto number = [&](const char* name) {
+        const auto* const found = object.if_contains(name);
+        return found != nullptr && found->is_int64() ? found->get_int64() : 0;
+    };
+    StoredDeadLetter letter{text("@timestamp"), text("type"), text("reason"), text("action"), text("source"), 0, 0};
+    if (object.contains("source_hex")) letter.source = detail::from_hex(text("source_hex"));
+    letter.status = static_cast<std::uint16_t>(number("status"));
+    letter.attempts = static_cast<std::uint32_t>(number("attempts"));
+    if (letter.action_line.empty()) return std::nullopt;
+    return letter;
+}
+
+/// What `read_dead_letters` found.
+struct DeadLettersRead {
+    error_code error;          ///< the file could not be opened or read to its end
+    std::uint64_t letters = 0; ///< handed to the function
+    std::uint64_t skipped = 0; ///< lines that are no dead letter: torn, or something else
+};
+
+/// Reads a dead-letter file line by line, each handed to `take`, a `void(StoredDeadLetter)`, in order.
+template <std::invocable<StoredDeadLetter> Take>
+DeadLettersRead read_dead_letters(const std::string& path, Take&& take) {
+    DeadLettersRead result;
+    std::ifstream file{path, std::ios::binary};
+    if (!file) {
+        result.error = {errno, boost::system::system_category()};
+        return result;
+    }
+    for (std::string line; std::getline(file, line);) {
+        auto letter = parse_dead_letter(line);
+        if (letter) {
+            ++result.letters;
+            take(std::move(*letter));
+        } else if (!line.empty()) {
+            ++result.skipped;
+        }
+    }
+    if (file.bad()) result.error = {errno, boost::system::system_category()};
+    return result;
+}
+
+} // namespace bulkhead::inline v1

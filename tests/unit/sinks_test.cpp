@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "support/catch.hpp"
+#include "support/indexer_bench.hpp"
+
+#include <bulkhead/sinks/file_sink.hpp>
+#include <bulkhead/sinks/index_sink.hpp>
+#include <bulkhead/test/model_elasticsearch.hpp>
+
+#include <boost/asio/use_future.hpp>
+
+#include <array>
+#include <cstdio>
+#include <filesystem>
+
+using namespace bench;
+
+namespace {
+
+const std::string action = R"({"index":{"_index":"logs","_id":"1"}})";
+
+/// A folder of its own, removed at the end.
+struct Folder {
+    Folder() {
+        std::string name = (std::filesystem::temp_directory_path() / "bulkhead-XXXXXX").string();
+        REQUIRE(::mkdtemp(name.data()) != nullptr);
+        path = name;
+    }
+    ~Folder() { std::filesystem::remove_all(path); }
+    [[nodiscard]] std::string file() const { return (path / "dead.ndjson").string(); }
+    std::filesystem::path path;
+};
+/// Writes letters with these sources and waits for the end.
+error_code write(FileSink& sink, const std::vector<std::string>& sources) {
+    asio::io_context context;
+    std::vector<DeadLetter> letters;
+    for (const auto& source : sources) letters.push_back({action, source, "some_type", "because", 400, 2, {}, 5ms});
+    auto done = asio::co_spawn(context, sink.write(letters), asio::use_future);
+    context.run();
+    return done.get();
+}
+std::vector<std::string> sources_in(const std::string& file, std::uint64_t skipped = 0) {
+    std::vector<std::string> sources;
+    const auto read = read_dead_letters(file, [&](const StoredDeadLetter& letter) {
+        sources.push_back(letter.source);
+        CHECK(letter.action_line == action);
+        CHECK(letter.type == "some_type");
+        CHECK(letter.reason == "because");
+        CHECK(letter.status == 400);
+        CHECK(letter.attempts == 2);
+    });
+    CHECK_FALSE(read.error);
+    CHECK(read.skipped == skipped);
+    CHECK(read.letters == sources.size());
+    return sources;
+}
+void append_raw(const std::string& file, const std::string& text) {
+    std::ofstream{file, std::ios::app | std::ios::binary} << text;
+}
+
+} // namespace
+
+TEST_CASE("a dead-letter file gives back what was written, byte for byte, and is the owner's alone", "[F129]") {
+    const Folder folder;
+    FileSink sink{{.path = folder.file()}};
+    const std::vector<std::string> sources{"{\"a\":1}", "{\"b\":\"\xFF\xFE\"}", "", "{\"c\":\"\\\"\xC3\xA9\"}"};
+    CHECK_FALSE(write(sink, {sources[0], sources[1]}));
+    CHECK_FALSE(write(sink, {sources[2], sources[3]}));
+    CHECK(sources_in(folder.file()) == sources);
+    const auto mode = std::filesystem::status(folder.file()).permissions();
+    CHECK(mode == (std::filesystem::perms::owner_read | std::filesystem::perms::owner_write));
+}
+
+TEST_CASE("a line that a crash has torn is skipped and harms no other", "[F129]") {
+    const Folder folder;
+    FileSink sink{{.path = folder.file()}};
+    CHECK_FALSE(write(sink, {"{\"a\":1}"}));
+    append_raw(folder.file(), R"({"@timestamp":"2026-11-24T00:00:00Z","action":"{\"ind)");
+    CHECK(sources_in(folder.file(), 1) == std::vector<std::string>{"{\"a\":1}"});
+    CHECK_FALSE(write(sink, {"{\"b\":2}"}));
+    append_raw(folder.file(), "\n[1]\n\"x\"\n{}\n\x01\n");
+    CHECK(sources_in(folder.file(), 5) == std::vector<std::string>{"{\"a\":1}", "{\"b\":2}"});
+}
+
+TEST_CASE("a dead-letter file grows no larger than it may, and takes more when it was moved away", "[F129]") {
+    const Folder folder;
+    FileSink sink{{.path = folder.file(), .max_bytes = 1000}};
+    std::size_t written = 0;
+    while (!write(sink, {"{\"a\":1}"})) ++written;
+    CHECK(written > 2);
+    CHECK(write(sink, {"{\"a\":1}"}) == error_code{errc::sink_full});
+    CHECK(std::filesystem::file_size(folder.file()) <= 1000);
+    CHECK(sources_in(folder.file()).size() == written);
+    std::filesystem::rename(folder.file(), folder.file() + ".1");
+    CHECK_FALSE(write(sink, {"{\"b\":2}"}));
+    CHECK(sources_in(folder.file()).size() == 1);
+}
+
+TEST_CASE("a full disk is an error, and nothing of a bulk stays behind", "[F129]") {
+    if (std::filesystem::exists("/dev/full")) {
+        FileSink sink{{.path = "/dev/full"}};
+        CHECK(write(sink, {"{\"a\":1}"}) == boost::system::errc::no_space_on_device);
+    } else {
+        WARN("skipped: there is no /dev/full");
+    }
+}
+
+TEST_CASE("a dead-letter file is not opened through a symbolic link, nor where it cannot be", "[F129]") {
+    const Folder folder;
+    const auto link = (folder.path / "link").string();
+    std::filesystem::create_symlink(folder.file(), link);
+    CHECK_THROWS_WITH(FileSink({.path = link}), Catch::Contains(link));
+    CHECK_THROWS(FileSink({.path = (folder.path / "no" / "such").string()}));
+    CHECK(read_dead_letters(folder.file(), [](const StoredDeadLetter&) {}).error);
+}
+
+TEST_CASE("an indexer with a file sink settles what is in the file") {
+    const Folder folder;
+    Bench b{{}, FileSink{{.path = folder.file()}}};
+    b.put_many(0, 3);
+    b.flush();
+    b.script->answer(0, Answer::items({item(201), item(400, "some_type"), item(400, "some_type")}));
+    while (b.stats().pending != 0) b.context.run_one(); // the file's thread wakes it
+    b.run();
+    CHECK(b.count(Outcome::dead_lettered) == 2);
+    std::string found;
+    (void)read_dead_letters(folder.file(), [&](const StoredDeadLetter& letter) { found += letter.source; });
+    CHECK(found == "{\"n\":1}{\"n\":2}");
+}
+
+namespace {
+
+/// An indexer whose dead letters go to another index, on a server of its own script.
+struct IndexBench {
+    using Sink = IndexSink<ScriptedTransport, ManualClock>;
+    IndexBench() {
+        b.script = std::make_shared<Script>(); // the first indexer's end shuts the old one down
+        b.indexer.emplace(b.context.get_executor(), ScriptedTransport{b.script},
+                          IndexerOptions{.index = "logs", .retry = {.max_age = unlimited}},
+                          Sink{b.context.get_executor(), ScriptedTransport{letters},
+                               IndexerOptions{.index = "dead", .retry = {.max_age = 10s}}, 5s});
+        b.subscription = b.indexer->subscribe(b.context.get_executor(), [this](std::span<const Settlement> told) {
+            for (const auto& one : told) ended.push_back(one.outcome);
+        });
+    }
+    std::shared_ptr<Script> letters = std::make_shared<Script>();
+    std::vector<Outcome> ended;
+    Bench b;
+};
+
+} // namespace
+
+TEST_CASE("a dead letter is stored in another index, and settles when it is there", "[F124]") {
+    IndexBench i;
+    auto& b = i.b;
+    b.put(1);
+    b.flush();
+    b.script->answer(0, Answer::items({item(400, "some_type")}));
+    b.run();
+    REQUIRE(i.letters->requests().size() == 1);
+    CHECK(i.ended.empty());
+    const auto sent = lines(i.letters->requests()[0].body);
+    CHECK(sent[0] == R"({"create":{"_index":"dead"}})");
+    const auto letter = parse_dead_letter(sent[1]);
+    REQUIRE(letter);
+    CHECK(letter->source == "{\"n\":1}");
+    CHECK(letter->type == "some_type");
+    i.letters->answer_all_ok();
+    b.run();
+    CHECK(i.ended == std::vector<Outcome>{Outcome::dead_lettered});
+}
+
+TEST_CASE("what the dead letters' index refuses is no dead letter; the first indexer waits", "[F125][F128]") {
+    IndexBench i;
+    auto& b = i.b;
+    bool refused = true;
+    i.letters->respond = [&](const test::SeenRequest& request) -> std::optional<Answer> {
+        if (refused) return Answer::items(std::vector<std::string>(request.operations, item(400, "other_type")));
+        return Answer::ok(request.operations);
+    };
+    b.put(1);
+    b.flush();
+    b.script->answer(0, Answer::items({item(400, "some_type")}));
+    b.run_for(20s, 50ms);
+    CHECK(i.ended.empty());
+    CHECK(b.stats().health == Health::sink_failing);
+    refused = false;
+    b.run_for(31s, 50ms);
+    CHECK(i.ended == std::vector<Outcome>{Outcome::dead_lettered});
+    for (const auto& request : i.letters->requests()) CHECK(request.operations == 1);
+}
+
+TEST_CASE("dead letters for a server that is down wait, whatever their number", "[F128]") {
+    IndexBench i;
+    auto& b = i.b;
+    bool down = true;
+    i.letters->respond = [&](const test::SeenRequest& request) -> std::optional<Answer> {
+        return down ? Answer::unreachable() : Answer::ok(request.operations);
+    };
+    b.put_many(0, 5);
+    b.flush();
+    b.script->answer(0, Answer::items(std::vector<std::string>(5, item(400, "some_type"))));
+    b.run_for(120s, 50ms);
+    CHECK(i.ended.empty());
+    CHECK(b.stats().pending == 5);
+    down = false;
+    b.run_for(60s, 50ms);
+    CHECK(i.ended == std::vector<Outcome>(5, Outcome::dead_lettered));
+}
