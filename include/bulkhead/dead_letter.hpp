@@ -132,13 +132,16 @@ public:
     explicit FloodGauge(FloodOptions options) noexcept : options_{options} {}
 
     /// An answer refused so many of its operations for good. True while it is a flood: then they must wait. It is over
-    /// with an answer that is not a part of one; what waited then counts against as many operations that went well.
+    /// with an answer that is not a part of one; what waited is then judged against so many operations that went well
+    /// that the largest part of it passes. (Otherwise a bad batch would start its own flood again and again.)
     [[nodiscard]] bool judge(std::size_t operations, std::size_t refused) noexcept {
         if (options_.percent == 0) return false;
+        most_refused_ = std::max(most_refused_, refused);
         if (flooded_) {
             flooded_ = above(operations, refused);
             if (!flooded_) {
-                operations_ = options_.operations;
+                operations_ =
+                    std::max(options_.operations, std::exchange(most_refused_, 0) * 100 / options_.percent + 1);
                 refused_ = 0;
             }
             return flooded_;
@@ -161,6 +164,7 @@ private:
     FloodOptions options_;
     std::size_t operations_ = 0;
     std::size_t refused_ = 0;
+    std::size_t most_refused_ = 0; ///< in one answer
     bool flooded_ = false;
 };
 

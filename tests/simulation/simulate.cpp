@@ -7,7 +7,7 @@
 //
 // Exit status 0; 1 when a promise was broken, with the seed; 3 when something never happened in 200 seeds or more.
 
-#include "simulator.hpp"
+#include <bulkhead/test/simulation.hpp>
 
 #include <chrono>
 #include <cstdio>
@@ -15,6 +15,8 @@
 #include <string>
 
 namespace {
+
+namespace simulation = bulkhead::test::simulation;
 
 /// Says what never happened.
 bool vacuous(const simulation::Coverage& coverage) {
@@ -25,10 +27,10 @@ bool vacuous(const simulation::Coverage& coverage) {
     };
     for (std::size_t i = 0; i < simulation::fates; ++i) look(simulation::fate_names[i], coverage.fate[i]);
     using bulkhead::Outcome;
-    for (const auto outcome :
-         {Outcome::indexed, Outcome::superseded, Outcome::rejected, Outcome::undelivered, Outcome::unknown})
+    for (const auto outcome : {Outcome::indexed, Outcome::superseded, Outcome::rejected, Outcome::dead_lettered,
+                               Outcome::dropped, Outcome::undelivered, Outcome::unknown})
         look(to_string(outcome), coverage.outcome[static_cast<std::size_t>(outcome)]);
-    look("an operation sent again", coverage.repeated);
+    for (std::size_t i = 0; i < simulation::marks; ++i) look(simulation::mark_names[i], coverage.mark[i]);
     return never;
 }
 
@@ -61,11 +63,14 @@ int main(int argc, char** argv) {
     const auto number = [](std::uint64_t value) { return static_cast<unsigned long long>(value); };
     std::printf("%llu seeds, %llu operations, %llu requests, %llu operations sent again; every promise held; "
                 "%.1f s, %.0f seeds a minute\n",
-                number(seeds), number(coverage.operations), number(coverage.requests), number(coverage.repeated),
+                number(seeds), number(coverage.operations), number(coverage.requests), number(coverage.mark[0]),
                 took.count(), static_cast<double>(seeds) / took.count() * 60);
     for (std::size_t i = 0; i < simulation::fates; ++i)
         std::printf("%s%.*s %llu", i == 0 ? "" : ", ", static_cast<int>(simulation::fate_names[i].size()),
                     simulation::fate_names[i].data(), number(coverage.fate[i]));
+    for (std::size_t i = 0; i < simulation::marks; ++i)
+        std::printf(", %.*s %llu", static_cast<int>(simulation::mark_names[i].size()), simulation::mark_names[i].data(),
+                    number(coverage.mark[i]));
     std::printf("\n");
     return seeds >= 200 && vacuous(coverage) ? 3 : 0;
 }
