@@ -123,26 +123,14 @@ public:
 
     // ---- seal → flush ----
 
-    /// One look at everything whose time may have come. Whatever changes something on the strand ends with this.
-    void pump() {
-        again_ = true;
-        if (pumping_) return; // below us on the stack: a send that completed at once
-        struct Pumping {
-            explicit Pumping(bool& flag) : flag_{flag} { flag_ = true; }
-            ~Pumping() { flag_ = false; }
-            bool& flag_;
-        };
-        const Pumping pumping{pumping_};
-        while (std::exchange(again_, false)) {
-            const auto now = Clock::now();
-            intake_.begin_pump(now);
-            tell_dropped();
-            give_up_aged(now);
-            write_letters(now);
-            flush(now);
-            serve_waiters(now);
+    /// One look at everything whose time may have come. Whatever changes something on the strand ends with this. When
+    /// memory runs out, the thread that runs the context does not suffer for it: the next occasion looks again.
+    void pump() noexcept {
+        try {
+            look_at_everything();
+        } catch (const std::exception& error) {
+            intake_.note_failure("out_of_memory", error.what(), 0);
         }
-        arm_timer();
     }
 
     // ---- who waits ----
@@ -267,6 +255,27 @@ private:
         } catch (const std::exception&) { // out of memory: the next enqueue tries again
             intake_.wake_failed();
         }
+    }
+
+    void look_at_everything() {
+        again_ = true;
+        if (pumping_) return; // below us on the stack: a send that completed at once
+        struct Pumping {
+            explicit Pumping(bool& flag) : flag_{flag} { flag_ = true; }
+            ~Pumping() { flag_ = false; }
+            bool& flag_;
+        };
+        const Pumping pumping{pumping_};
+        while (std::exchange(again_, false)) {
+            const auto now = Clock::now();
+            intake_.begin_pump(now);
+            tell_dropped();
+            give_up_aged(now);
+            write_letters(now);
+            flush(now);
+            serve_waiters(now);
+        }
+        arm_timer();
     }
 
     // ---- flush ----

@@ -326,7 +326,8 @@ public:
         head_.clear();
         hopeless_bytes_ = 0;
         current_.clear();
-        repeated_.clear();
+        success_.bytes.clear();
+        refusal_.bytes.clear();
         vain_ = 0;
         ended_ = 0;
         between_items_ = false;
@@ -342,7 +343,7 @@ public:
         any_ = true;
         vain_ = std::min(vain_, most_vain - 1); // look again for repetitions in each piece of the answer
         for (auto rest = bytes; !failed_ && !rest.empty();) {
-            if (between_items_ && !repeated_.empty()) rest.remove_prefix(skip_repetitions(rest));
+            if (between_items_) rest.remove_prefix(skip_repetitions(rest));
             if (!failed_ && !rest.empty()) rest.remove_prefix(parse_to_next_brace(rest));
         }
         if (!failed_) return true;
@@ -382,17 +383,33 @@ private:
         options.max_depth = 600;
         return options;
     }
-    /// The items of a clean answer are the same few bytes over and over. What was parsed once between the ends of two
-    /// items, and meant a success, means the same where it comes again, and leaves the parser in the same state; so it
-    /// is compared instead of parsed.
+    /// What was parsed from the end of one item to the end of the next, and what that said.
+    struct Repeated {
+        std::string bytes;
+        ItemAnswer item;
+    };
+    /// The items of a clean answer are the same few bytes over and over, and a shard that takes no more says the same
+    /// of each of its operations. What was parsed once between the ends of two items means the same where it comes
+    /// again, and leaves the parser in the same state; so it is compared instead of parsed.
     std::size_t skip_repetitions(std::string_view bytes) {
+        std::size_t skipped = 0;
+        while (!failed_) {
+            const auto from = skipped;
+            skipped += skip(success_, bytes.substr(skipped));
+            if (!failed_) skipped += skip(refusal_, bytes.substr(skipped));
+            if (skipped == from) break;
+            vain_ = 0;
+        }
+        return skipped;
+    }
+    std::size_t skip(const Repeated& repeated, std::string_view bytes) {
         std::size_t count = 0;
-        while (bytes.substr(count * repeated_.size()).starts_with(repeated_)) ++count;
+        if (repeated.bytes.empty()) return 0;
+        while (bytes.substr(count * repeated.bytes.size()).starts_with(repeated.bytes)) ++count;
         if (count == 0) return 0;
-        vain_ = 0;
-        failed_ = !parser_.handler().repeat(repeated_item_, count);
+        failed_ = !parser_.handler().repeat(repeated.item, count);
         ended_ += count;
-        return count * repeated_.size();
+        return count * repeated.bytes.size();
     }
     std::size_t parse_to_next_brace(std::string_view bytes) {
         const auto brace = vain_ < most_vain ? bytes.find('}') : std::string_view::npos;
@@ -406,9 +423,10 @@ private:
         if (!between_items_) return piece.size();
         ++vain_;
         const bool one = ended_ != 0 && items.size() == ended_ + 1 && current_.size() <= most_repeated;
-        if (one && items.back().error == ItemAnswer::no_error) {
-            repeated_.swap(current_);
-            repeated_item_ = items.back();
+        if (one) {
+            auto& repeated = items.back().error == ItemAnswer::no_error ? success_ : refusal_;
+            repeated.bytes.swap(current_);
+            repeated.item = items.back();
         }
         current_.clear();
         ended_ = items.size();
@@ -422,15 +440,15 @@ private:
         failed_ = static_cast<bool>(error);
     }
 
-    static constexpr std::size_t most_repeated = 256;
+    static constexpr std::size_t most_repeated = 1024;
     static constexpr int most_vain = 8;
 
     boost::json::basic_parser<detail::BulkAnswerHandler> parser_;
     std::string head_;
     std::string current_;        ///< what was parsed since an item's end was seen
     std::size_t ended_ = 0;      ///< how many items there were then
-    std::string repeated_;       ///< what was parsed from the end of one item to the end of the next
-    ItemAnswer repeated_item_;   ///< and what that said
+    Repeated success_;           ///< the last item that succeeded
+    Repeated refusal_;           ///< and the last that did not
     int vain_ = 0;               ///< ends seen since a repetition; from `most_vain` on all is parsed at once
     bool between_items_ = false; ///< an item's end was the last byte
     std::size_t hopeless_bytes_ = 0;

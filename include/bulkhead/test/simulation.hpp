@@ -130,6 +130,7 @@ public:
             close(std::chrono::milliseconds{random_.below(3000)}); // in the middle of it all
         } else {
             calm_ = true;
+            make_room(); // a flood that fills the buffer keeps out what would end it
             for (int i = 0; i < 20'000 && indexer_->stats().pending != 0; ++i) {
                 if (i % 100 == 99) put_good(); // a flood ends with what is good
                 pass(i < 1000 ? 10ms : 1s);
@@ -390,6 +391,14 @@ private:
         most_in_flight_ = std::max(most_in_flight_, *limits.max_in_flight);
         most_buffered_bytes_ = std::max(most_buffered_bytes_, *limits.max_buffered_bytes);
         most_buffered_operations_ = std::max(most_buffered_operations_, *limits.max_buffered_operations);
+    }
+    void make_room() {
+        most_buffered_bytes_ = 4U << 20U;
+        most_buffered_operations_ = 100'000;
+        Limits limits;
+        limits.max_buffered_bytes = most_buffered_bytes_;
+        limits.max_buffered_operations = most_buffered_operations_;
+        expect(!indexer_->change_limits(limits), "limits within their ranges are taken");
     }
 
     // ---- The sink ----
