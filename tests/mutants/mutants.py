@@ -173,8 +173,8 @@ def try_mutant(options, mutant):
         if built.returncode != 0:
             return "it does not compile:\n" + built.stderr[:2000]
         try:
-            ran = subprocess.run([str(program), *(["--seeds", "800"] if tests == SIMULATION else [])],
-                                 capture_output=True, timeout=300, check=False)
+            ran = subprocess.run([str(program), *(["--seeds", "300"] if tests == SIMULATION else [])],
+                                 capture_output=True, timeout=90, check=False)
         except subprocess.TimeoutExpired:
             return "killed"  # it hangs, which a test of its own would notice
         return "survived" if ran.returncode == 0 else "killed"

@@ -5,6 +5,8 @@
 //     simulate [--seeds N] [--first-seed S]     many, from S on
 //     simulate --seed S                         one, e.g. to see a failure again
 //
+// After every step: [F105] [F106] [F169].
+//
 // Exit status 0; 1 when a promise was broken, with the seed; 3 when something never happened in 200 seeds or more.
 
 #include <bulkhead/test/simulation.hpp>
