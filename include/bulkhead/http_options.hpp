@@ -6,6 +6,7 @@
 #include <boost/url/parse.hpp>
 #include <boost/url/url_view.hpp>
 
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <cstddef>
@@ -68,6 +69,11 @@ struct ServerUrl {
     std::string path;       ///< without a slash at its end
 };
 
+/// A URL as an error may show it: not when there could be a password in it, wherever a slip of the hand has put that.
+[[nodiscard]] inline std::string showable(const std::string& url) {
+    return url.find('@') == std::string::npos ? url : "something with an @ in it";
+}
+
 /// `scheme` is the one that the connector speaks. Secrets in the URL never reach the error.
 [[nodiscard]] inline std::optional<FieldError> parse_server_url(const std::string& text, std::string_view scheme,
                                                                 ServerUrl& out) {
@@ -79,19 +85,21 @@ struct ServerUrl {
         return FieldError{"url", expected + " without user and password (send an Authorization header)",
                           "a URL with user information"};
     if (!equal_ignoring_case({url.scheme().data(), url.scheme().size()}, scheme)) {
-        std::string hint = text;
+        auto hint = showable(text);
         if (equal_ignoring_case({url.scheme().data(), url.scheme().size()}, "https")) hint += " (TLS is not built yet)";
         return FieldError{"url", expected, hint};
     }
-    if (url.host().empty() || url.has_query() || url.has_fragment()) return FieldError{"url", expected, text};
+    if (url.host().empty() || url.has_query() || url.has_fragment()) return FieldError{"url", expected, showable(text)};
     if (url.has_port()) { // Boost.URL takes any digits
         const std::string_view digits{url.port()};
         unsigned port = 0;
         const auto [end, failed] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
         if (failed != std::errc{} || end != digits.data() + digits.size() || port == 0 || port > 65535)
-            return FieldError{"url", "a port from 1 to 65535", text};
+            return FieldError{"url", "a port from 1 to 65535", showable(text)};
     }
-    out.host = url.host_address();
+    out.host = url.host_address(); // decoded: a resolver would take what comes before a NUL for the name
+    if (std::any_of(out.host.begin(), out.host.end(), [](char c) { return c <= ' ' || c == '\x7f'; }))
+        return FieldError{"url", "a host name of visible ASCII", showable(text)};
     out.port = url.has_port() ? std::string{url.port()} : "80";
     out.host_field = std::string{url.encoded_host()} + (url.has_port() ? ":" + out.port : "");
     out.path = std::string{url.encoded_path()};
