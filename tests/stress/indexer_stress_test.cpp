@@ -239,6 +239,15 @@ private:
     std::atomic<std::uint64_t> accepted_{0};
 };
 
+/// Closes, and waits, on the indexer's own threads: those are joined before their context goes.
+CloseReport close(Indexer& indexer, std::chrono::milliseconds timeout) {
+    std::promise<CloseReport> done;
+    auto report = done.get_future();
+    indexer.async_close(timeout,
+                        [done = std::move(done)](error_code, CloseReport r) mutable { done.set_value(std::move(r)); });
+    return report.get();
+}
+
 bool adds_up(const Stats& stats) {
     return stats.offered == stats.accepted + stats.refused() && stats.accepted == stats.settled() + stats.pending;
 }
@@ -361,8 +370,7 @@ TEST_CASE("everything at once, then closed from several threads: each accepted t
         most_is_done.wait();
         std::vector<CloseReport> reports(3);
         std::vector<std::thread> closing;
-        for (auto& report : reports)
-            closing.emplace_back([&] { report = indexer.async_close(120s, asio::use_future).get(); });
+        for (auto& report : reports) closing.emplace_back([&] { report = close(indexer, 120s); });
         join(closing);
         const auto told = [](const Ledger::Line& line) -> std::uint64_t { return line.told; };
         const auto told_when_closed = ledger->sum(told, 0, ledger->size());
@@ -445,8 +453,7 @@ TEST_CASE("closed from several threads by deadlines that differ, or destroyed: e
             std::array<CloseReport, 3> reports;
             std::vector<std::thread> closing;
             for (std::size_t i = 0; i < reports.size(); ++i)
-                closing.emplace_back(
-                    [&, i] { reports[i] = indexer->async_close(deadlines[(i + round) % 3], asio::use_future).get(); });
+                closing.emplace_back([&, i] { reports[i] = close(*indexer, deadlines[(i + round) % 3]); });
             join(closing);
             for (const auto& report : reports) {
                 CHECK(adds_up(report.stats));
