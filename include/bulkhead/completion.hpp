@@ -69,6 +69,7 @@ private:
             asio::post(executor, [handler = std::move(handler), work = std::move(work), hook = std::move(hook),
                                   args = std::tuple<Args...>{std::move(args)...}]() mutable {
                 if (hook) hook->run();
+                hook.reset(); // what it holds must not outlive what the handler may destroy
                 auto slot = asio::get_associated_cancellation_slot(handler);
                 if (slot.is_connected()) slot.clear();
                 std::apply(std::move(handler), std::move(args));

@@ -56,17 +56,21 @@ public:
     IndexerCore(asio::any_io_executor executor, T transport, IndexerOptions options, DeadLetters sink)
         : options_{std::move(options)}, strand_{executor}, timer_{strand_}, transport_{std::move(transport)},
           sink_{std::move(sink)}, targets_{bulk_target(options_.request, false), bulk_target(options_.request, true)},
-          intake_{options_}, observers_{std::make_shared<Observers>()}, concurrency_{options_.max_in_flight,
-                                                                                     options_.min_in_flight},
+          books_{std::make_shared<Books>(options_)}, concurrency_{options_.max_in_flight, options_.min_in_flight},
           ceiling_{options_.max_batch_bytes}, budget_{options_.retry.budget_percent,
                                                       options_.max_batch_operations * options_.max_in_flight},
-          flood_{options_.flood} {}
+          flood_{options_.flood} {
+        books_->core = this;
+    }
+    IndexerCore(const IndexerCore&) = delete;
+    IndexerCore& operator=(const IndexerCore&) = delete;
+    ~IndexerCore() { books_->leave(); }
 
     [[nodiscard]] const IndexerOptions& options() const noexcept { return options_; }
     [[nodiscard]] const auto& strand() const noexcept { return strand_; }
     [[nodiscard]] Stats stats() const { return intake_.stats(); }
     [[nodiscard]] intake_type& intake() noexcept { return intake_; }
-    [[nodiscard]] const std::shared_ptr<Observers>& observers() const noexcept { return observers_; }
+    [[nodiscard]] const std::shared_ptr<Observers>& observers() const noexcept { return books_->observers; }
 
     // ---- enqueue → append: any thread ----
 
@@ -161,6 +165,12 @@ public:
     }
     void close_by(time_point deadline) {
         close_deadline_ = std::min(close_deadline_, deadline);
+        give_up_at_ = close_deadline_;
+        const auto now = Clock::now();
+        if (close_deadline_ > now && close_deadline_ != time_point::max()) {
+            constexpr std::chrono::milliseconds most{100};
+            give_up_at_ -= std::min<typename Clock::duration>(most, (close_deadline_ - now) / 10);
+        }
         if (!std::exchange(closing_, true)) given_up_before_close_ = given_up_;
     }
     [[nodiscard]] std::uint64_t next_id() noexcept { return next_id_.fetch_add(1, std::memory_order_relaxed); }
@@ -193,6 +203,35 @@ public:
     static constexpr std::uint32_t waiter_slot = Ticket::nobody - 1;
 
 private:
+    /// What observers' executors touch when they have been told. They may be others than the indexer's, and run when
+    /// the indexer and its context are gone: nothing here belongs to Asio.
+    struct Books {
+        explicit Books(const IndexerOptions& options) : intake{options} {}
+        intake_type intake;
+        const std::shared_ptr<Observers> observers = std::make_shared<Observers>();
+        std::mutex mutex;
+        IndexerCore* core = nullptr; ///< until a close has completed
+        bool silenced = false;       ///< a close has completed: observers are not called any more
+
+        void wake() {
+            const std::lock_guard lock{mutex};
+            if (core != nullptr) core->wake();
+        }
+        void leave() {
+            const std::lock_guard lock{mutex};
+            core = nullptr;
+        }
+        void silence() {
+            const std::lock_guard lock{mutex};
+            core = nullptr;
+            silenced = true;
+        }
+        [[nodiscard]] bool is_silenced() {
+            const std::lock_guard lock{mutex};
+            return silenced;
+        }
+    };
+
     /// One request on its way.
     struct Flight {
         bulk_type bulk;
@@ -957,7 +996,7 @@ private:
         for (auto& group : told.groups)
             if (group.who.slot == ticket.slot && group.who.generation == ticket.generation) return &group;
         if (!add) return nullptr;
-        told.groups.push_back({ticket, observers_->find(ticket), 0, 0, 0, {}});
+        told.groups.push_back({ticket, books_->observers->find(ticket), 0, 0, 0, {}});
         return &told.groups.back();
     }
     /// An operation's two lines, without their newlines.
@@ -1003,26 +1042,26 @@ private:
         told->untold = told->groups.size();
         for (std::size_t i = 0; i < told->groups.size(); ++i)
             asio::post(told->groups[i].address.executor,
-                       [self = this->shared_from_this(), told, i] { self->call_observer(*told, i); });
+                       [books = books_, told, i] { call_observer(*books, *told, i); });
     }
     /// On the observer's executor.
-    void call_observer(Settled& told, std::size_t which) {
+    static void call_observer(Books& books, Settled& told, std::size_t which) {
         auto& group = told.groups[which];
-        if (!silenced_ && observers_->find(group.who).observer) {
+        if (!books.is_silenced() && books.observers->find(group.who).observer) {
             try {
                 group.address.observer->tell(group.settlements);
             } catch (const std::exception& error) { // it was told; what it makes of it is its own affair
-                intake_.note_failure("observer_threw", error.what(), 0);
+                books.intake.note_failure("observer_threw", error.what(), 0);
             } catch (...) {
-                intake_.note_failure("observer_threw", {}, 0);
+                books.intake.note_failure("observer_threw", {}, 0);
             }
         } else {
-            intake_.update_stats([&](Stats& stats) { stats.unobserved += group.settlements.size(); });
+            books.intake.update_stats([&](Stats& stats) { stats.unobserved += group.settlements.size(); });
         }
         group.address = {};
         if (--told.untold != 0) return;
-        intake_.release(told.epoch, told.operations, told.charge);
-        wake();
+        books.intake.release(told.epoch, told.operations, told.charge);
+        books.wake();
     }
     void tell_dropped() {
         std::size_t charge = 0;
@@ -1104,7 +1143,7 @@ private:
             if (intake_.oldest_sealed() != time_point::max()) next = std::min(next, resume_at());
         }
         for (const auto& waiter : flush_waiters_) next = std::min(next, waiter.deadline);
-        if (closing_ && !ended_) next = std::min(next, close_deadline_);
+        if (closing_ && !ended_) next = std::min(next, gave_up_ ? close_deadline_ : give_up_at_);
         if (ended_) next = time_point::max();
         if (next == time_point::max()) { // an idle indexer keeps no context running
             if (std::exchange(armed_at_, next) != next) timer_.cancel();
@@ -1127,20 +1166,22 @@ private:
 
     void close(time_point now) {
         if (!ended_) {
-            const bool idle = intake_.idle();
-            if (!idle && now < close_deadline_) return;
-            if (!idle) give_up_everything();
+            if (!intake_.idle() && now < give_up_at_) return;
+            if (!intake_.idle() && !std::exchange(gave_up_, true)) {
+                give_up_everything();
+                transport_.shutdown();
+            }
+            if (!intake_.idle() && now < close_deadline_) return; // observers on other executors are being told
             ended_ = true;
             drained_ = given_up_ == given_up_before_close_;
-            transport_.shutdown();
+            if (!gave_up_) transport_.shutdown();
             timer_.cancel();
             armed_at_ = time_point::max();
             intake_.trim();
         }
         for (auto& waiter : flush_waiters_) waiter.done(errc::closed);
         flush_waiters_.clear();
-        for (auto& waiter : close_waiters_)
-            waiter.done.after([self = this->shared_from_this()] { self->silenced_ = true; }, {}, report());
+        for (auto& waiter : close_waiters_) waiter.done.after([books = books_] { books->silence(); }, {}, report());
         close_waiters_.clear();
     }
     /// No time is left: nothing is sent any more, and everything is settled as what it is.
@@ -1209,11 +1250,10 @@ private:
     T transport_;
     DeadLetters sink_;
     const std::array<std::string, 2> targets_; ///< without and with `items.*.result`
-    intake_type intake_;
-    const std::shared_ptr<Observers> observers_;
+    const std::shared_ptr<Books> books_;
+    intake_type& intake_ = books_->intake;
     ClientIds client_ids_;
     std::atomic<std::uint64_t> next_id_{1};
-    std::atomic<bool> silenced_{false}; ///< a close has completed: observers are not called any more
     std::mutex index_waiters_mutex_;
     std::unordered_map<std::uint64_t, Completion<error_code, IndexResult>> index_waiters_;
 
@@ -1255,6 +1295,8 @@ private:
     std::uint64_t given_up_ = 0;
     std::uint64_t given_up_before_close_ = 0;
     time_point close_deadline_ = time_point::max();
+    time_point give_up_at_ = time_point::max(); ///< somewhat before, so that observers learn what became of it
+    bool gave_up_ = false;
     std::vector<std::shared_ptr<const Batch>> undelivered_; ///< for the report
 };
 

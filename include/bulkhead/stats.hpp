@@ -60,7 +60,7 @@ struct Stats {
     std::uint64_t undelivered = 0;
     std::uint64_t unknown = 0;
     std::uint64_t redirected = 0; ///< of `indexed`: stored in the failure store
-    std::uint64_t unobserved = 0; ///< settlements whose subscription was gone
+    std::uint64_t unobserved = 0; ///< settlements whose subscription was gone, or a close came to its deadline first
     /// With `Ordering::per_id`: settled operations of which an attempt was sent and not answered, and that have no
     /// external version. Should the server still apply that attempt later, it may undo a newer operation of the same
     /// id.

@@ -167,13 +167,13 @@ def try_mutant(options, mutant):
         if tests != SIMULATION:
             sources += options.common
         built = subprocess.run(
-            [os.environ.get("CXX", "g++"), "-std=c++20", "-O1" if tests == SIMULATION else "-O0", "-w", "-DMUTANT",
+            [os.environ.get("CXX", "g++"), "-std=c++20", "-O1" if tests == SIMULATION else "-O0", "-w", "-DBOOST_ASIO_DISABLE_EPOLL",
              f"-I{folder}/include", f"-I{ROOT}/tests", *map(str, sources), "-o", str(program), "-lboost_json",
              "-lboost_url", "-pthread"], capture_output=True, text=True, check=False)
         if built.returncode != 0:
             return "it does not compile:\n" + built.stderr[:2000]
         try:
-            ran = subprocess.run([str(program), *(["--seeds", "300"] if tests == SIMULATION else [])],
+            ran = subprocess.run([str(program), *(["--seeds", "1500"] if tests == SIMULATION else [])],
                                  capture_output=True, timeout=90, check=False)
         except subprocess.TimeoutExpired:
             return "killed"  # it hangs, which a test of its own would notice

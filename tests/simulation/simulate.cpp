@@ -4,6 +4,7 @@
 //
 //     simulate [--seeds N] [--first-seed S]     many, from S on
 //     simulate --seed S                         one, e.g. to see a failure again
+//     simulate --corpus FILE                    those at the beginning of its lines
 //
 // After every step: [F105] [F106] [F169].
 //
@@ -14,7 +15,9 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <string>
+#include <vector>
 
 namespace {
 
@@ -41,9 +44,16 @@ bool vacuous(const simulation::Coverage& coverage) {
 int main(int argc, char** argv) {
     std::uint64_t seeds = 1000;
     std::uint64_t first = 1;
+    std::vector<std::uint64_t> corpus;
     for (int i = 1; i + 1 < argc; i += 2) {
         const std::string name = argv[i];
         const auto value = std::strtoull(argv[i + 1], nullptr, 10);
+        if (name == "--corpus") {
+            std::ifstream file{argv[i + 1]};
+            for (std::string line; std::getline(file, line);)
+                if (const auto seed = std::strtoull(line.c_str(), nullptr, 10)) corpus.push_back(seed);
+            seeds = corpus.size();
+        }
         if (name == "--seeds") seeds = value;
         if (name == "--first-seed") first = value;
         if (name == "--seed") {
@@ -53,7 +63,10 @@ int main(int argc, char** argv) {
     }
     simulation::Coverage coverage;
     const auto began = std::chrono::steady_clock::now();
-    for (auto seed = first; seed < first + seeds; ++seed) {
+    for (std::uint64_t i = 0; i < seeds; ++i) {
+        const auto seed = corpus.empty() ? first + i : corpus[i];
+        if (i != 0 && i % 10'000 == 0)
+            std::fprintf(stderr, "%llu seeds lived through\n", static_cast<unsigned long long>(i));
         try {
             simulation::Simulation{seed, coverage}.run();
         } catch (const std::exception& broken) {

@@ -2,6 +2,8 @@
 #include "support/catch.hpp"
 #include "support/indexer_bench.hpp"
 
+#include <boost/asio/bind_executor.hpp>
+
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 
@@ -302,4 +304,56 @@ TEST_CASE("destruction after every number of steps leaves nothing behind", "[F11
         CHECK(b.told.size() == 45);
         for (const auto& [key, times] : b.times_told()) CHECK(times == 1);
     }
+}
+
+TEST_CASE("who waits for a close may end everything in its handler, on an executor of his own", "[F111][F122]") {
+    auto b = std::make_unique<Bench>();
+    asio::io_context other;
+    bool ended = false;
+    b->put(1);
+    b->indexer->async_close(0s, asio::bind_executor(other, [&](error_code, const CloseReport&) {
+                                b.reset(); // the indexer, its transport and its context
+                                ended = true;
+                            }));
+    b->run();
+    other.run();
+    CHECK(ended);
+}
+
+TEST_CASE("an observer's executor may run when the indexer and its context are gone", "[F111][F122]") {
+    asio::io_context observing;
+    int told = 0;
+    Subscription subscription;
+    {
+        Bench b;
+        subscription = b.indexer->subscribe(observing.get_executor(), [&told](std::span<const Settlement>) { ++told; });
+        REQUIRE(b.indexer->try_enqueue({.source = "{}"}, subscription.ticket(1)) == Admission::accepted);
+        b.indexer->async_close(0s, [](error_code, const CloseReport&) {});
+        b.run();
+    }
+    observing.run();
+    CHECK(told == 0); // the close had completed
+}
+
+TEST_CASE("what a close gives up is told before its deadline, also on other executors", "[F122]") {
+    Bench b;
+    asio::io_context observing;
+    std::vector<Outcome> told;
+    bool closed = false;
+    const auto subscription =
+        b.indexer->subscribe(observing.get_executor(), [&told](std::span<const Settlement> settlements) {
+            for (const auto& one : settlements) told.push_back(one.outcome);
+        });
+    REQUIRE(b.indexer->try_enqueue({.source = "{}"}, subscription.ticket(1)) == Admission::accepted);
+    b.indexer->async_close(5s, [&](error_code, const CloseReport& report) {
+        closed = true;
+        CHECK(report.stats.pending == 0);
+        CHECK(report.stats.unobserved == 0);
+    });
+    b.run_for(4900ms);
+    CHECK_FALSE(closed);
+    CHECK(observing.poll() == 1);
+    b.run();
+    CHECK(closed); // at once, since all is told
+    CHECK(told == std::vector<Outcome>{Outcome::unknown});
 }
