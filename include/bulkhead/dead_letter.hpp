@@ -174,8 +174,9 @@ private:
 class DeadLetters {
 public:
     DeadLetters() = default;
-    template <DeadLetterSink S>
-    DeadLetters(S sink) : sink_{std::make_unique<detail::SinkOf<S>>(std::move(sink))} {} // NOLINT: meant to convert
+    template <class S>
+    requires(!std::same_as<S, DeadLetters>) && DeadLetterSink<S> DeadLetters(S sink)
+        : sink_{std::make_unique<detail::SinkOf<S>>(std::move(sink))} {} // NOLINT: meant to convert
     [[nodiscard]] detail::AnySink* get() const noexcept { return sink_.get(); }
 
 private:
