@@ -129,27 +129,26 @@ private:
 /// Whether most of what is sent is refused for good. Pure; see `FloodOptions`.
 class FloodGauge {
 public:
-    explicit FloodGauge(FloodOptions options) noexcept : options_{options} {}
+    explicit FloodGauge(FloodOptions options) noexcept : options_{options}, window_{options.operations} {}
 
     /// An answer refused so many of its operations for good. True while it is a flood: then they must wait. It is over
     /// with an answer that is not a part of one; what waited is then judged against so many operations that went well
     /// that the largest part of it passes. (Otherwise a bad batch would start its own flood again and again.)
     [[nodiscard]] bool judge(std::size_t operations, std::size_t refused) noexcept {
         if (options_.percent == 0) return false;
-        most_refused_ = std::max(most_refused_, refused);
+        window_ = std::max(window_, refused * 100 / options_.percent + 1);
         if (flooded_) {
             flooded_ = above(operations, refused);
             if (!flooded_) {
-                operations_ =
-                    std::max(options_.operations, std::exchange(most_refused_, 0) * 100 / options_.percent + 1);
+                operations_ = window_;
                 refused_ = 0;
             }
             return flooded_;
         }
         operations_ += operations;
         refused_ += refused;
-        flooded_ = operations_ >= options_.operations && above(operations_, refused_);
-        if (operations_ >= 2 * options_.operations) { // what was long ago counts less and less
+        flooded_ = operations_ >= window_ && above(operations_, refused_);
+        if (operations_ >= 2 * window_) { // what was long ago counts less and less
             operations_ /= 2;
             refused_ /= 2;
         }
@@ -162,9 +161,9 @@ private:
         return refused * 100 > operations * options_.percent;
     }
     FloodOptions options_;
+    std::size_t window_; ///< large enough that what one answer refuses is not a flood by itself
     std::size_t operations_ = 0;
     std::size_t refused_ = 0;
-    std::size_t most_refused_ = 0; ///< in one answer
     bool flooded_ = false;
 };
 

@@ -112,6 +112,15 @@ TEST_CASE("a document that the server refuses for good stops the replay, or is s
     });
     options.topic = "other.logs";
     CHECK(run_replay(options) == 1);
+    server.misbehave([](const BulkRequestInfo& request) -> std::optional<CannedAnswer> {
+        CannedAnswer answer;
+        answer.status = 200;
+        for (std::size_t i = 0; i < request.lines() / 2; ++i)
+            answer.body += std::string{i == 0 ? R"({"errors":true,"items":[)" : ","} +
+                           R"({"create":{"status":400,"error":{"type":"strict_dynamic_mapping_exception"}}})";
+        answer.body += "]}";
+        return answer;
+    });
     options.topic = "third.logs";
     options.on_rejected = bulkhead::OnRejected::skip;
     CHECK(run_replay(options) == 0); // all rejected: counted, and wanted

@@ -3,6 +3,7 @@
 
 #include <bulkhead/bulk_indexer.hpp>
 
+#include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
 #include <atomic>
