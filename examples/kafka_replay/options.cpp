@@ -230,6 +230,13 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
         ->check(CLI::IsMember{{"stop", "skip"}})
         ->capture_default_str()
         ->group(indexing_group);
+    app.add_option(
+           "--dead-letter-file", o.dead_letter_file,
+           "Such a document goes to the end of this file instead, one line of JSON each, and its offset moves on\n"
+           "when it is on the disk; a flood of them pauses the replay (see dead_letters for listing and replaying)")
+        ->envname("BULK_DEAD_LETTER_FILE")
+        ->type_name("FILE")
+        ->group(indexing_group);
     app.add_option("--ids", ids, "record: topic-partition-offset, so nothing is stored twice; auto: the server's")
         ->check(CLI::IsMember{{"record", "auto"}})
         ->capture_default_str()

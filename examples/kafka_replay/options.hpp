@@ -44,6 +44,7 @@ struct Options {
     bulkhead::IndexerOptions indexer;
     bulkhead::Delivery delivery = bulkhead::Delivery::at_least_once;
     bulkhead::OnRejected on_rejected = bulkhead::OnRejected::stop;
+    std::string dead_letter_file{}; ///< empty: none
     Ids ids = Ids::record;
     std::chrono::seconds drain_timeout{30};
 

@@ -13,6 +13,7 @@
 #include <bulkhead/bulk_indexer.hpp>
 #include <bulkhead/http_transport.hpp>
 #include <bulkhead/kafka/rdkafka.hpp>
+#include <bulkhead/sinks/file_sink.hpp>
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
@@ -311,7 +312,10 @@ int run_replay(const Options& options) {
     if (options.embedded_server()) own_server.emplace(options.server_port);
     const auto url = own_server ? own_server->url() : options.url;
     const ServerApi server{url, probe_timeout};
-    Indexer indexer{background.executor(), HttpTransport{background.executor(), http_options(url)}, options.indexer};
+    bulkhead::DeadLetters dead_letters;
+    if (!options.dead_letter_file.empty()) dead_letters = bulkhead::FileSink{{.path = options.dead_letter_file}};
+    Indexer indexer{background.executor(), HttpTransport{background.executor(), http_options(url)}, options.indexer,
+                    std::move(dead_letters)};
     server.check_reachable();
     if (options.install_template || own_server) install_templates(server, options);
     Expected expected;

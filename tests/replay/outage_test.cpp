@@ -3,10 +3,12 @@
 #include "kafka_replay/replay.hpp"
 #include "support/catch.hpp"
 
+#include <bulkhead/sinks/file_sink.hpp>
 #include <bulkhead/test/bulk_server.hpp>
 
 #include <boost/json/parse.hpp>
 
+#include <filesystem>
 #include <future>
 #include <string>
 #include <thread>
@@ -90,6 +92,42 @@ TEST_CASE("the server goes away in the middle of a replay and comes back: nothin
     outage.join();
     CHECK(status == 0);
     check_store(server, options);
+}
+
+TEST_CASE("what the server refuses for good goes to the dead-letter file, and the replay goes on", "[F124]") {
+    BulkServer server;
+    server.misbehave([](const BulkRequestInfo& request) -> std::optional<CannedAnswer> {
+        if (request.number != 2) return std::nullopt;
+        CannedAnswer answer; // one whole bulk, which is no flood yet
+        answer.status = 200;
+        for (std::size_t i = 0; i < request.lines() / 2; ++i)
+            answer.body += std::string{i == 0 ? R"({"errors":true,"items":[)" : ","} +
+                           R"({"create":{"status":400,"error":{"type":"strict_dynamic_mapping_exception"}}})";
+        answer.body += "]}";
+        return answer;
+    });
+    std::string folder = (std::filesystem::temp_directory_path() / "bulkhead-XXXXXX").string();
+    REQUIRE(::mkdtemp(folder.data()) != nullptr);
+    auto options = small_replay(server);
+    options.messages = 5'000;
+    options.dead_letter_file = folder + "/dead.ndjson";
+    CHECK(run_replay(options) == 0);
+    std::size_t letters = 0;
+    std::size_t valid = 0;
+    const auto read = bulkhead::read_dead_letters(options.dead_letter_file, [&](const bulkhead::StoredDeadLetter& one) {
+        ++letters;
+        CHECK(one.type == "strict_dynamic_mapping_exception");
+        CHECK(boost::json::parse(one.source).as_object().at("type").as_string() == "log");
+    });
+    std::filesystem::remove_all(folder);
+    const EventGenerator generator{options.seed};
+    std::string key;
+    std::string event;
+    for (std::uint64_t i = 0; i < options.messages; ++i) valid += generator.log(i, key, event) == Kind::valid ? 1U : 0U;
+    CHECK_FALSE(read.error);
+    CHECK(read.skipped == 0);
+    CHECK(letters > 0);
+    CHECK(letters + server.count("apm-logs") == valid);
 }
 
 TEST_CASE("a document that the server refuses for good stops the replay, or is skipped by name") {
