@@ -174,7 +174,7 @@ public:
 
     /// Lets what is open travel now. Returns at once.
     void flush() noexcept {
-        core_->intake().flush();
+        core_->intake().flush_and_forget();
         core_->wake();
     }
 

@@ -110,7 +110,7 @@ public:
             self->concurrency_.bound(*now.min_in_flight, *now.max_in_flight);
             self->ceiling_.most(*now.max_batch_bytes);
             self->intake_.limit_batches(self->ceiling_.bytes());
-            self->tell_concurrency();
+            self->guarded([&] { self->tell_concurrency(); });
             self->pump();
         });
         return std::nullopt;
@@ -130,22 +130,22 @@ public:
     /// One look at everything whose time may have come. Whatever changes something on the strand ends with this. When
     /// memory runs out, the thread that runs the context does not suffer for it: the next occasion looks again.
     void pump() noexcept {
-        try {
-            look_at_everything();
-        } catch (const std::exception& error) {
-            intake_.note_failure("out_of_memory", error.what(), 0);
-        }
+        guarded([this] { look_at_everything(); });
     }
 
     // ---- who waits ----
 
-    void add_flush_waiter(std::uint64_t id, std::uint64_t epoch, time_point deadline, Completion<error_code> done) {
-        flush_waiters_.push_back({id, epoch, deadline, std::move(done)});
+    void add_flush_waiter(std::uint64_t id, std::uint64_t epoch, time_point deadline,
+                          Completion<error_code> done) noexcept {
+        guarded([&] { flush_waiters_.push_back({id, epoch, deadline, std::move(done)}); });
         pump();
     }
-    void add_room_waiter(std::uint64_t id, Batch scratch, Ticket ticket, Completion<error_code, Admission> done) {
-        if (options_.duplicates == Duplicates::client_id) scratch = with_client_ids(scratch, client_ids_);
-        room_waiters_.push_back({id, std::move(scratch), ticket, std::move(done)});
+    void add_room_waiter(std::uint64_t id, Batch scratch, Ticket ticket,
+                         Completion<error_code, Admission> done) noexcept {
+        guarded([&] {
+            if (options_.duplicates == Duplicates::client_id) scratch = with_client_ids(scratch, client_ids_);
+            room_waiters_.push_back({id, std::move(scratch), ticket, std::move(done)});
+        });
         pump();
     }
     /// `done` is told how the operation with ticket `{waiter_slot, 0, id}` ended. Any thread; before it is enqueued.
@@ -158,9 +158,9 @@ public:
         auto node = index_waiters_.extract(id);
         return node ? std::move(node.mapped()) : Completion<error_code, IndexResult>{};
     }
-    void add_close_waiter(std::uint64_t id, time_point deadline, Completion<error_code, CloseReport> done) {
+    void add_close_waiter(std::uint64_t id, time_point deadline, Completion<error_code, CloseReport> done) noexcept {
         close_by(deadline);
-        close_waiters_.push_back({id, std::move(done)});
+        guarded([&] { close_waiters_.push_back({id, std::move(done)}); });
         pump();
     }
     void close_by(time_point deadline) {
@@ -176,7 +176,24 @@ public:
     [[nodiscard]] std::uint64_t next_id() noexcept { return next_id_.fetch_add(1, std::memory_order_relaxed); }
 
     /// The waiter no longer wants to wait; the work goes on.
-    void cancel_waiter(std::uint64_t id) {
+    void cancel_waiter(std::uint64_t id) noexcept {
+        guarded([&] { end_waiting(id); });
+    }
+
+    /// The slot of tickets that belong to `async_index`.
+    static constexpr std::uint32_t waiter_slot = Ticket::nobody - 1;
+
+private:
+    /// When memory runs out on the strand, the thread that runs the context does not suffer for it.
+    template <class F>
+    void guarded(const F& f) noexcept {
+        try {
+            f();
+        } catch (const std::exception& error) {
+            intake_.note_failure("out_of_memory", error.what(), 0);
+        }
+    }
+    void end_waiting(std::uint64_t id) {
         const error_code aborted = asio::error::operation_aborted;
         for (auto it = flush_waiters_.begin(); it != flush_waiters_.end(); ++it) {
             if (it->id != id) continue;
@@ -199,10 +216,6 @@ public:
         if (auto done = take_index_waiter(id)) done(aborted, IndexResult{});
     }
 
-    /// The slot of tickets that belong to `async_index`.
-    static constexpr std::uint32_t waiter_slot = Ticket::nobody - 1;
-
-private:
     /// What observers' executors touch when they have been told. They may be others than the indexer's, and run when
     /// the indexer and its context are gone: nothing here belongs to Asio.
     struct Books {
@@ -418,7 +431,9 @@ private:
             reply.sent = Sent::partial;
             reply.detail = error.what();
         }
-        self->land(std::move(flight), std::move(reply));
+        // Out of memory: its operations may stay pending until the indexer ends.
+        self->guarded([&] { self->land(std::move(flight), std::move(reply)); });
+        self->pump();
     }
 
     // ---- judge ----
@@ -448,7 +463,6 @@ private:
         case ReplyVerdict::ambiguous: judge_ambiguous(*flight, reply, malformed, now); break;
         }
         spare_flights_.push_back(std::move(flight)); // for its parser's memory
-        pump();
     }
     /// A whole, well-formed answer: each operation by the item at its position.
     void judge_items(Flight& flight, time_point now) {
@@ -835,7 +849,8 @@ private:
         } catch (const std::exception&) { // a sink must not
             error = errc::sink_failed;
         }
-        self->written(std::move(letters), error);
+        self->guarded([&] { self->written(std::move(letters), error); });
+        self->pump();
     }
     void written(LettersPtr letters, error_code error) {
         writing_ = false;
@@ -852,7 +867,6 @@ private:
             settle_letters(*letters, Outcome::dead_lettered);
         }
         tell_concurrency();
-        pump();
     }
     void settle_letters(Letters& letters, Outcome outcome, std::shared_ptr<const Batch> in_use = nullptr) {
         intake_.update_stats([&](Stats& stats) { stats.dead_letters_waiting -= letters.letters.size(); });
@@ -1150,12 +1164,13 @@ private:
             return;
         }
         if (next >= armed_at_) return; // it looks again then
-        armed_at_ = next;
+        armed_at_ = time_point::max(); // as long as memory may run out
         timer_.expires_at(next);
         timer_.async_wait([self = this->shared_from_this(), next](error_code error) {
             if (self->armed_at_ == next) self->armed_at_ = time_point::max();
             if (!error) self->pump();
         });
+        armed_at_ = next;
     }
     /// When a waiting bulk may be launched, as far as the endpoint's pause is concerned.
     [[nodiscard]] time_point resume_at() const {

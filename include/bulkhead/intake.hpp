@@ -135,11 +135,16 @@ public:
         const auto lock = lock_briefly(mutex_);
         return flush_locked();
     }
+    /// The same for who does not wait: out of memory, what is open is sealed at its time.
+    void flush_and_forget() noexcept {
+        const auto lock = lock_briefly(mutex_);
+        flush_quietly();
+    }
     /// Refuses everything from now on, and flushes.
-    void close() {
+    void close() noexcept {
         auto lock = lock_briefly(mutex_);
         closed_ = true;
-        flush_locked();
+        flush_quietly();
         room_changed(std::move(lock));
     }
     /// Whether everything in the epochs before this one has been released.
@@ -404,6 +409,12 @@ private:
         if (!open_.empty()) seal(stats_.sealed_by_flush);
         if (outstanding_.back() != 0) outstanding_.push_back(0);
         return first_epoch_ + outstanding_.size() - 1;
+    }
+    void flush_quietly() noexcept {
+        try {
+            flush_locked();
+        } catch (const std::bad_alloc&) {
+        }
     }
     void drop_oldest() {
         auto bulk = std::move(sealed_.front());

@@ -37,6 +37,7 @@ public:
             shelf->gate = std::make_shared<asio::steady_timer>(executor, asio::steady_timer::time_point::max());
             error_code ignored;
             co_await shelf->gate->async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+            shelf->gate.reset(); // before its context goes
         }
         if (shelf->error) co_return shelf->error;
         for (const auto& l : letters)

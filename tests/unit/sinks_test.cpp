@@ -142,9 +142,9 @@ struct IndexBench {
             for (const auto& one : told) ended.push_back(one.outcome);
         });
     }
+    Bench b; // its context must outlive the timers of the script
     std::shared_ptr<Script> letters = std::make_shared<Script>();
     std::vector<Outcome> ended;
-    Bench b;
 };
 
 } // namespace
