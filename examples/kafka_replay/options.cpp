@@ -80,6 +80,18 @@ void check(const Options& o) {
     if (o.span_topic == o.topic) refuse("--span-topic", "another topic than --topic", o.span_topic);
     if (o.error_topic == o.topic || (!o.span_topic.empty() && o.error_topic == o.span_topic))
         refuse("--error-topic", "a topic that is not replayed itself", o.error_topic);
+    if (!o.dead_letter_topic.empty()) {
+        check_topic("--dead-letter-topic", o.dead_letter_topic);
+        if (o.dead_letter_topic == o.topic || o.dead_letter_topic == o.span_topic)
+            refuse("--dead-letter-topic", "a topic that is not replayed itself", o.dead_letter_topic);
+        if (!o.dead_letter_file.empty())
+            throw UsageError{"--dead-letter-topic: it does not go together with --dead-letter-file"};
+    } else if (o.on_invalid == bulkhead::OnInvalid::dead_letter ||
+               o.on_tombstone == bulkhead::OnTombstone::dead_letter ||
+               o.on_unknown == bulkhead::OnUnknown::dead_letter || o.keep_records) {
+        throw UsageError{"--on-invalid, --on-tombstone, --on-unknown dead_letter and --keep-records need "
+                         "--dead-letter-topic"};
+    }
     if (o.group.empty()) refuse("--group", "a consumer group", o.group);
     check_stream("--data-stream", o.streams.name(StreamKey::apm_logs));
     check_stream("--span-data-stream", o.streams.name(StreamKey::apm_spans));
@@ -113,6 +125,9 @@ std::string one_line(std::string text) {
     return text;
 }
 
+template <class E>
+using Names = std::vector<std::pair<std::string, E>>;
+
 /// Says so when it was the environment that gave a wrong value.
 std::string from_environment(const CLI::App& app, const std::string& message) {
     for (const auto* option : app.get_options()) {
@@ -136,7 +151,6 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
     std::uint64_t request_timeout_ms = 60'000;
     std::uint64_t drain_seconds = 30;
     std::string delivery = "at_least_once";
-    std::string on_rejected = "stop";
     std::string ids = "record";
     std::string format = "text";
     CLI::App app{description, "kafka_replay"};
@@ -225,14 +239,48 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
         ->check(CLI::IsMember{{"at_least_once", "best_effort"}})
         ->capture_default_str()
         ->group(indexing_group);
-    app.add_option("--on-rejected", on_rejected, "What a document that the server refuses for good does: stop or skip")
-        ->envname("BULK_ON_REJECTED")
-        ->check(CLI::IsMember{{"stop", "skip"}})
-        ->capture_default_str()
+    const auto policy = [&](const char* name, const char* variable, auto& value, const auto& names, const char* text) {
+        app.add_option(name, value, text)
+            ->envname(variable)
+            ->transform(CLI::CheckedTransformer{names})
+            ->default_str(names.front().first)
+            ->group(indexing_group);
+    };
+    using bulkhead::OnInvalid;
+    using bulkhead::OnRejected;
+    using bulkhead::OnTombstone;
+    using bulkhead::OnUnknown;
+    policy("--on-rejected", "BULK_ON_REJECTED", o.on_rejected,
+           Names<OnRejected>{
+               {"dead_letter", OnRejected::dead_letter}, {"stop", OnRejected::stop}, {"skip", OnRejected::skip}},
+           "A document that the server refuses for good; without a place for dead letters, dead_letter is stop");
+    policy(
+        "--on-invalid", "BULK_ON_INVALID", o.on_invalid,
+        Names<OnInvalid>{{"skip", OnInvalid::skip}, {"dead_letter", OnInvalid::dead_letter}, {"stop", OnInvalid::stop}},
+        "A record that is no event");
+    policy("--on-tombstone", "BULK_ON_TOMBSTONE", o.on_tombstone,
+           Names<OnTombstone>{{"skip", OnTombstone::skip}, {"dead_letter", OnTombstone::dead_letter}},
+           "A record without payload");
+    policy(
+        "--on-unknown", "BULK_ON_UNKNOWN", o.on_unknown,
+        Names<OnUnknown>{{"stop", OnUnknown::stop}, {"skip", OnUnknown::skip}, {"dead_letter", OnUnknown::dead_letter}},
+        "A document that may or may not be indexed (cannot happen with --ids record)");
+    app.add_option("--dead-letter-topic", o.dead_letter_topic,
+                   "Where dead letters go, each with where it came from and why; its offset moves on when the brokers\n"
+                   "have it; a flood of refused documents pauses the replay")
+        ->envname("KAFKA_DEAD_LETTER_TOPIC")
+        ->group(indexing_group);
+    app.add_flag("--keep-records", o.keep_records,
+                 "A refused document's dead letter is its record (key, payload, headers), not only the operation")
+        ->group(indexing_group);
+    app.add_option("--id-prefix", o.id_prefix,
+                   "Before the ids of --ids record: where several Kafka clusters feed one stream, or a topic was made\n"
+                   "anew")
+        ->envname("BULK_ID_PREFIX")
         ->group(indexing_group);
     app.add_option(
            "--dead-letter-file", o.dead_letter_file,
-           "Such a document goes to the end of this file instead, one line of JSON each, and its offset moves on\n"
+           "A refused document goes to the end of this file, one line of JSON each, and its offset moves on\n"
            "when it is on the disk; a flood of them pauses the replay (see dead_letters for listing and replaying)")
         ->envname("BULK_DEAD_LETTER_FILE")
         ->type_name("FILE")
@@ -279,7 +327,6 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
     o.indexer.request_timeout = std::chrono::milliseconds{request_timeout_ms};
     o.drain_timeout = std::chrono::seconds{std::min(drain_seconds, an_hour)};
     o.delivery = delivery == "best_effort" ? bulkhead::Delivery::best_effort : bulkhead::Delivery::at_least_once;
-    o.on_rejected = on_rejected == "skip" ? bulkhead::OnRejected::skip : bulkhead::OnRejected::stop;
     o.ids = ids == "auto" ? Ids::automatic : Ids::record;
     o.format = format == "json" ? Format::json : Format::text;
     if (o.ids == Ids::automatic) o.indexer.duplicates = bulkhead::Duplicates::allow; // lost would be worse

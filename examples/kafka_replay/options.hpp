@@ -43,9 +43,15 @@ struct Options {
     // Indexing
     bulkhead::IndexerOptions indexer;
     bulkhead::Delivery delivery = bulkhead::Delivery::at_least_once;
-    bulkhead::OnRejected on_rejected = bulkhead::OnRejected::stop;
-    std::string dead_letter_file{}; ///< empty: none
+    bulkhead::OnRejected on_rejected = bulkhead::OnRejected::dead_letter;
+    bulkhead::OnInvalid on_invalid = bulkhead::OnInvalid::skip;
+    bulkhead::OnTombstone on_tombstone = bulkhead::OnTombstone::skip;
+    bulkhead::OnUnknown on_unknown = bulkhead::OnUnknown::stop;
+    std::string dead_letter_file{};  ///< empty: none
+    std::string dead_letter_topic{}; ///< empty: none
+    bool keep_records = false;
     Ids ids = Ids::record;
+    std::string id_prefix{};
     std::chrono::seconds drain_timeout{30};
 
     // The embedded broker's records

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "record_mapper.hpp"
 
-#include "json_text.hpp"
+#include <bulkhead/kafka_mappers.hpp>
 
 #include <chrono>
 
 namespace replay {
 
 RecordMapper::RecordMapper(const Options& options, ErrorLogForwarder* forwarder)
-    : ids_{options.ids}, forwarder_{forwarder} {
+    : ids_{options.ids}, id_prefix_{options.id_prefix}, forwarder_{forwarder} {
     streams_.push_back({options.topic, StreamKey::apm_logs, options.streams.name(StreamKey::apm_logs)});
     if (!options.span_topic.empty())
         streams_.push_back({options.span_topic, StreamKey::apm_spans, options.streams.name(StreamKey::apm_spans)});
@@ -31,11 +31,8 @@ bulkhead::Mapped RecordMapper::operator()(const bulkhead::Record& record, bulkhe
     operation.index = stream.data_stream;
     operation.source = document_;
     if (ids_ == Ids::record) {
-        id_ = record.topic;
-        id_ += '-';
-        append_number(id_, record.partition);
-        id_ += '-';
-        append_number(id_, record.offset);
+        id_.clear();
+        bulkhead::append_record_id(id_, record, id_prefix_);
         operation.id = id_;
         operation.on_conflict = bulkhead::OnConflict::already_there; // the id is the record's own
     }

@@ -31,6 +31,7 @@ private:
 
     std::vector<Stream> streams_;
     Ids ids_;
+    std::string id_prefix_;
     ErrorLogForwarder* forwarder_;
     std::unique_ptr<ApmEventReader> reader_ = std::make_unique<ApmEventReader>();
     std::string document_;

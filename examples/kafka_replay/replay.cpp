@@ -87,10 +87,10 @@ void tell(Progress& progress, const SourceEvent& event) {
     using Kind = SourceEvent::Kind;
     switch (event.kind) {
     case Kind::without_payload:
-        progress.trouble(Trouble::without_payload, "record without payload skipped: " + place(event));
+        progress.trouble(Trouble::without_payload, "record without payload: " + place(event));
         break;
     case Kind::invalid:
-        progress.trouble(Trouble::invalid, "invalid event skipped: " + place(event) + ": " +
+        progress.trouble(Trouble::invalid, "invalid event: " + place(event) + ": " +
                                                std::string{event.reason.empty() ? event.type : event.reason});
         break;
     case Kind::too_large: progress.trouble(Trouble::failed, "event too large for the limits: " + place(event)); break;
@@ -98,6 +98,10 @@ void tell(Progress& progress, const SourceEvent& event) {
         progress.trouble(Trouble::failed, std::string{to_string(event.outcome)} + ": " + place(event) + ": status " +
                                               std::to_string(event.status) + " " + std::string{event.type} + ": " +
                                               std::string{event.reason} + " " + std::string{event.action_line});
+        break;
+    case Kind::letter_failed:
+        progress.trouble(Trouble::failed,
+                         "dead letter not written: " + place(event) + ": " + std::string{event.reason});
         break;
     case Kind::store_failed:
         progress.trouble(Trouble::offsets, "offset not stored yet: " + place(event) + ": " + std::string{event.reason});
@@ -314,6 +318,8 @@ int run_replay(const Options& options) {
     const ServerApi server{url, probe_timeout};
     bulkhead::DeadLetters dead_letters;
     if (!options.dead_letter_file.empty()) dead_letters = bulkhead::FileSink{{.path = options.dead_letter_file}};
+    std::optional<bulkhead::KafkaDeadLetters> to_topic;
+    if (!options.dead_letter_topic.empty()) dead_letters = to_topic.emplace().sink(background.executor());
     Indexer indexer{background.executor(), HttpTransport{background.executor(), http_options(url)}, options.indexer,
                     std::move(dead_letters)};
     server.check_reachable();
@@ -349,10 +355,16 @@ int run_replay(const Options& options) {
     driver_options.group = options.group;
     driver_options.topics = topics;
     driver_options.config = options.kafka;
+    driver_options.dead_letter_topic = options.dead_letter_topic;
     driver_options.on_event = [&](const bulkhead::kafka::ClientEvent& event) { tell(progress, event); };
     bulkhead::KafkaSourceOptions source_options;
     source_options.delivery = options.delivery;
     source_options.on_rejected = options.on_rejected;
+    source_options.on_invalid = options.on_invalid;
+    source_options.on_tombstone = options.on_tombstone;
+    source_options.on_unknown = options.on_unknown;
+    source_options.keep_records = options.keep_records;
+    source_options.dead_letters = to_topic;
     source_options.on_event = [&](const SourceEvent& event) { tell(progress, event); };
     Driver driver{timed, RecordMapper{options, forwarder ? &*forwarder : nullptr}, driver_options, source_options};
 

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <bulkhead/kafka_dead_letter.hpp>
+#include <bulkhead/kafka_options.hpp>
 #include <bulkhead/kafka_types.hpp>
+#include <bulkhead/kept_records.hpp>
 #include <bulkhead/offset_tracker.hpp>
 #include <bulkhead/settlement_inbox.hpp>
 
@@ -37,9 +40,9 @@ namespace bulkhead::inline v1 {
 /// that holds prefetched records keeps them and delivers them again, in order.
 ///
 /// **An offset is stored only when everything delivered up to it is durably settled** (`Delivery::at_least_once`).
-/// Invalid records and those without payload are skipped with a warning and settle. A rejected operation stops the
-/// source, or is skipped by name (`OnRejected`). An operation that ended as `undelivered` or `unknown` stops it: the
-/// watermark never passes it. So give the indexer `retry.max_age = unlimited`, or an outage longer than `max_age`
+/// What becomes of invalid records, tombstones, rejected documents and unknown outcomes is said by name: `OnInvalid`,
+/// `OnTombstone`, `OnRejected`, `OnUnknown`. An operation that ended as `undelivered` stops the source: the watermark
+/// never passes it. So give the indexer `retry.max_age = unlimited`, or an outage longer than `max_age`
 /// stops the source; and operations that may be repeated, that is with an id or with `Duplicates::allow`. Offsets never
 /// go back within an assignment: when the client rewinds, the records are indexed again and nothing lower is stored.
 ///
@@ -49,14 +52,21 @@ namespace bulkhead::inline v1 {
 template <class Indexer, Consumer C, Mapper M>
 class KafkaSource {
 public:
-    /// Throws `InvalidOption`: an option out of range, or an indexer that does not refuse when full.
+    /// Throws `InvalidOption`: an option out of range, an indexer that does not refuse when full, a policy that wants
+    /// dead letters of a consumer that writes none, or `dead_letters` that another source takes.
     KafkaSource(Indexer& indexer, C& consumer, M mapper, KafkaSourceOptions options = {})
         : indexer_{indexer}, consumer_{consumer}, mapper_{std::move(mapper)}, options_{checked(std::move(options),
-                                                                                               indexer)},
-          inbox_{std::make_shared<detail::SettlementInbox>(std::move(options_.on_wake), bool{options_.on_event})},
-          subscription_{indexer.subscribe(indexer.get_executor(), detail::InboxObserver{inbox_})} {}
+                                                                                               indexer, consumer)},
+          inbox_{std::make_shared<detail::SettlementInbox>(std::move(options_.on_wake), bool{options_.on_event},
+                                                           options_.on_unknown == OnUnknown::dead_letter)},
+          letters_{std::make_shared<detail::LetterInbox>(inbox_)},
+          subscription_{indexer.subscribe(indexer.get_executor(), detail::InboxObserver{inbox_})} {
+        if (options_.dead_letters && !options_.dead_letters->connect(letters_))
+            throw InvalidOption{{"dead_letters", "those of no other source", "those of another source"}};
+    }
     ~KafkaSource() {
         subscription_.reset();
+        letters_->close();
         inbox_->stop_waking();
     }
     KafkaSource(const KafkaSource&) = delete;
@@ -112,10 +122,20 @@ public:
         return take(*p, record);
     }
 
+    /// Takes records in order until one is *busy*, and says how many are done with: taken or ignored. Never waits.
+    [[nodiscard]] std::size_t deliver(std::span<const Record> records) {
+        std::size_t done = 0;
+        while (done < records.size() && deliver(records[done]) != Delivered::busy) ++done;
+        return done;
+    }
+
     /// Takes in settlements, tries the stash again, pauses and resumes, and stores offsets. Never waits. At least every
     /// second, and after `on_wake`.
     void poll() {
-        if (inbox_->ready()) take_settlements();
+        if (inbox_->ready()) {
+            take_settlements();
+            take_letters();
+        }
         try_stash();
         update_hold();
         store_offsets();
@@ -149,10 +169,14 @@ public:
         apply_pauses();
         indexer_.flush();
     }
-    /// Nothing that the source handed over waits for its settlement, and nothing is stashed.
+    /// Nothing that the source handed over, to the indexer or to the dead-letter topic, waits for its settlement, and
+    /// nothing is stashed.
     [[nodiscard]] bool drained() const noexcept {
-        return !stash_ && tracked_ == 0 && (at_least_once() || outstanding_ == 0);
+        return !stash_ && tracked_ == 0 && (at_least_once() || (outstanding_ == 0 && letter_bytes_ == 0));
     }
+
+    /// The consumer is about to end: no more dead letters are taken from the indexer's sink, which fails from here on.
+    void close_letters() noexcept { letters_->close(); }
 
     /// On the source's thread.
     [[nodiscard]] SourceStats stats() const {
@@ -197,8 +221,8 @@ private:
         std::string name;
         std::vector<Partition*> partitions; ///< by number; null when never assigned
     };
-    /// The record that did not fit. Its operations are in `scratch_`, and it is tracked already.
-    struct Stash {
+    /// A record that is tracked.
+    struct Tracked {
         Partition* partition = nullptr;
         Sequence sequence = 0;
         std::int64_t offset = 0;
@@ -210,12 +234,31 @@ private:
     static constexpr int sequence_bits = 44;
     static constexpr std::uint64_t most_partitions = std::uint64_t{1} << (64 - sequence_bits);
     static constexpr std::uint64_t sequence_mask = (std::uint64_t{1} << sequence_bits) - 1;
+    [[nodiscard]] std::uint64_t key_of(const Tracked& tracked) const noexcept {
+        const auto below = at_least_once() ? tracked.sequence : static_cast<std::uint64_t>(tracked.offset);
+        return (tracked.partition->slot << sequence_bits) | (below & sequence_mask);
+    }
 
-    static KafkaSourceOptions checked(KafkaSourceOptions options, const Indexer& indexer) {
+    static KafkaSourceOptions checked(KafkaSourceOptions options, const Indexer& indexer, const C& consumer) {
         if (auto wrong = validate(options)) throw InvalidOption{std::move(*wrong)};
+        const auto needs_letters = [&](std::string_view option, bool asked) {
+            if (asked && !writes_letters(consumer))
+                throw InvalidOption{{std::string{option}, "another policy, or a consumer with a dead-letter topic",
+                                     "dead_letter, and the consumer writes no dead letters"}};
+        };
+        needs_letters("on_invalid", options.on_invalid == OnInvalid::dead_letter);
+        needs_letters("on_tombstone", options.on_tombstone == OnTombstone::dead_letter);
+        needs_letters("on_unknown", options.on_unknown == OnUnknown::dead_letter);
         if (indexer.options().overflow != Overflow::refuse)
             throw InvalidOption{{"overflow", "refuse, as the indexer of a KafkaSource must", "drop_oldest"}};
         return options;
+    }
+    [[nodiscard]] static bool writes_letters(const C& consumer) noexcept {
+        if constexpr (LetterWriter<C>) {
+            return consumer.writes_letters();
+        } else {
+            return false;
+        }
     }
     [[nodiscard]] bool at_least_once() const noexcept { return options_.delivery == Delivery::at_least_once; }
 
@@ -268,7 +311,7 @@ private:
         for (const auto& name : partitions) {
             if (find(name.topic, name.partition) != stash_->partition) continue;
             // It was never handed over, so no settlement will come that a drain could wait for.
-            end(*stash_->partition, stash_->partition->tracker.fail_record(stash_->sequence));
+            end(*stash_->partition, stash_->sequence, stash_->partition->tracker.fail_record(stash_->sequence));
             stash_.reset();
             return;
         }
@@ -296,21 +339,23 @@ private:
         tracked_ -= waiting - p.tracker.waiting();
         stats_.failed -= failed - p.tracker.failed();
         stats_.abandoned += waiting - p.tracker.waiting() + failed - p.tracker.failed();
+        if (kept_.bytes() != 0)
+            kept_.drop_if([&](std::uint64_t key) {
+                return (key >> sequence_bits) == p.slot && !p.tracker.offset_of(key & sequence_mask);
+            });
     }
 
     // ---- deliver → mapper → enqueue ----
 
     Delivered take(Partition& p, const Record& record) {
         auto mapped = Mapped::skip;
-        bool asked = false;
+        const bool asked =
+            record.payload || (TombstoneMapper<M> && options_.on_tombstone == OnTombstone::delete_document);
         why_.clear();
         try {
             p.tracker.reserve_one();
             scratch_.clear();
-            if (record.payload || options_.without_payload == WithoutPayload::map) {
-                asked = true;
-                mapped = mapper_(record, scratch_);
-            }
+            if (asked) mapped = map(record);
         } catch (const std::bad_alloc&) {
             return Delivered::busy;
         } catch (const std::exception& e) {
@@ -327,23 +372,30 @@ private:
             forget_unsettled(p, [&](OffsetTracker& tracker) { tracker.rewind(record.offset); });
         mark_dirty(p);
         if (mapped == Mapped::operations && !scratch_.empty()) {
-            enqueue(p, record.offset);
+            enqueue(p, record);
             return Delivered::taken;
         }
-        p.tracker.delivered(record.offset, 0);
-        ++stats_.settled;
+        const Tracked tracked{&p, p.tracker.delivered(record.offset, 1), record.offset};
+        ++tracked_;
         if (mapped == Mapped::invalid) {
-            ++stats_.invalid;
-            tell({.kind = SourceEvent::Kind::invalid, .offset = record.offset, .reason = why_}, p);
-        } else {
+            invalid(tracked, &record, why_);
+        } else if (asked) {
             ++stats_.skipped;
-            if (!asked) {
-                ++stats_.without_payload;
-                tell({.kind = SourceEvent::Kind::without_payload, .offset = record.offset}, p);
-            }
+            dispose(tracked, &record, Disposal::pass, {});
+        } else {
+            ++stats_.without_payload;
+            tell({.kind = SourceEvent::Kind::without_payload, .offset = record.offset}, p);
+            const bool letter = options_.on_tombstone == OnTombstone::dead_letter;
+            if (!letter) ++stats_.skipped;
+            dispose(tracked, &record, letter ? Disposal::letter : Disposal::pass, "tombstone");
         }
         limit_span(p);
         return Delivered::taken;
+    }
+    Mapped map(const Record& record) {
+        if constexpr (TombstoneMapper<M>)
+            if (!record.payload) return mapper_.tombstone(record, scratch_);
+        return mapper_(record, scratch_);
     }
     void note_why(const char* what) noexcept {
         try {
@@ -352,53 +404,137 @@ private:
         }
     }
 
-    void enqueue(Partition& p, std::int64_t offset) {
+    void enqueue(Partition& p, const Record& record) {
         const auto operations = at_least_once() ? static_cast<std::uint32_t>(scratch_.operations()) : 1;
-        const auto sequence = p.tracker.delivered(offset, operations);
+        const Tracked tracked{&p, p.tracker.delivered(record.offset, operations), record.offset};
         ++tracked_;
         limit_span(p);
-        if (!hand_over({&p, sequence, offset})) {
-            stash_ = Stash{&p, sequence, offset};
+        if (options_.keep_records) keep(tracked, record);
+        if (!hand_over(tracked, &record)) {
+            stash_ = tracked;
             ++stats_.full;
             hold();
         }
     }
-    /// False: the indexer is full, and the record is as before.
-    bool hand_over(const Stash& record) {
-        auto& p = *record.partition;
-        const auto below = at_least_once() ? record.sequence : static_cast<std::uint64_t>(record.offset);
-        const auto ticket = subscription_.ticket((p.slot << sequence_bits) | (below & sequence_mask));
-        switch (indexer_.try_enqueue(std::as_const(scratch_), ticket)) {
+    /// False: the indexer is full, and the record is as before. `record` is null for the stash.
+    bool hand_over(const Tracked& tracked, const Record* record) {
+        auto& p = *tracked.partition;
+        switch (indexer_.try_enqueue(std::as_const(scratch_), subscription_.ticket(key_of(tracked)))) {
         case Admission::full: return false;
-        case Admission::closed:
-            end(p, p.tracker.fail_record(record.sequence));
-            stop(StopReason::closed);
-            return true;
+        case Admission::closed: dispose(tracked, record, Disposal::stop, {}, StopReason::closed); return true;
         case Admission::accepted:
             ++stats_.enqueued;
             stats_.operations += scratch_.operations();
             outstanding_ += scratch_.operations();
-            if (!at_least_once()) end(p, p.tracker.settle_record(record.sequence));
+            if (!at_least_once()) end(p, tracked.sequence, p.tracker.settle_record(tracked.sequence));
             return true;
-        case Admission::invalid:
-            ++stats_.invalid;
-            tell({.kind = SourceEvent::Kind::invalid,
-                  .offset = record.offset,
-                  .type = to_string(errc::invalid_operation)},
-                 p);
-            end(p, p.tracker.settle_record(record.sequence));
-            return true;
+        case Admission::invalid: invalid(tracked, record, to_string(errc::invalid_operation)); return true;
         case Admission::too_large: break;
         }
         ++stats_.too_large;
-        tell({.kind = SourceEvent::Kind::too_large, .offset = record.offset, .type = to_string(errc::too_large)}, p);
-        if (at_least_once() && options_.on_rejected == OnRejected::stop) {
-            end(p, p.tracker.fail_record(record.sequence));
-            stop(StopReason::too_large);
-        } else {
-            end(p, p.tracker.settle_record(record.sequence));
-        }
+        tell({.kind = SourceEvent::Kind::too_large, .offset = tracked.offset, .type = to_string(errc::too_large)}, p);
+        auto how = !at_least_once() || options_.on_rejected == OnRejected::skip ? Disposal::pass : Disposal::stop;
+        if (options_.on_rejected == OnRejected::dead_letter && writes_letters(consumer_)) how = Disposal::letter;
+        dispose(tracked, record, how, to_string(errc::too_large), StopReason::too_large);
         return true;
+    }
+    void invalid(const Tracked& tracked, const Record* record, std::string_view why) {
+        ++stats_.invalid;
+        tell({.kind = SourceEvent::Kind::invalid, .offset = tracked.offset, .reason = why}, *tracked.partition);
+        constexpr Disposal disposals[] = {Disposal::pass, Disposal::letter, Disposal::stop};
+        dispose(tracked, record, disposals[static_cast<std::size_t>(options_.on_invalid)], "invalid",
+                StopReason::invalid, why);
+    }
+
+    /// What happens to a record that does not go through the indexer.
+    enum class Disposal : std::uint8_t { pass, letter, stop };
+    void dispose(const Tracked& tracked, const Record* record, Disposal how, std::string_view type,
+                 StopReason reason = StopReason::none, std::string_view why = {}) {
+        auto& p = *tracked.partition;
+        switch (how) {
+        case Disposal::pass: end(p, tracked.sequence, p.tracker.settle_record(tracked.sequence)); return;
+        case Disposal::stop: end(p, tracked.sequence, p.tracker.fail_record(tracked.sequence)); return stop(reason);
+        case Disposal::letter: break;
+        }
+        KafkaLetter letter;
+        letter.type = type;
+        letter.reason = why;
+        letter.record = record;
+        if (record == nullptr) letter.source = scratch_.body(); // the stash: the record itself is gone
+        send_letter(tracked, letter, true);
+        if (!at_least_once()) end(p, tracked.sequence, p.tracker.settle_record(tracked.sequence));
+    }
+
+    // ---- dead letters → consumer → receipt ----
+
+    /// Sends a letter of ours; its receipt settles one operation, or all of the record's.
+    void send_letter(const Tracked& tracked, KafkaLetter letter, bool whole_record) {
+        auto bytes = letter.action_line.size() + letter.source.size() + letter.reason.size() + 64;
+        if (letter.record != nullptr)
+            bytes += letter.record->key.value_or("").size() + letter.record->payload.value_or("").size();
+        letter_bytes_ += bytes;
+        place(letter, *tracked.partition, tracked.offset);
+        if constexpr (LetterWriter<C>)
+            consumer_.write_letter(letter, LetterReceipt{letters_, {key_of(tracked), bytes, whole_record}});
+        if (letter_bytes_ >= options_.max_letter_bytes && !holding_) hold();
+    }
+    void place(KafkaLetter& letter, const Partition& p, std::int64_t offset) const noexcept {
+        letter.topic = name(p);
+        letter.partition = p.number;
+        letter.offset = offset;
+    }
+    void take_letters() {
+        const auto mail = letters_->take();
+        for (const auto& [stub, error] : mail.receipts) {
+            letter_bytes_ -= stub.bytes;
+            ++(error ? stats_.letters_failed : stats_.dead_letters);
+            auto& p = *partitions_[stub.key >> sequence_bits];
+            const auto below = stub.key & sequence_mask;
+            if (error) {
+                const auto offset =
+                    at_least_once() ? p.tracker.offset_of(below).value_or(-1) : static_cast<std::int64_t>(below);
+                tell({.kind = SourceEvent::Kind::letter_failed, .offset = offset, .reason = describe(error)}, p);
+            }
+            if (!at_least_once()) continue;
+            if (!error) {
+                end(p, below, stub.whole_record ? p.tracker.settle_record(below) : p.tracker.settle(below));
+            } else if (end(p, below, p.tracker.fail_record(below)) != OffsetTracker::Step::late) {
+                stop(StopReason::dead_letter);
+            }
+        }
+        for (const auto& write : mail.writes) write_all(write);
+    }
+    /// The indexer's dead letters, with the positions of those that are ours.
+    void write_all(const std::shared_ptr<detail::SinkWrite>& write) {
+        if (!writes_letters(consumer_)) return write->abandon(errc::sink_failed);
+        for (const auto& from : write->letters()) {
+            KafkaLetter letter;
+            letter.type = from.type;
+            letter.reason = from.reason;
+            letter.status = from.status;
+            letter.attempts = from.attempts;
+            letter.action_line = from.action_line;
+            letter.source = from.source;
+            const auto key = from.ticket.key;
+            const bool ours = subscription_.ticket(key) == from.ticket;
+            if (ours) {
+                const auto& p = *partitions_[key >> sequence_bits];
+                const auto below = key & sequence_mask;
+                place(letter, p,
+                      at_least_once() ? p.tracker.offset_of(below).value_or(-1) : static_cast<std::int64_t>(below));
+            }
+            kept_.with(ours ? key : ~std::uint64_t{0}, [&](const Record* record) {
+                letter.record = record;
+                if constexpr (LetterWriter<C>) consumer_.write_letter(letter, LetterReceipt{write, {}});
+            });
+        }
+    }
+    void keep(const Tracked& tracked, const Record& record) {
+        try {
+            kept_.keep(key_of(tracked), record);
+        } catch (const std::bad_alloc&) { // then its dead letter is the operation alone
+        }
+        if (kept_.bytes() >= options_.max_kept_bytes && !holding_) hold();
     }
 
     // ---- settle → tracker → store ----
@@ -416,16 +552,38 @@ private:
                 continue;
             }
             if (durable(note.outcome)) {
-                end(p, p.tracker.settle(below));
+                end(p, below, p.tracker.settle(below));
+                if (note.outcome == Outcome::dead_lettered && options_.on_rejected == OnRejected::stop)
+                    stop(StopReason::rejected);
                 continue;
             }
-            tell_failure(note, p, p.tracker.offset_of(below).value_or(-1));
-            if (note.outcome == Outcome::rejected && options_.on_rejected == OnRejected::skip) {
-                end(p, p.tracker.settle(below));
-            } else if (end(p, p.tracker.fail(below)) != OffsetTracker::Step::late) {
+            const auto offset = p.tracker.offset_of(below);
+            tell_failure(note, p, offset.value_or(-1));
+            const bool rejected = note.outcome == Outcome::rejected && !note.closing;
+            const bool unknown = note.outcome == Outcome::unknown && !note.closing;
+            if ((rejected && options_.on_rejected == OnRejected::skip) ||
+                (unknown && options_.on_unknown == OnUnknown::skip)) {
+                end(p, below, p.tracker.settle(below));
+            } else if (offset && unknown && note.failure != 0 && options_.on_unknown == OnUnknown::dead_letter) {
+                send_unknown({&p, below, *offset}, note);
+            } else if (end(p, below, p.tracker.fail(below)) != OffsetTracker::Step::late) {
                 stop(reason_of(note));
             }
         }
+    }
+    void send_unknown(const Tracked& tracked, const detail::SettlementInbox::Note& note) {
+        const auto& failure = mail_.failures[note.failure - 1];
+        KafkaLetter letter;
+        letter.type = "unknown_outcome";
+        letter.reason = failure.reason;
+        letter.status = note.status;
+        letter.attempts = note.attempts;
+        letter.action_line = failure.action_line;
+        letter.source = failure.source;
+        kept_.with(key_of(tracked), [&](const Record* record) {
+            letter.record = record;
+            send_letter(tracked, letter, false);
+        });
     }
     [[nodiscard]] static StopReason reason_of(const detail::SettlementInbox::Note& note) noexcept {
         if (note.closing) return StopReason::closed;
@@ -433,10 +591,11 @@ private:
         return note.outcome == Outcome::unknown ? StopReason::unknown : StopReason::undelivered;
     }
     /// Counts what the end of an operation, or of all of a record's, has done.
-    OffsetTracker::Step end(Partition& p, OffsetTracker::Step step) noexcept {
+    OffsetTracker::Step end(Partition& p, Sequence sequence, OffsetTracker::Step step) noexcept {
         using Step = OffsetTracker::Step;
         if (step == Step::late) ++stats_.late;
         if (step == Step::late || step == Step::partly) return step;
+        if (kept_.bytes() != 0) kept_.drop(key_of({&p, sequence, 0}));
         --tracked_;
         ++(step == Step::settled ? stats_.settled : stats_.failed);
         mark_dirty(p);
@@ -483,14 +642,14 @@ private:
     }
     void try_stash() {
         if (!stash_) return;
-        const auto record = *stash_;
-        if (!hand_over(record)) return;
+        const auto tracked = *stash_;
+        if (!hand_over(tracked, nullptr)) return;
         stash_.reset();
         if (draining_) indexer_.flush();
     }
     void update_hold() {
         if (!holding_) return;
-        if (stash_) {
+        if (stash_ || letter_bytes_ > options_.max_letter_bytes / 2 || kept_.bytes() > options_.max_kept_bytes / 2) {
             if (paused_for_full_ || std::chrono::steady_clock::now() - held_since_ < options_.pause_after) return;
             paused_for_full_ = true;
         } else {
@@ -570,6 +729,7 @@ private:
     M mapper_;
     KafkaSourceOptions options_;
     std::shared_ptr<detail::SettlementInbox> inbox_;
+    std::shared_ptr<detail::LetterInbox> letters_;
     decltype(std::declval<Indexer&>().subscribe(std::declval<Indexer&>().get_executor(),
                                                 std::declval<detail::InboxObserver>())) subscription_;
 
@@ -581,8 +741,10 @@ private:
 
     Batch scratch_;
     std::string why_;
-    std::optional<Stash> stash_;
-    bool holding_ = false;         ///< the indexer was found full
+    std::optional<Tracked> stash_; ///< the record that did not fit; its operations are in `scratch_`
+    detail::KeptRecords kept_;
+    std::size_t letter_bytes_ = 0; ///< of ours, on their way to the dead-letter topic
+    bool holding_ = false;         ///< the indexer was found full, or letters or kept records are too many
     bool paused_for_full_ = false; ///< so all partitions are paused
     bool draining_ = false;
     bool pauses_stale_ = false; ///< the client did not do what it was asked to

@@ -26,6 +26,7 @@ public:
     struct Note {
         std::uint64_t key = 0;
         std::uint32_t failure = 0; ///< position in `failures` plus one; 0 for none kept
+        std::uint32_t attempts = 0;
         std::uint16_t status = 0;
         Outcome outcome{};
         bool closing = false; ///< given up because the indexer closed
@@ -42,8 +43,9 @@ public:
         bool incomplete = false; ///< memory ran out: settlements are missing
     };
 
-    SettlementInbox(std::function<void()> on_wake, bool keep_failures)
-        : keep_failures_{keep_failures}, on_wake_{std::move(on_wake)} {}
+    /// `keep_failures`: as long as they are few. `keep_unknown`: the failures of unknown outcomes in any case.
+    SettlementInbox(std::function<void()> on_wake, bool keep_failures, bool keep_unknown = false)
+        : keep_failures_{keep_failures}, keep_unknown_{keep_unknown}, on_wake_{std::move(on_wake)} {}
 
     void put(std::span<const Settlement> settlements) noexcept {
         bool first = false;
@@ -66,6 +68,9 @@ public:
         } catch (...) { // NOLINT: a waker has nobody to tell
         }
     }
+
+    /// There is something to do for the source's thread, here or elsewhere.
+    void wake() noexcept { put({}); }
 
     [[nodiscard]] bool ready() const noexcept { return ready_.load(std::memory_order_acquire); }
 
@@ -98,16 +103,16 @@ private:
     void add(std::span<const Settlement> settlements) {
         mail_.notes.reserve(mail_.notes.size() + settlements.size());
         for (const auto& settlement : settlements) {
-            Note note{settlement.key, 0, settlement.status, settlement.outcome, false};
+            Note note{settlement.key, 0, settlement.attempts, settlement.status, settlement.outcome, false};
             if (const auto* failure = settlement.failure) {
                 note.closing = failure->type == to_string(errc::closed);
-                if (keep_failures_) note.failure = keep(*failure);
+                const bool must = keep_unknown_ && settlement.outcome == Outcome::unknown;
+                if (must || (keep_failures_ && kept_bytes_ <= most_kept_bytes)) note.failure = keep(*failure);
             }
             mail_.notes.push_back(note);
         }
     }
     std::uint32_t keep(const Failure& failure) {
-        if (kept_bytes_ > most_kept_bytes) return 0;
         mail_.failures.push_back({std::string{failure.type}, std::string{failure.reason},
                                   std::string{failure.action_line}, std::string{failure.source}});
         kept_bytes_ += mail_.failures.back().bytes() + sizeof(KeptFailure);
@@ -120,6 +125,7 @@ private:
     Mail mail_;
     std::size_t kept_bytes_ = 0;
     const bool keep_failures_;
+    const bool keep_unknown_;
     std::mutex wake_mutex_;
     std::function<void()> on_wake_;
 };

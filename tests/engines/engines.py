@@ -138,34 +138,40 @@ def free_port():
 
 
 class Process:
-    """A server that is stopped when the `with` block ends."""
+    """A server that is stopped when the `with` block ends; it may be stopped and started before."""
 
-    def __init__(self, name, command, folder):
-        self.name, self.folder = name, folder
+    def __init__(self, name, command, folder, condition):
+        self.name, self.folder, self.condition = name, folder, condition
+        self.command = [str(part) for part in command]
         self.log = folder / "log"
-        with self.log.open("w", encoding="utf-8") as log:
-            self.process = subprocess.Popen([str(part) for part in command], cwd=folder, stdout=log, stderr=log,
-                                            stdin=subprocess.DEVNULL, start_new_session=True)
+        self.start()
 
-    def ready(self, condition):
+    def start(self):
         began = time.monotonic()
+        with self.log.open("w", encoding="utf-8") as log:
+            self.process = subprocess.Popen(self.command, cwd=self.folder, stdout=log, stderr=log,
+                                            stdin=subprocess.DEVNULL, start_new_session=True)
         try:
-            wait_for(self.name, condition, self.process)
+            wait_for(self.name, self.condition, self.process)
         except Failed:
             say(self.log.read_text(encoding="utf-8", errors="replace")[-3000:])
+            self.stop()
             raise
         say(f"{self.name} is up after {time.monotonic() - began:.1f} s (pid {self.process.pid})")
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.terminate()
+    def stop(self, how=signal.SIGTERM):
+        self.process.send_signal(how)
         try:
             self.process.wait(20)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
 
 
 class Kafka(Process):
@@ -184,14 +190,15 @@ class Kafka(Process):
             "advertised.listeners": f"PLAINTEXT://{self.brokers}", "inter.broker.listener.name": "PLAINTEXT",
             "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
             "log.dirs": folder / "data", "group.initial.rebalance.delay.ms": 0, "auto.create.topics.enable": "false",
-            "log.cleaner.dedupe.buffer.size": 8 << 20, **{name: 1 for name in one}}
+            "log.cleaner.dedupe.buffer.size": 8 << 20, "broker.session.timeout.ms": 2000,
+            "broker.heartbeat.interval.ms": 500, **{name: 1 for name in one}}
         file = folder / "server.properties"
         file.write_text("".join(f"{key}={value}\n" for key, value in settings.items()), encoding="utf-8")
         java = ["java", "-Xms512m", "-Xmx512m", "-XX:+UseSerialGC", "-cp", f"{code}/lib/*"]
         run(*java, "kafka.tools.StorageTool", "format", "-t", "YnVsa2hlYWQtZW5naW5lcw", "-c", file,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        super().__init__("Kafka", [*java, "kafka.Kafka", file], folder)
-        self.ready(lambda: "Kafka Server started" in self.log.read_text(encoding="utf-8", errors="replace"))
+        super().__init__("Kafka", [*java, "kafka.Kafka", file], folder,
+                         lambda: "Kafka Server started" in self.log.read_text(encoding="utf-8", errors="replace"))
 
 
 class Search(Process):
@@ -214,8 +221,8 @@ class Search(Process):
         java = newer_java() if version else "java"
         super().__init__(f"{engine} {version or ''}".strip(),
                          [java, "-Xms1g", "-Xmx1g", f"-Dlog4j2.configurationFile={configuration}", "-cp",
-                          f"{code}/lib/*:{code}", "Server", folder, *(f"{k}={v}" for k, v in settings.items())], folder)
-        self.ready(lambda: get(self.url, "/_cluster/health", {}).get("status") in ("green", "yellow"))
+                          f"{code}/lib/*:{code}", "Server", folder, *(f"{k}={v}" for k, v in settings.items())], folder,
+                         lambda: get(self.url, "/_cluster/health", {}).get("status") in ("green", "yellow"))
 
 
 def get(url, path, otherwise=None):

@@ -80,6 +80,17 @@ TEST_CASE("the command line is read, the environment behind it") {
                           "x=",
                           "--on-rejected",
                           "skip",
+                          "--dead-letter-topic",
+                          "dead",
+                          "--on-invalid",
+                          "dead_letter",
+                          "--on-tombstone",
+                          "dead_letter",
+                          "--on-unknown",
+                          "dead_letter",
+                          "--keep-records",
+                          "--id-prefix",
+                          "eu",
                           "--drain-timeout",
                           "5",
                           "--url",
@@ -94,6 +105,12 @@ TEST_CASE("the command line is read, the environment behind it") {
     CHECK(o.indexer.max_in_flight == 2);
     CHECK(o.delivery == bulkhead::Delivery::best_effort);
     CHECK(o.on_rejected == bulkhead::OnRejected::skip);
+    CHECK(o.dead_letter_topic == "dead");
+    CHECK(o.on_invalid == bulkhead::OnInvalid::dead_letter);
+    CHECK(o.on_tombstone == bulkhead::OnTombstone::dead_letter);
+    CHECK(o.on_unknown == bulkhead::OnUnknown::dead_letter);
+    CHECK(o.keep_records);
+    CHECK(o.id_prefix == "eu");
     CHECK(o.ids == Ids::automatic);
     CHECK(o.format == Format::json);
     CHECK(o.drain_timeout == std::chrono::seconds{5});

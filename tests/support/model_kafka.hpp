@@ -3,6 +3,7 @@
 
 #include <bulkhead/kafka_source.hpp>
 
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -191,6 +192,42 @@ public:
     error_code pause(std::string_view, std::int32_t partition) { return set_paused(partition, true); }
     error_code resume(std::string_view, std::int32_t partition) { return set_paused(partition, false); }
 
+    /// The dead-letter topic: a test decides when it acknowledges.
+    struct SentLetter {
+        std::int64_t offset = -1;
+        std::string topic, type, reason, action_line, source, key, payload, header;
+        bool has_record = false, has_payload = false;
+        LetterReceipt receipt;
+    };
+    [[nodiscard]] bool writes_letters() const noexcept { return dead_letter_topic; }
+    void write_letter(const KafkaLetter& letter, LetterReceipt receipt) {
+        SentLetter sent{letter.offset,
+                        std::string{letter.topic},
+                        std::string{letter.type},
+                        std::string{letter.reason},
+                        std::string{letter.action_line},
+                        std::string{letter.source},
+                        {},
+                        {},
+                        {},
+                        letter.record != nullptr,
+                        false,
+                        std::move(receipt)};
+        if (letter.record != nullptr) {
+            sent.key = letter.record->key.value_or("");
+            sent.payload = letter.record->payload.value_or("");
+            sent.has_payload = letter.record->payload.has_value();
+            for (const auto& header : letter.record->headers()) sent.header = header.value.value_or("");
+        }
+        letters.push_back(std::move(sent));
+    }
+    /// Acknowledges the oldest letter.
+    void acknowledge(error_code error = {}) {
+        auto letter = std::move(letters.front());
+        letters.pop_front();
+        letter.receipt(error);
+    }
+
     void own(std::int32_t partition) {
         const auto found = kafka_.committed.find(partition);
         owned_[partition] = {found == kafka_.committed.end() ? 0 : found->second, {}, false};
@@ -229,6 +266,8 @@ public:
         return delivered;
     }
 
+    bool dead_letter_topic = false;
+    std::deque<SentLetter> letters; ///< written, not acknowledged
     bool fail_stores = false;
     bool fail_pauses = false;
     bool check_durability = true; ///< not for `best_effort`
@@ -253,6 +292,6 @@ private:
     ModelKafka& kafka_;
     std::map<std::int32_t, Owned> owned_;
 };
-static_assert(Consumer<ModelMember>);
+static_assert(LetterWriter<ModelMember>);
 
 } // namespace bulkhead_test

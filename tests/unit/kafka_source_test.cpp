@@ -97,20 +97,12 @@ TEST_CASE("what has nothing to index is skipped, said, counted, and settles", "[
     CHECK(adds_up(stats));
 }
 
-TEST_CASE("an empty payload is not a missing one, and the mapper may be asked for missing ones",
-          "[kafka_source][F147]") {
+TEST_CASE("an empty payload is not a missing one", "[kafka_source][F147]") {
     Fixture f{{{}}};
     Record record{ModelKafka::topic, 0, 0, {}, std::string_view{}, -1, {}};
     CHECK(f.source->deliver(record) == Delivered::taken);
     CHECK(f.source->stats().without_payload == 0);
     CHECK(f.indexer.pending.size() == 1);
-
-    KafkaSourceOptions ask;
-    ask.without_payload = WithoutPayload::map;
-    Fixture g{{{Kind::without_payload}}, ask};
-    g.deliver_all();
-    CHECK(g.source->stats().without_payload == 0);
-    CHECK(g.indexer.pending.size() == 1);
 }
 
 TEST_CASE("a full indexer: the record that did not fit is kept, all partitions pause, nothing is dropped",

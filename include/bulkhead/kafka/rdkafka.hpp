@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <bulkhead/kafka/letter_producer.hpp>
+#include <bulkhead/kafka/rdkafka_handles.hpp>
 #include <bulkhead/kafka_source.hpp>
 
 #include <librdkafka/rdkafka.h>
@@ -29,22 +31,6 @@
 /// `bulkhead::rdkafka`.
 namespace bulkhead::inline v1::kafka {
 
-/// The category of librdkafka's error codes.
-[[nodiscard]] inline const boost::system::error_category& rdkafka_category() noexcept {
-    struct Category final : boost::system::error_category {
-        constexpr Category() noexcept : error_category{0x7264'6b61'666b'6121ULL} {}
-        [[nodiscard]] const char* name() const noexcept override { return "rdkafka"; }
-        [[nodiscard]] std::string message(int value) const override {
-            return rd_kafka_err2str(static_cast<rd_kafka_resp_err_t>(value));
-        }
-    };
-    static constexpr Category category{};
-    return category;
-}
-[[nodiscard]] inline error_code make_error(rd_kafka_resp_err_t error) noexcept {
-    return {static_cast<int>(error), rdkafka_category()};
-}
-
 /// Something that the client reports. Views are valid only while `on_event` runs.
 struct ClientEvent {
     enum class Kind : std::uint8_t {
@@ -72,6 +58,11 @@ struct DriverOptions {
     /// them: `enable.auto.offset.store` and `enable.auto.commit` with another value than the driver's (`false`,
     /// `true`), and what has a field of its own here.
     std::vector<std::pair<std::string, std::string>> config{};
+    /// Where dead letters go, see `KafkaSourceOptions`' policies and `KafkaDeadLetters`; empty: nowhere. What the
+    /// messages look like: `kafka/letter_producer.hpp`. The topic must exist, or be made by the brokers.
+    std::string dead_letter_topic{};
+    /// Further properties of the producer of dead letters, which has those of `config` already.
+    std::vector<std::pair<std::string, std::string>> dead_letter_config{};
     /// How often stored offsets are committed in the background. 10 ms to 1 h.
     std::chrono::milliseconds commit_interval{1000};
     /// How long a rebalance may wait for records under way to settle before their partitions are given up. At most half
@@ -95,6 +86,9 @@ struct DriverOptions {
     if (o.topics.empty()) return FieldError{"topics", "at least one topic", "none"};
     for (const auto& topic : o.topics)
         if (topic.empty()) return FieldError{"topics", "names of topics", "an empty name"};
+    for (const auto& topic : o.topics)
+        if (topic == o.dead_letter_topic)
+            return FieldError{"dead_letter_topic", "a topic that is not read itself", o.dead_letter_topic};
     if (auto e = out_of_range("commit_interval", o.commit_interval, 10ms, 1h)) return e;
     if (auto e = out_of_range("revoke_drain", o.revoke_drain, 0ms, 12h)) return e;
     if (auto e = out_of_range("commit_timeout", o.commit_timeout, 1ms, 1min)) return e;
@@ -120,34 +114,6 @@ struct DriverReport {
 };
 
 namespace detail {
-
-template <auto destroy>
-struct Destroy {
-    template <class T>
-    void operator()(T* object) const noexcept {
-        destroy(object);
-    }
-};
-using ConfPtr = std::unique_ptr<rd_kafka_conf_t, Destroy<rd_kafka_conf_destroy>>;
-using ListPtr = std::unique_ptr<rd_kafka_topic_partition_list_t, Destroy<rd_kafka_topic_partition_list_destroy>>;
-using MessagePtr = std::unique_ptr<rd_kafka_message_t, Destroy<rd_kafka_message_destroy>>;
-using QueuePtr = std::unique_ptr<rd_kafka_queue_t, Destroy<rd_kafka_queue_destroy>>;
-using ErrorPtr = std::unique_ptr<rd_kafka_error_t, Destroy<rd_kafka_error_destroy>>;
-
-/// A property whose value must never be shown.
-[[nodiscard]] inline bool secret(std::string_view key) noexcept {
-    constexpr std::string_view words[] = {"password", "secret", "key.pem", "sasl.username", "oauthbearer", "jwt"};
-    return std::any_of(std::begin(words), std::end(words),
-                       [&](std::string_view word) { return key.find(word) != std::string_view::npos; });
-}
-
-inline void set(rd_kafka_conf_t& conf, const std::string& key, const std::string& value) {
-    std::array<char, 512> error{};
-    if (rd_kafka_conf_set(&conf, key.c_str(), value.c_str(), error.data(), error.size()) == RD_KAFKA_CONF_OK) return;
-    // librdkafka's own text quotes the value.
-    if (secret(key)) throw InvalidOption{{key, "what librdkafka documents", "(hidden)"}};
-    throw InvalidOption{{key, "what librdkafka documents (" + std::string{error.data()} + ")", value}};
-}
 
 /// A property that is the driver's business: a value of the user's that differs is refused.
 [[nodiscard]] inline std::optional<FieldError> conflict(const std::string& key, const std::string& value) {
@@ -217,6 +183,9 @@ public:
     Client(const DriverOptions& options, Listener& listener) : back_{std::make_unique<Back>()} {
         back_->listener = &listener;
         auto conf = make_conf(options);
+        if (!options.dead_letter_topic.empty())
+            letters_.emplace(options.brokers, options.dead_letter_topic,
+                             std::initializer_list{&options.config, &options.dead_letter_config});
         rd_kafka_conf_set_opaque(conf.get(), back_.get());
         rd_kafka_conf_set_rebalance_cb(conf.get(), &Client::rebalance);
         rd_kafka_conf_set_error_cb(conf.get(), [](rd_kafka_t* rk, int code, const char* reason, void* back) {
@@ -271,6 +240,13 @@ public:
         const auto list = list_of(topic, partition);
         const auto failed = rd_kafka_resume_partitions(rk_, list.get());
         return make_error(failed != RD_KAFKA_RESP_ERR_NO_ERROR ? failed : list->elems[0].err);
+    }
+
+    // ---- LetterWriter ----
+
+    [[nodiscard]] bool writes_letters() const noexcept { return letters_.has_value(); }
+    void write_letter(const KafkaLetter& letter, LetterReceipt receipt) noexcept {
+        letters_->write(letter, std::move(receipt));
     }
 
     // ---- For the driver ----
@@ -334,6 +310,7 @@ public:
     void destroy(bool elsewhere) noexcept {
         if (rk_ == nullptr) return;
         back_->listener.store(nullptr);
+        letters_.reset();
         const auto free_it = [](rd_kafka_t* rk, std::unique_ptr<Back> back) {
             rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
             back.reset();
@@ -419,9 +396,10 @@ private:
     }
 
     std::unique_ptr<Back> back_;
+    std::optional<LetterProducer> letters_;
     rd_kafka_t* rk_ = nullptr;
 };
-static_assert(Consumer<Client>);
+static_assert(LetterWriter<Client>);
 
 } // namespace detail
 
@@ -456,6 +434,7 @@ public:
     ~Driver() {
         if (!closed_ && indexer_.running_in_this_thread()) {
             held_.clear();
+            source_.close_letters();
             client_.destroy(true);
             return;
         }
@@ -523,6 +502,7 @@ public:
         }
         publish(true);
         closed_ = true;
+        source_.close_letters();
         client_.destroy(indexer_.running_in_this_thread());
         report.stats = stats();
         return report;

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <bulkhead/kafka/rdkafka_handles.hpp>
+#include <bulkhead/kafka_dead_letter.hpp>
+
+#include <librdkafka/rdkafka.h>
+
+#include <chrono>
+#include <cstdint>
+#include <initializer_list>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace bulkhead::inline v1::kafka::detail {
+
+/// Writes dead letters to a topic, each acknowledged by the broker's delivery report.
+///
+/// What a message looks like: the record itself, where it is known (key, payload, headers), and otherwise the
+/// operation as two lines of NDJSON, as it was sent, without a key. The rest is in headers, each of them text:
+/// `bulkhead.topic`, `bulkhead.partition`, `bulkhead.offset` (where it came from), `bulkhead.type`, `bulkhead.reason`,
+/// `bulkhead.status`, `bulkhead.attempts`, and with a record whose operation failed `bulkhead.operation`, its NDJSON.
+///
+/// librdkafka sends again for as long as it takes (`message.timeout.ms` is 0 unless configured); a report that is an
+/// error is final. Reports come on a thread of librdkafka's.
+class LetterProducer {
+public:
+    /// `config`: the consumer's properties (what only a consumer has is passed over), then the producer's own. Throws
+    /// `InvalidOption`.
+    LetterProducer(const std::string& brokers, std::string topic,
+                   std::initializer_list<const std::vector<std::pair<std::string, std::string>>*> configs)
+        : topic_{std::move(topic)} {
+        ConfPtr conf{rd_kafka_conf_new()};
+        set(*conf, "acks", "all");
+        set(*conf, "message.timeout.ms", "0");
+        set(*conf, "linger.ms", "5");
+        set(*conf, "log_level", "3"); // or it would name each property that is a consumer's only
+        for (const auto* config : configs)
+            for (const auto& [key, value] : *config) set(*conf, key, value);
+        set(*conf, "bootstrap.servers", brokers);
+        rd_kafka_conf_set_opaque(conf.get(), this);
+        rd_kafka_conf_set_events(conf.get(), RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR);
+        rd_kafka_conf_set_background_event_cb(conf.get(), [](rd_kafka_t*, rd_kafka_event_t* event, void* self) {
+            static_cast<LetterProducer*>(self)->reported(EventPtr{event});
+        });
+        std::array<char, 512> error{};
+        rk_ = rd_kafka_new(RD_KAFKA_PRODUCER, conf.get(), error.data(), error.size());
+        if (rk_ == nullptr)
+            throw InvalidOption{{"dead_letter_config", "a configuration that librdkafka takes", error.data()}};
+        static_cast<void>(conf.release()); // the producer owns it now
+        const QueuePtr reports{rd_kafka_queue_get_main(rk_)};
+        const QueuePtr background{rd_kafka_queue_get_background(rk_)};
+        rd_kafka_queue_forward(reports.get(), background.get());
+    }
+    ~LetterProducer() {
+        rd_kafka_purge(rk_, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+        rd_kafka_destroy(rk_); // no report comes after this
+    }                          // and the receipts that are left say that their letters are not safe
+    LetterProducer(const LetterProducer&) = delete;
+    LetterProducer& operator=(const LetterProducer&) = delete;
+
+    /// Never blocks; the receipt says everything.
+    void write(const KafkaLetter& letter, LetterReceipt receipt) noexcept {
+        try {
+            const auto id = keep(std::move(receipt));
+            if (const auto error = produce(letter, id)) take(id)(error);
+        } catch (const std::exception&) { // out of memory: a receipt that is dropped says so
+        }
+    }
+
+private:
+    using EventPtr = std::unique_ptr<rd_kafka_event_t, Destroy<rd_kafka_event_destroy>>;
+
+    error_code produce(const KafkaLetter& letter, std::uint64_t id) {
+        std::string operation;
+        if (!letter.action_line.empty()) operation.append(letter.action_line).append("\n");
+        operation.append(letter.source);
+        if (!letter.action_line.empty() && !letter.source.empty()) operation.append("\n");
+
+        using Headers = std::unique_ptr<rd_kafka_headers_t, Destroy<rd_kafka_headers_destroy>>;
+        Headers headers{rd_kafka_headers_new(8)};
+        const auto add = [&](const char* name, std::string_view value) {
+            rd_kafka_header_add(headers.get(), name, -1, value.data(), static_cast<ssize_t>(value.size()));
+        };
+        const auto* const record = letter.record;
+        if (record != nullptr)
+            for (const auto& header : record->headers())
+                rd_kafka_header_add(headers.get(), header.name.data(), static_cast<ssize_t>(header.name.size()),
+                                    header.value ? header.value->data() : nullptr,
+                                    header.value ? static_cast<ssize_t>(header.value->size()) : 0);
+        if (!letter.topic.empty()) {
+            add("bulkhead.topic", letter.topic);
+            add("bulkhead.partition", std::to_string(letter.partition));
+            if (letter.offset >= 0) add("bulkhead.offset", std::to_string(letter.offset));
+        }
+        add("bulkhead.type", letter.type);
+        if (!letter.reason.empty()) add("bulkhead.reason", letter.reason);
+        if (letter.status != 0) add("bulkhead.status", std::to_string(letter.status));
+        if (letter.attempts != 0) add("bulkhead.attempts", std::to_string(letter.attempts));
+        if (record != nullptr && !operation.empty()) add("bulkhead.operation", operation);
+
+        std::vector<rd_kafka_vu_t> fields;
+        const auto field = [&](rd_kafka_vtype_t type) -> rd_kafka_vu_t& {
+            fields.emplace_back();
+            fields.back().vtype = type;
+            return fields.back();
+        };
+        const auto memory = [&](rd_kafka_vtype_t type, std::string_view bytes) {
+            auto& mem = field(type).u.mem;
+            mem.ptr = const_cast<char*>(bytes.data() == nullptr ? "" : bytes.data()); // NOLINT: copied, not changed
+            mem.size = bytes.size();
+        };
+        field(RD_KAFKA_VTYPE_TOPIC).u.cstr = topic_.c_str();
+        field(RD_KAFKA_VTYPE_MSGFLAGS).u.i = RD_KAFKA_MSG_F_COPY;
+        field(RD_KAFKA_VTYPE_OPAQUE).u.ptr = reinterpret_cast<void*>(id); // NOLINT: a number, never followed
+        field(RD_KAFKA_VTYPE_HEADERS).u.headers = headers.get();
+        if (record == nullptr) {
+            memory(RD_KAFKA_VTYPE_VALUE, operation);
+        } else {
+            if (record->key) memory(RD_KAFKA_VTYPE_KEY, *record->key);
+            if (record->payload) memory(RD_KAFKA_VTYPE_VALUE, *record->payload);
+        }
+        const ErrorPtr error{rd_kafka_produceva(rk_, fields.data(), fields.size())};
+        if (error) return make_error(rd_kafka_error_code(error.get()));
+        static_cast<void>(headers.release()); // the message owns them now
+        return {};
+    }
+
+    std::uint64_t keep(LetterReceipt receipt) {
+        const std::lock_guard lock{mutex_};
+        receipts_.emplace(++last_, std::move(receipt));
+        return last_;
+    }
+    LetterReceipt take(std::uint64_t id) noexcept {
+        const std::lock_guard lock{mutex_};
+        const auto found = receipts_.find(id);
+        auto receipt = std::move(found->second);
+        receipts_.erase(found);
+        return receipt;
+    }
+    void reported(EventPtr event) noexcept {
+        if (rd_kafka_event_type(event.get()) != RD_KAFKA_EVENT_DR) return; // the consumer tells of the same brokers
+        while (const auto* const message = rd_kafka_event_message_next(event.get()))
+            take(reinterpret_cast<std::uintptr_t>(message->_private))( // NOLINT
+                message->err == RD_KAFKA_RESP_ERR_NO_ERROR ? error_code{} : make_error(message->err));
+    }
+
+    std::string topic_;
+    rd_kafka_t* rk_ = nullptr;
+    std::mutex mutex_;
+    std::uint64_t last_ = 0;
+    std::unordered_map<std::uint64_t, LetterReceipt> receipts_;
+};
+
+} // namespace bulkhead::inline v1::kafka::detail

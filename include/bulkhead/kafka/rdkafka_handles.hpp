@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <bulkhead/error.hpp>
+
+#include <librdkafka/rdkafka.h>
+
+#include <algorithm>
+#include <array>
+#include <iterator>
+#include <memory>
+#include <string>
+#include <string_view>
+
+/// librdkafka's error codes, handles and properties, as C++ has them.
+namespace bulkhead::inline v1::kafka {
+
+/// The category of librdkafka's error codes.
+[[nodiscard]] inline const boost::system::error_category& rdkafka_category() noexcept {
+    struct Category final : boost::system::error_category {
+        constexpr Category() noexcept : error_category{0x7264'6b61'666b'6121ULL} {}
+        [[nodiscard]] const char* name() const noexcept override { return "rdkafka"; }
+        [[nodiscard]] std::string message(int value) const override {
+            return rd_kafka_err2str(static_cast<rd_kafka_resp_err_t>(value));
+        }
+    };
+    static constexpr Category category{};
+    return category;
+}
+[[nodiscard]] inline error_code make_error(rd_kafka_resp_err_t error) noexcept {
+    return {static_cast<int>(error), rdkafka_category()};
+}
+
+namespace detail {
+
+template <auto destroy>
+struct Destroy {
+    template <class T>
+    void operator()(T* object) const noexcept {
+        destroy(object);
+    }
+};
+using ConfPtr = std::unique_ptr<rd_kafka_conf_t, Destroy<rd_kafka_conf_destroy>>;
+using ListPtr = std::unique_ptr<rd_kafka_topic_partition_list_t, Destroy<rd_kafka_topic_partition_list_destroy>>;
+using MessagePtr = std::unique_ptr<rd_kafka_message_t, Destroy<rd_kafka_message_destroy>>;
+using QueuePtr = std::unique_ptr<rd_kafka_queue_t, Destroy<rd_kafka_queue_destroy>>;
+using ErrorPtr = std::unique_ptr<rd_kafka_error_t, Destroy<rd_kafka_error_destroy>>;
+
+/// A property whose value must never be shown.
+[[nodiscard]] inline bool secret(std::string_view key) noexcept {
+    constexpr std::string_view words[] = {"password", "secret", "key.pem", "sasl.username", "oauthbearer", "jwt"};
+    return std::any_of(std::begin(words), std::end(words),
+                       [&](std::string_view word) { return key.find(word) != std::string_view::npos; });
+}
+
+inline void set(rd_kafka_conf_t& conf, const std::string& key, const std::string& value) {
+    std::array<char, 512> error{};
+    if (rd_kafka_conf_set(&conf, key.c_str(), value.c_str(), error.data(), error.size()) == RD_KAFKA_CONF_OK) return;
+    // librdkafka's own text quotes the value.
+    if (secret(key)) throw InvalidOption{{key, "what librdkafka documents", "(hidden)"}};
+    throw InvalidOption{{key, "what librdkafka documents (" + std::string{error.data()} + ")", value}};
+}
+
+} // namespace detail
+
+} // namespace bulkhead::inline v1::kafka

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <bulkhead/kafka_types.hpp>
+
+#include <charconv>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <utility>
+
+/// Ids made of records, and ready mappers.
+namespace bulkhead::inline v1 {
+
+/// Appends `[prefix-]topic-partition-offset`: an id that names one record for ever, so that a record that is delivered
+/// again finds its document (use it with `Action::create` and `OnConflict::already_there`). Give a prefix where one
+/// stream is fed by several Kafka clusters, or after a topic was deleted and made anew: offsets start again then.
+inline void append_record_id(std::string& out, const Record& record, std::string_view prefix = {}) {
+    const auto number = [&out](std::int64_t value) {
+        char digits[std::numeric_limits<std::int64_t>::digits10 + 3];
+        out.append(digits, std::to_chars(std::begin(digits), std::end(digits), value).ptr);
+    };
+    if (!prefix.empty()) out.append(prefix).append("-");
+    out.append(record.topic).append("-");
+    number(record.partition);
+    out.append("-");
+    number(record.offset);
+}
+[[nodiscard]] inline std::string record_id(const Record& record, std::string_view prefix = {}) {
+    std::string id;
+    append_record_id(id, record, prefix);
+    return id;
+}
+
+/// A mapper for topics whose records are the latest state of what their key names (e.g. compacted ones): the payload, a
+/// JSON object, is stored under the key as id; a tombstone deletes it. The external version is the offset plus one, so
+/// whatever is repeated, or arrives in another order, the newest record of a key wins.
+///
+/// A record without a key is invalid. The version only rises while a key stays in its partition and the topic is not
+/// made anew: otherwise map it yourself, with a version of the data's own. A deleted document's version is remembered
+/// by the server for `index.gc_deletes` (60 s by default).
+class KeyedDocuments {
+public:
+    /// `index`: empty means `IndexerOptions::index`.
+    explicit KeyedDocuments(std::string index = {}) : index_{std::move(index)} {}
+    Mapped operator()(const Record& record, Batch& out) const {
+        return append(Action::index, record, record.payload.value_or(""), out);
+    }
+    Mapped tombstone(const Record& record, Batch& out) const { return append(Action::delete_, record, {}, out); }
+
+private:
+    Mapped append(Action action, const Record& record, std::string_view source, Batch& out) const {
+        Operation op;
+        op.action = action;
+        op.id = record.key.value_or("");
+        op.version = record.offset + 1;
+        op.source = source;
+        return out.append(op, index_) ? Mapped::invalid : Mapped::operations;
+    }
+    std::string index_;
+};
+static_assert(TombstoneMapper<KeyedDocuments>);
+
+} // namespace bulkhead::inline v1

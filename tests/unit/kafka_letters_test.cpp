@@ -1,0 +1,521 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "support/catch.hpp"
+#include "support/model_kafka.hpp"
+
+#include <bulkhead/kafka_mappers.hpp>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/thread_pool.hpp>
+
+#include <array>
+#include <memory>
+#include <string>
+#include <vector>
+
+using namespace bulkhead_test;
+using Event = SourceEvent::Kind;
+
+namespace {
+
+bool adds_up(const SourceStats& s) { return s.consumed == s.settled + s.tracked + s.stashed + s.failed + s.abandoned; }
+
+/// Tombstones delete what the key names.
+struct DeletingMapper : ModelMapper {
+    Mapped tombstone(const Record& record, Batch& out) const {
+        if (!record.key) return Mapped::invalid;
+        Operation op;
+        op.action = Action::delete_;
+        op.id = *record.key;
+        out.append(op, std::string_view{"logs"});
+        return Mapped::operations;
+    }
+};
+
+/// One member with a dead-letter topic, that owns partition 0.
+template <class M = ModelMapper>
+struct Fixture {
+    explicit Fixture(KafkaSourceOptions options, bool dead_letter_topic = true) {
+        kafka.logs.resize(1);
+        indexer.store = &kafka.indexed;
+        member.dead_letter_topic = dead_letter_topic;
+        member.check_durability = false;
+        options.on_event = [this](const SourceEvent& event) { events.push_back(event.kind); };
+        source = std::make_unique<KafkaSource<FakeIndexer, ModelMember, M>>(indexer, member, M{}, std::move(options));
+        member.own(0);
+        source->assigned(ModelKafka::topic, 0);
+    }
+    Delivered deliver(std::optional<std::string_view> payload, std::optional<std::string_view> key = "the key") {
+        Record record;
+        record.topic = ModelKafka::topic;
+        record.offset = offset;
+        record.key = key;
+        record.payload = payload;
+        record.headers = RecordHeaders{headers};
+        const auto delivered = source->deliver(record);
+        if (delivered == Delivered::taken) ++offset;
+        return delivered;
+    }
+    std::optional<std::int64_t> stored() {
+        source->poll();
+        return member.owned().at(0).stored;
+    }
+    std::array<RecordHeader, 1> headers{{{"trace", "abc"}}};
+    std::int64_t offset = 7;
+    ModelKafka kafka;
+    FakeIndexer indexer;
+    ModelMember member{kafka};
+    std::vector<Event> events;
+    std::unique_ptr<KafkaSource<FakeIndexer, ModelMember, M>> source;
+};
+
+KafkaSourceOptions everything_to_the_topic() {
+    KafkaSourceOptions options;
+    options.on_invalid = OnInvalid::dead_letter;
+    options.on_tombstone = OnTombstone::dead_letter;
+    options.on_unknown = OnUnknown::dead_letter;
+    return options;
+}
+
+} // namespace
+
+TEST_CASE("an invalid record goes to the dead-letter topic as it is, and settles when it is safe there",
+          "[kafka_source][kafka_letters][F124][F148]") {
+    Fixture f{everything_to_the_topic()};
+    REQUIRE(f.deliver("invalid") == Delivered::taken);
+    REQUIRE(f.deliver("one") == Delivered::taken);
+    f.indexer.settle_all();
+    CHECK_FALSE(f.stored()); // not yet safe
+    CHECK_FALSE(f.source->drained());
+    REQUIRE(f.member.letters.size() == 1);
+    const auto& letter = f.member.letters.front();
+    CHECK(letter.topic == ModelKafka::topic);
+    CHECK(letter.offset == 7);
+    CHECK(letter.type == "invalid");
+    CHECK(letter.key == "the key");
+    CHECK(letter.payload == "invalid");
+    CHECK(letter.header == "abc");
+    f.member.acknowledge();
+    CHECK(f.stored() == 9);
+    CHECK(f.source->drained());
+    CHECK(f.source->stats().dead_letters == 1);
+    CHECK(adds_up(f.source->stats()));
+}
+
+TEST_CASE("a dead letter that cannot be written stops the source, and the offset stays",
+          "[kafka_source][kafka_letters][F125]") {
+    Fixture f{everything_to_the_topic()};
+    REQUIRE(f.deliver("invalid") == Delivered::taken);
+    f.member.acknowledge(errc::sink_failed);
+    CHECK_FALSE(f.stored());
+    CHECK(f.source->stop_reason() == StopReason::dead_letter);
+    CHECK(f.source->stats().letters_failed == 1);
+    CHECK(f.source->stats().failed == 1);
+    CHECK(f.events == std::vector<Event>{Event::invalid, Event::letter_failed, Event::stopped});
+    CHECK(adds_up(f.source->stats()));
+}
+
+TEST_CASE("a receipt that is dropped says that the letter is not safe", "[kafka_source][kafka_letters][F125]") {
+    Fixture f{everything_to_the_topic()};
+    REQUIRE(f.deliver("invalid") == Delivered::taken);
+    f.member.letters.clear();
+    CHECK_FALSE(f.stored());
+    CHECK(f.source->stop_reason() == StopReason::dead_letter);
+}
+
+TEST_CASE("a receipt that comes after the revoke changes nothing", "[kafka_source][kafka_letters][F135]") {
+    Fixture f{everything_to_the_topic()};
+    REQUIRE(f.deliver("invalid") == Delivered::taken);
+    f.source->lost();
+    f.member.disown(0);
+    f.member.own(0);
+    f.source->assigned(ModelKafka::topic, 0);
+    REQUIRE(f.deliver("one") == Delivered::taken);
+    f.member.acknowledge(errc::sink_failed);
+    CHECK_FALSE(f.stored());
+    CHECK_FALSE(f.source->stopped());
+    f.indexer.settle_all();
+    CHECK(f.stored() == 9);
+    CHECK(adds_up(f.source->stats()));
+}
+
+TEST_CASE("an invalid record stops the source by name", "[kafka_source][kafka_letters][F148]") {
+    KafkaSourceOptions options;
+    options.on_invalid = OnInvalid::stop;
+    Fixture f{options, false};
+    REQUIRE(f.deliver("one") == Delivered::taken);
+    REQUIRE(f.deliver("throwing") == Delivered::taken);
+    f.indexer.settle_all();
+    CHECK(f.stored() == 8); // before it
+    CHECK(f.source->stop_reason() == StopReason::invalid);
+    CHECK(f.deliver("one") == Delivered::busy);
+    CHECK(adds_up(f.source->stats()));
+}
+
+TEST_CASE("tombstones: deleted, skipped or dead-lettered", "[kafka_source][kafka_letters][F147]") {
+    SECTION("the mapper's delete, by default") {
+        Fixture<DeletingMapper> f{{}};
+        REQUIRE(f.deliver(std::nullopt, "order-7") == Delivered::taken);
+        REQUIRE(f.indexer.pending.size() == 1);
+        CHECK(f.indexer.pending[0].action_line.find("\"delete\"") != std::string::npos);
+        CHECK(f.indexer.pending[0].id() == "order-7");
+        CHECK(f.source->stats().without_payload == 0);
+        f.indexer.settle_all();
+        CHECK(f.stored() == 8);
+    }
+    SECTION("without a key it is invalid") {
+        Fixture<DeletingMapper> f{everything_to_the_topic()};
+        f.source.reset();
+        KafkaSourceOptions options;
+        options.on_invalid = OnInvalid::dead_letter;
+        Fixture<DeletingMapper> g{options};
+        REQUIRE(g.deliver(std::nullopt, std::nullopt) == Delivered::taken);
+        REQUIRE(g.member.letters.size() == 1);
+        CHECK_FALSE(g.member.letters.front().has_payload);
+        g.member.acknowledge();
+        CHECK(g.stored() == 8);
+    }
+    SECTION("a mapper that knows no delete: skipped, and said") {
+        Fixture f{{}, false};
+        REQUIRE(f.deliver(std::nullopt) == Delivered::taken);
+        CHECK(f.stored() == 8);
+        CHECK(f.events == std::vector<Event>{Event::without_payload});
+        CHECK(f.source->stats().skipped == 1);
+    }
+    SECTION("skipped by name") {
+        KafkaSourceOptions options;
+        options.on_tombstone = OnTombstone::skip;
+        Fixture<DeletingMapper> f{options, false};
+        REQUIRE(f.deliver(std::nullopt) == Delivered::taken);
+        CHECK(f.indexer.pending.empty());
+        CHECK(f.stored() == 8);
+    }
+    SECTION("dead-lettered by name") {
+        Fixture<DeletingMapper> f{everything_to_the_topic()};
+        REQUIRE(f.deliver(std::nullopt) == Delivered::taken);
+        CHECK_FALSE(f.stored());
+        REQUIRE(f.member.letters.size() == 1);
+        CHECK(f.member.letters.front().type == "tombstone");
+        CHECK_FALSE(f.member.letters.front().has_payload);
+        f.member.acknowledge();
+        CHECK(f.stored() == 8);
+    }
+}
+
+TEST_CASE("an unknown outcome: stops, is passed, or goes to the dead-letter topic, by name",
+          "[kafka_source][kafka_letters]") {
+    KafkaSourceOptions options;
+    SECTION("stop") {
+        Fixture f{options, false};
+        REQUIRE(f.deliver("one") == Delivered::taken);
+        f.indexer.settle(0, Outcome::unknown);
+        CHECK_FALSE(f.stored());
+        CHECK(f.source->stop_reason() == StopReason::unknown);
+    }
+    SECTION("skip") {
+        options.on_unknown = OnUnknown::skip;
+        Fixture f{options, false};
+        REQUIRE(f.deliver("one") == Delivered::taken);
+        f.indexer.settle(0, Outcome::unknown);
+        CHECK(f.stored() == 8);
+        CHECK_FALSE(f.source->stopped());
+    }
+    SECTION("skip does not pass what a closing indexer gave up") {
+        options.on_unknown = OnUnknown::skip;
+        Fixture f{options, false};
+        REQUIRE(f.deliver("one") == Delivered::taken);
+        f.indexer.settle(0, Outcome::unknown, to_string(errc::closed));
+        CHECK_FALSE(f.stored());
+        CHECK(f.source->stop_reason() == StopReason::closed);
+    }
+    SECTION("dead_letter: one letter for each operation, and the record settles with the last") {
+        options.on_unknown = OnUnknown::dead_letter;
+        options.keep_records = GENERATE(false, true);
+        Fixture f{options};
+        REQUIRE(f.deliver("three") == Delivered::taken);
+        f.indexer.settle(0, Outcome::unknown);
+        f.indexer.settle(0, Outcome::indexed);
+        f.indexer.settle(0, Outcome::unknown);
+        CHECK_FALSE(f.stored());
+        REQUIRE(f.member.letters.size() == 2);
+        const auto& letter = f.member.letters.front();
+        CHECK(letter.type == "unknown_outcome");
+        CHECK(letter.reason == "because");
+        CHECK(letter.offset == 7);
+        CHECK(letter.action_line.find("0-7-0") != std::string::npos);
+        CHECK(letter.source == "{}");
+        CHECK(letter.has_record == options.keep_records);
+        if (options.keep_records) CHECK(letter.payload + letter.key + letter.header == "threethe keyabc");
+        f.member.acknowledge();
+        CHECK_FALSE(f.stored());
+        f.member.acknowledge();
+        CHECK(f.stored() == 8);
+        CHECK(adds_up(f.source->stats()));
+    }
+}
+
+TEST_CASE("what the indexer can never take goes to the dead-letter topic where there is one",
+          "[kafka_source][kafka_letters][F148]") {
+    Fixture f{{}};
+    f.indexer.refuse = Admission::too_large;
+    REQUIRE(f.deliver("three") == Delivered::taken);
+    REQUIRE(f.member.letters.size() == 1);
+    CHECK(f.member.letters.front().type == to_string(errc::too_large));
+    CHECK(f.member.letters.front().payload == "three");
+    CHECK_FALSE(f.stored());
+    f.member.acknowledge();
+    CHECK(f.stored() == 8);
+
+    Fixture g{{}, false};
+    g.indexer.refuse = Admission::too_large;
+    REQUIRE(g.deliver("three") == Delivered::taken);
+    CHECK(g.source->stop_reason() == StopReason::too_large);
+}
+
+TEST_CASE("letters that are not acknowledged hold the source up, and half of them resumes it",
+          "[kafka_source][kafka_letters][F125]") {
+    auto options = everything_to_the_topic();
+    options.max_letter_bytes = 1024;
+    Fixture f{options};
+    int taken = 0;
+    while (f.deliver("invalid") == Delivered::taken) REQUIRE(++taken < 1000);
+    CHECK(taken > 5);
+    CHECK(f.member.owned().at(0).paused);
+    while (f.member.letters.size() > static_cast<std::size_t>(taken) / 2 + 1) {
+        f.member.acknowledge();
+        f.source->poll();
+        if (f.member.letters.size() > static_cast<std::size_t>(taken) / 2 + 2) CHECK(f.member.owned().at(0).paused);
+    }
+    f.member.acknowledge();
+    f.member.acknowledge();
+    f.source->poll();
+    CHECK_FALSE(f.member.owned().at(0).paused);
+    CHECK(f.deliver("one") == Delivered::taken);
+}
+
+TEST_CASE("kept records hold the source up at their limit, and go with their settlement",
+          "[kafka_source][kafka_letters]") {
+    KafkaSourceOptions options;
+    options.keep_records = true;
+    options.max_kept_bytes = 2048;
+    Fixture f{options, false};
+    int taken = 0;
+    while (f.deliver("one") == Delivered::taken) REQUIRE(++taken < 1000);
+    CHECK(taken > 3);
+    f.indexer.settle_all();
+    f.source->poll();
+    CHECK(f.deliver("one") == Delivered::taken);
+    f.source->lost(); // and with the assignment
+    f.member.disown(0);
+    f.member.own(0);
+    f.source->assigned(ModelKafka::topic, 0);
+    int again = 0;
+    while (f.deliver("one") == Delivered::taken) REQUIRE(++again < 1000);
+    CHECK(again == taken);
+}
+
+TEST_CASE("best effort writes dead letters and waits for them at the end only", "[kafka_source][kafka_letters]") {
+    auto options = everything_to_the_topic();
+    options.delivery = Delivery::best_effort;
+    Fixture f{options};
+    REQUIRE(f.deliver("invalid") == Delivered::taken);
+    CHECK(f.stored() == 8);
+    CHECK_FALSE(f.source->drained());
+    f.member.acknowledge(errc::sink_failed);
+    f.source->poll();
+    CHECK(f.source->drained());
+    CHECK(f.source->stats().letters_failed == 1);
+    CHECK_FALSE(f.source->stopped());
+}
+
+TEST_CASE("a policy of dead letters needs a consumer that writes them", "[kafka_source][kafka_letters]") {
+    for (int which = 0; which < 3; ++which) {
+        KafkaSourceOptions options;
+        if (which == 0) options.on_invalid = OnInvalid::dead_letter;
+        if (which == 1) options.on_tombstone = OnTombstone::dead_letter;
+        if (which == 2) options.on_unknown = OnUnknown::dead_letter;
+        CHECK_THROWS_AS(Fixture<>(options, false), InvalidOption);
+    }
+}
+
+TEST_CASE("records are delivered many at a time, up to the first that is not taken", "[kafka_source]") {
+    Fixture f{{}, false};
+    f.indexer.capacity = 2;
+    std::vector<Record> records(5);
+    for (std::size_t i = 0; i < records.size(); ++i) {
+        records[i].topic = i == 1 ? "another" : ModelKafka::topic;
+        records[i].offset = static_cast<std::int64_t>(i);
+        records[i].payload = "one";
+    }
+    CHECK(f.source->deliver(records) == 4); // the fourth is stashed
+    CHECK(f.source->stats().foreign == 1);
+    CHECK(f.source->stats().stashed == 1);
+    CHECK(f.source->deliver(std::span{records}.subspan(4)) == 0);
+    f.indexer.capacity = 9;
+    f.source->poll();
+    f.indexer.settle_all();
+    f.source->poll();
+    CHECK(f.source->deliver(std::span{records}.subspan(4)) == 1);
+}
+
+// ---- the indexer's sink ----
+
+namespace {
+
+/// Calls the sink as an indexer does, and says how it ended.
+struct SinkCall {
+    SinkCall(asio::io_context& context, KafkaDeadLetters::Sink& sink, std::span<const DeadLetter> letters) {
+        asio::co_spawn(context, sink.write(letters), [this](std::exception_ptr, error_code result) { error = result; });
+        context.poll();
+    }
+    std::optional<error_code> error;
+};
+
+} // namespace
+
+TEST_CASE("the indexer's dead letters reach the topic with their record's position, and complete with the last receipt",
+          "[kafka_source][kafka_letters][F124]") {
+    asio::io_context context;
+    KafkaSourceOptions options;
+    options.dead_letters.emplace();
+    options.keep_records = GENERATE(false, true);
+    auto sink = options.dead_letters->sink(context.get_executor());
+    Fixture f{options};
+    f.offset = 41;
+    REQUIRE(f.deliver("one") == Delivered::taken);
+    REQUIRE(f.deliver("one") == Delivered::taken);
+    std::vector<DeadLetter> letters(3);
+    for (auto& letter : letters) {
+        letter.action_line = R"({"create":{"_id":"0-41-0"}})";
+        letter.source = "{}";
+        letter.type = "mapper_parsing_exception";
+        letter.reason = "failed to parse";
+        letter.status = 400;
+        letter.attempts = 1;
+    }
+    letters[0].ticket = {0, 0, f.indexer.pending[0].key};
+    letters[1].ticket = {0, 0, f.indexer.pending[1].key};
+    letters[2].ticket = {5, 0, f.indexer.pending[0].key}; // somebody else's
+    SinkCall call{context, sink, letters};
+    CHECK(f.member.letters.empty()); // the source's thread does it
+    f.source->poll();
+    REQUIRE(f.member.letters.size() == 3);
+    CHECK(f.member.letters[0].offset == 41);
+    CHECK(f.member.letters[1].offset == 42);
+    CHECK(f.member.letters[1].topic == ModelKafka::topic);
+    CHECK(f.member.letters[1].has_record == options.keep_records);
+    CHECK(f.member.letters[2].topic.empty());
+    CHECK_FALSE(f.member.letters[2].has_record);
+    f.member.acknowledge();
+    f.member.acknowledge();
+    context.restart();
+    context.poll();
+    CHECK_FALSE(call.error);
+    f.member.acknowledge();
+    context.restart();
+    context.poll();
+    REQUIRE(call.error);
+    CHECK_FALSE(*call.error);
+    f.indexer.settle_all(Outcome::dead_lettered);
+    CHECK(f.stored() == 43);
+    CHECK(f.source->stats().of(Outcome::dead_lettered) == 2);
+}
+
+TEST_CASE("the sink fails when nobody can write, and when a letter fails", "[kafka_source][kafka_letters][F125]") {
+    asio::io_context context;
+    KafkaSourceOptions options;
+    options.dead_letters.emplace();
+    auto sink = options.dead_letters->sink(context.get_executor());
+    const std::vector<DeadLetter> letters(2);
+    {
+        SinkCall call{context, sink, letters}; // no source yet
+        REQUIRE(call.error);
+        CHECK(*call.error == errc::sink_failed);
+    }
+    {
+        Fixture f{options, false}; // no topic
+        context.restart();
+        SinkCall call{context, sink, letters};
+        f.source->poll();
+        context.restart();
+        context.poll();
+        REQUIRE(call.error);
+        CHECK(*call.error == errc::sink_failed);
+    }
+    {
+        Fixture f{options};
+        context.restart();
+        SinkCall call{context, sink, letters};
+        f.source->poll();
+        f.member.acknowledge(errc::too_large);
+        f.member.acknowledge();
+        context.restart();
+        context.poll();
+        REQUIRE(call.error);
+        CHECK(*call.error == errc::too_large);
+    }
+    {
+        context.restart();
+        Fixture f{options};
+        CHECK_THROWS_AS(Fixture<>(options), InvalidOption); // one source at a time
+        SinkCall call{context, sink, letters};
+        f.source->close_letters(); // before it was taken
+        context.restart();
+        context.poll();
+        REQUIRE(call.error);
+        CHECK(*call.error == errc::closed);
+        context.restart();
+        SinkCall late{context, sink, letters};
+        REQUIRE(late.error);
+        CHECK(*late.error == errc::sink_failed);
+    }
+}
+
+TEST_CASE("stop, by name, also at a document that a sink has taken over", "[kafka_source][kafka_letters]") {
+    KafkaSourceOptions options;
+    options.on_rejected = OnRejected::stop;
+    Fixture f{options};
+    REQUIRE(f.deliver("one") == Delivered::taken);
+    f.indexer.settle(0, Outcome::dead_lettered);
+    CHECK(f.stored() == 8);
+    CHECK(f.source->stop_reason() == StopReason::rejected);
+}
+
+// ---- mappers ----
+
+TEST_CASE("ids made of a record's position", "[kafka_mappers]") {
+    Record record;
+    record.topic = "apm.logs";
+    record.partition = 3;
+    record.offset = 9'007'199'254'740'993;
+    CHECK(record_id(record) == "apm.logs-3-9007199254740993");
+    CHECK(record_id(record, "eu-west") == "eu-west-apm.logs-3-9007199254740993");
+}
+
+TEST_CASE("keyed records become documents by key, newest offset wins, tombstones delete", "[kafka_mappers][F147]") {
+    const KeyedDocuments mapper{"orders"};
+    static_assert(TombstoneMapper<KeyedDocuments>);
+    Record record;
+    record.topic = "orders";
+    record.offset = 41;
+    record.payload = R"({"n":1})";
+    Batch out;
+    CHECK(mapper(record, out) == Mapped::invalid); // no key
+    record.key = "o-7";
+    CHECK(mapper(record, out) == Mapped::operations);
+    CHECK(out.body() ==
+          "{\"index\":{\"_index\":\"orders\",\"_id\":\"o-7\",\"version\":42,\"version_type\":\"external\"}}\n"
+          "{\"n\":1}\n");
+    out.clear();
+    record.payload.reset();
+    record.offset = 42;
+    CHECK(mapper.tombstone(record, out) == Mapped::operations);
+    CHECK(out.body() ==
+          "{\"delete\":{\"_index\":\"orders\",\"_id\":\"o-7\",\"version\":43,\"version_type\":\"external\"}}\n");
+    out.clear();
+    record.payload = "not json";
+    CHECK(mapper(record, out) == Mapped::invalid);
+    record.key = "";
+    CHECK(mapper.tombstone(record, out) == Mapped::invalid);
+    CHECK(out.empty());
+}
