@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -29,19 +30,20 @@ namespace bulkhead::inline v1::kafka::detail {
 /// error is final. Reports come on a thread of librdkafka's.
 class LetterProducer {
 public:
-    /// `config`: the consumer's properties (what only a consumer has is passed over), then the producer's own. Throws
-    /// `InvalidOption`.
+    /// `configs`: the consumer's properties (what only a consumer has is passed over), then the producer's own.
+    /// `quiet`: nothing is logged, `take_trouble` says all. Throws `InvalidOption`.
     LetterProducer(const std::string& brokers, std::string topic,
-                   std::initializer_list<const std::vector<std::pair<std::string, std::string>>*> configs)
+                   std::initializer_list<const std::vector<std::pair<std::string, std::string>>*> configs, bool quiet)
         : topic_{std::move(topic)} {
         ConfPtr conf{rd_kafka_conf_new()};
+        set(*conf, "bootstrap.servers", brokers);
         set(*conf, "acks", "all");
         set(*conf, "message.timeout.ms", "0");
         set(*conf, "linger.ms", "5");
         set(*conf, "log_level", "3"); // or it would name each property that is a consumer's only
         for (const auto* config : configs)
             for (const auto& [key, value] : *config) set(*conf, key, value);
-        set(*conf, "bootstrap.servers", brokers);
+        if (quiet) rd_kafka_conf_set_log_cb(conf.get(), [](const rd_kafka_t*, int, const char*, const char*) {});
         rd_kafka_conf_set_opaque(conf.get(), this);
         rd_kafka_conf_set_events(conf.get(), RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR);
         rd_kafka_conf_set_background_event_cb(conf.get(), [](rd_kafka_t*, rd_kafka_event_t* event, void* self) {
@@ -70,6 +72,12 @@ public:
             if (const auto error = produce(letter, id)) take(id)(error);
         } catch (const std::exception&) { // out of memory: a receipt that is dropped says so
         }
+    }
+
+    /// What librdkafka has reported since the last call, the latest: a broker is down, … It goes on by itself.
+    [[nodiscard]] std::optional<std::pair<error_code, std::string>> take_trouble() {
+        const std::lock_guard lock{mutex_};
+        return std::exchange(trouble_, std::nullopt);
     }
 
 private:
@@ -143,7 +151,15 @@ private:
         return receipt;
     }
     void reported(EventPtr event) noexcept {
-        if (rd_kafka_event_type(event.get()) != RD_KAFKA_EVENT_DR) return; // the consumer tells of the same brokers
+        if (rd_kafka_event_type(event.get()) == RD_KAFKA_EVENT_ERROR) {
+            const std::lock_guard lock{mutex_};
+            try {
+                trouble_.emplace(make_error(rd_kafka_event_error(event.get())),
+                                 "dead-letter topic " + topic_ + ": " + rd_kafka_event_error_string(event.get()));
+            } catch (const std::bad_alloc&) { // not said, then
+            }
+            return;
+        }
         while (const auto* const message = rd_kafka_event_message_next(event.get()))
             take(reinterpret_cast<std::uintptr_t>(message->_private))( // NOLINT
                 message->err == RD_KAFKA_RESP_ERR_NO_ERROR ? error_code{} : make_error(message->err));
@@ -154,6 +170,7 @@ private:
     std::mutex mutex_;
     std::uint64_t last_ = 0;
     std::unordered_map<std::uint64_t, LetterReceipt> receipts_;
+    std::optional<std::pair<error_code, std::string>> trouble_;
 };
 
 } // namespace bulkhead::inline v1::kafka::detail

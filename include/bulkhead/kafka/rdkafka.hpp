@@ -61,7 +61,8 @@ struct DriverOptions {
     /// Where dead letters go, see `KafkaSourceOptions`' policies and `KafkaDeadLetters`; empty: nowhere. What the
     /// messages look like: `kafka/letter_producer.hpp`. The topic must exist, or be made by the brokers.
     std::string dead_letter_topic{};
-    /// Further properties of the producer of dead letters, which has those of `config` already.
+    /// Further properties of the producer of dead letters, which has those of `config` already; also
+    /// `bootstrap.servers`, where the topic is in another cluster.
     std::vector<std::pair<std::string, std::string>> dead_letter_config{};
     /// How often stored offsets are committed in the background. 10 ms to 1 h.
     std::chrono::milliseconds commit_interval{1000};
@@ -185,7 +186,8 @@ public:
         auto conf = make_conf(options);
         if (!options.dead_letter_topic.empty())
             letters_.emplace(options.brokers, options.dead_letter_topic,
-                             std::initializer_list{&options.config, &options.dead_letter_config});
+                             std::initializer_list{&options.config, &options.dead_letter_config},
+                             bool{options.on_event});
         rd_kafka_conf_set_opaque(conf.get(), back_.get());
         rd_kafka_conf_set_rebalance_cb(conf.get(), &Client::rebalance);
         rd_kafka_conf_set_error_cb(conf.get(), [](rd_kafka_t* rk, int code, const char* reason, void* back) {
@@ -251,6 +253,13 @@ public:
 
     // ---- For the driver ----
 
+    /// Tells the listener what the producer of dead letters has reported.
+    void tell_letter_trouble() {
+        if (!letters_) return;
+        if (const auto trouble = letters_->take_trouble())
+            notice(back_.get(),
+                   {.kind = ClientEvent::Kind::error, .level = 3, .error = trouble->first, .text = trouble->second});
+    }
     /// The next record, or nothing. Serves callbacks; errors go to the listener.
     [[nodiscard]] MessagePtr poll(std::chrono::milliseconds timeout) noexcept {
         MessagePtr message{
@@ -674,6 +683,7 @@ private:
         stats.commit_errors = commit_errors_;
         stats.max_poll_gap = max_poll_gap_;
         if (client_.handle() != nullptr) {
+            client_.tell_letter_trouble();
             for (const auto& p : source_.partitions()) {
                 const auto end = p.next ? client_.end_of(p.topic, p.partition) : std::nullopt;
                 if (end && *end > *p.next) stats.lag += static_cast<std::uint64_t>(*end - *p.next);

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "kafka/world.hpp"
+#include "support/catch.hpp"
+
+using namespace bulkhead_test;
+
+namespace {
+
+struct Letter {
+    std::string key, value;
+    bool has_value = false;
+    std::map<std::string, std::string> headers;
+};
+
+/// All that the topic holds, sooner or later `count`.
+std::vector<Letter> read(MockKafka& kafka, const std::string& topic, std::size_t count) {
+    const auto set = [](rd_kafka_conf_t* conf, const char* key, const std::string& value) {
+        rd_kafka_conf_set(conf, key, value.c_str(), nullptr, 0);
+    };
+    auto* const conf = rd_kafka_conf_new();
+    set(conf, "bootstrap.servers", kafka.bootstrap_servers());
+    set(conf, "group.id", "reader");
+    set(conf, "log_level", "0");
+    auto* const reader = rd_kafka_new(RD_KAFKA_CONSUMER, conf, nullptr, 0);
+    auto* const list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, topic.c_str(), 0)->offset = 0;
+    rd_kafka_assign(reader, list);
+    rd_kafka_topic_partition_list_destroy(list);
+    std::vector<Letter> letters;
+    while (letters.size() < count) {
+        auto* const message = rd_kafka_consumer_poll(reader, 1000);
+        if (message == nullptr) continue;
+        if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+            Letter letter;
+            letter.key.assign(static_cast<const char*>(message->key), message->key_len);
+            letter.has_value = message->payload != nullptr;
+            letter.value.assign(static_cast<const char*>(message->payload), message->len);
+            rd_kafka_headers_t* headers = nullptr;
+            const char* name = nullptr;
+            const void* value = nullptr;
+            std::size_t size = 0;
+            if (rd_kafka_message_headers(message, &headers) == RD_KAFKA_RESP_ERR_NO_ERROR)
+                for (std::size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &value, &size) == 0; ++i)
+                    letter.headers[name] = std::string{static_cast<const char*>(value), size};
+            letters.push_back(std::move(letter));
+        }
+        rd_kafka_message_destroy(message);
+    }
+    rd_kafka_consumer_close(reader);
+    rd_kafka_destroy(reader);
+    return letters;
+}
+
+} // namespace
+
+TEST_CASE("driver: dead letters reach their topic, with where they came from, before their offset is committed",
+          "[rdkafka][kafka_letters][F124][F148]") {
+    const Watchdog watchdog;
+    KafkaSourceOptions policies;
+    policies.dead_letters.emplace();
+    policies.on_invalid = OnInvalid::dead_letter;
+    policies.on_tombstone = OnTombstone::dead_letter;
+    policies.keep_records = GENERATE(false, true);
+    World world{{}, policies.dead_letters};
+    world.kafka.create_topic("t", 1);
+    world.kafka.create_topic("dead", 1);
+    world.produce("t", 1, 3);
+    const std::vector<RecordHeader> headers{{"trace", "abc"}};
+    world.kafka.produce("t", 0, "a key", R"({"n":"poison"})", 0, headers);
+    world.kafka.produce("t", 0, "b key", "not an event", 0, headers);
+    world.kafka.produce("t", 0, "c key", std::nullopt);
+    world.kafka.flush();
+    world.produce("t", 1, 2);
+
+    auto options = options_for(world, "t");
+    options.dead_letter_topic = "dead";
+    Member member{world, options, policies};
+    world.store->wait_until([&] { return world.committed("t", 1) == 8; });
+    auto letters = read(world.kafka, "dead", 3);
+    std::map<std::string, Letter> by_offset;
+    for (auto& letter : letters) by_offset[letter.headers["bulkhead.offset"]] = letter;
+    REQUIRE(by_offset.size() == 3);
+    const auto& refused = by_offset["3"];
+    const std::string operation = "{\"create\":{\"_index\":\"logs\",\"_id\":\"t-0-3\"}}\n{\"n\":\"poison\"}\n";
+    CHECK(refused.headers.at("bulkhead.topic") == "t");
+    CHECK(refused.headers.at("bulkhead.partition") == "0");
+    CHECK(refused.headers.at("bulkhead.type") == "mapper_parsing_exception");
+    CHECK(refused.headers.at("bulkhead.reason") == "no");
+    CHECK(refused.headers.at("bulkhead.status") == "400");
+    CHECK(refused.headers.at("bulkhead.attempts") == "1");
+    if (policies.keep_records) {
+        CHECK(refused.key == "a key");
+        CHECK(refused.value == R"({"n":"poison"})");
+        CHECK(refused.headers.at("trace") == "abc");
+        CHECK(refused.headers.at("bulkhead.operation") == operation);
+    } else {
+        CHECK(refused.value == operation);
+    }
+    CHECK(by_offset["4"].key == "b key");
+    CHECK(by_offset["4"].value == "not an event");
+    CHECK(by_offset["4"].headers.at("bulkhead.type") == "invalid");
+    CHECK(by_offset["4"].headers.at("trace") == "abc");
+    CHECK(by_offset["5"].key == "c key");
+    CHECK_FALSE(by_offset["5"].has_value);
+    CHECK(by_offset["5"].headers.at("bulkhead.type") == "tombstone");
+
+    const auto report = member.stop(seconds{10});
+    CHECK(report.drained);
+    CHECK(report.stats.source.dead_letters == 2);
+    CHECK(report.stats.source.of(Outcome::dead_lettered) == 1);
+    CHECK(report.stats.source.of(Outcome::indexed) == 5);
+}
+
+TEST_CASE("driver: while the dead-letter topic cannot be written nothing moves past what waits for it",
+          "[rdkafka][kafka_letters][F125]") {
+    const Watchdog watchdog;
+    KafkaSourceOptions policies;
+    policies.dead_letters.emplace();
+    policies.on_invalid = OnInvalid::dead_letter;
+    const bool poison = GENERATE(false, true);
+    World world{{}, policies.dead_letters};
+    world.kafka.create_topic("t", 1);
+    world.kafka.create_topic("dead", 1);
+    world.produce("t", 1, 1);
+    world.kafka.produce("t", 0, {}, poison ? R"({"n":"poison"})" : "not an event");
+    world.kafka.flush();
+    world.produce("t", 1, 1);
+    // The brokers refuse what is produced, for a while: five times.
+    const std::vector<rd_kafka_resp_err_t> refusals(5, RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS);
+    rd_kafka_mock_push_request_errors_array(world.kafka.cluster(), 0 /* Produce */, refusals.size(), refusals.data());
+    auto options = options_for(world, "t");
+    options.dead_letter_topic = "dead";
+    options.dead_letter_config = {{"retry.backoff.ms", "50"}};
+    Member member{world, options, policies};
+    world.store->wait_until([&] { return world.committed("t", 1) == 3; });
+    CHECK(read(world.kafka, "dead", 1).size() == 1);
+    CHECK(member.stop(seconds{10}).drained);
+}
+
+TEST_CASE("driver: a dead-letter topic that refuses for good: an invalid record stops the source, its offset stays",
+          "[rdkafka][kafka_letters][F125]") {
+    const Watchdog watchdog;
+    KafkaSourceOptions policies;
+    policies.on_invalid = OnInvalid::dead_letter;
+    World world;
+    world.kafka.create_topic("t", 1);
+    world.kafka.create_topic("dead", 1);
+    world.produce("t", 1, 2);
+    world.kafka.produce("t", 0, {}, "not an event");
+    world.kafka.flush();
+    const auto refusal = RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    rd_kafka_mock_push_request_errors_array(world.kafka.cluster(), 0 /* Produce */, 1, &refusal);
+    auto options = options_for(world, "t");
+    options.dead_letter_topic = "dead";
+    Member member{world, options, policies};
+    world.store->wait_until([&] { return member.driver.stats().source.letters_failed == 1; });
+    const auto report = member.stop(seconds{10});
+    CHECK(member.driver.source().stop_reason() == StopReason::dead_letter);
+    CHECK(report.stats.source.abandoned == 1); // failed, until its partition was given back
+    CHECK(world.committed("t", 1) == 2);
+}
+
+TEST_CASE("driver: closes in time with dead letters on their way to nowhere", "[rdkafka][kafka_letters][F154]") {
+    const Watchdog watchdog;
+    KafkaSourceOptions policies;
+    policies.on_invalid = OnInvalid::dead_letter;
+    World world;
+    world.kafka.create_topic("t", 1);
+    world.produce("t", 1, 1);
+    world.kafka.produce("t", 0, {}, "not an event");
+    world.kafka.flush();
+    auto options = options_for(world, "t");
+    options.dead_letter_topic = "dead";
+    options.dead_letter_config = {{"bootstrap.servers", "127.0.0.1:1"}};
+    std::atomic<int> said{0};
+    options.on_event = [&](const kafka::ClientEvent& event) {
+        if (event.kind == kafka::ClientEvent::Kind::error &&
+            event.text.find("dead-letter topic dead") != std::string_view::npos)
+            ++said;
+    };
+    Member member{world, options, policies};
+    world.store->wait_until([&] { return member.source().invalid == 1 && said > 0; });
+    const auto began = Clock::now();
+    const auto report = member.stop(milliseconds{500});
+    CHECK(Clock::now() - began < seconds{20});
+    CHECK_FALSE(report.drained);
+    CHECK(world.committed("t", 1) == 1);
+}
+
+TEST_CASE("driver: the dead-letter topic cannot be one that is read", "[rdkafka][kafka_letters][F128]") {
+    kafka::DriverOptions options;
+    options.group = "g";
+    options.topics = {"t"};
+    options.dead_letter_topic = "t";
+    REQUIRE(kafka::validate(options));
+    CHECK(kafka::validate(options)->field == "dead_letter_topic");
+}
