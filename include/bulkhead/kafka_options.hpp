@@ -148,7 +148,7 @@ struct KafkaSourceOptions {
 ///     consumed == settled + tracked + stashed + failed + abandoned
 struct SourceStats {
     std::uint64_t consumed = 0;                 ///< taken from the consumer
-    std::uint64_t skipped = 0;                  ///< nothing to index, tombstones by policy included; settled
+    std::uint64_t skipped = 0;                  ///< nothing to index, tombstones without a delete included
     std::uint64_t without_payload = 0;          ///< of these: no payload, and the mapper was not asked
     std::uint64_t invalid = 0;                  ///< not an event, or refused as invalid by the indexer: see `OnInvalid`
     std::uint64_t too_large = 0;                ///< exceeding the indexer's limits: see `OnRejected`

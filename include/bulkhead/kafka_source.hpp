@@ -5,6 +5,7 @@
 #include <bulkhead/kafka_options.hpp>
 #include <bulkhead/kafka_types.hpp>
 #include <bulkhead/kept_records.hpp>
+#include <bulkhead/late_positions.hpp>
 #include <bulkhead/offset_tracker.hpp>
 #include <bulkhead/settlement_inbox.hpp>
 
@@ -13,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <limits>
 #include <memory>
 #include <new>
 #include <optional>
@@ -325,14 +327,15 @@ private:
     }
     void leave(Partition& p) noexcept {
         if (stash_ && stash_->partition == &p) stash_.reset();
-        forget_unsettled(p, [](OffsetTracker& tracker) { tracker.restart(); });
+        forget_unsettled(p, std::numeric_limits<std::int64_t>::min(), [](OffsetTracker& t) { t.restart(); });
         p.assigned = p.span_exceeded = p.paused = false;
         p.stored.reset();
         --assigned_;
     }
-    /// Does something to a tracker that may drop records, and counts these.
+    /// Does something to a tracker that may drop records at and above `from`, and counts these.
     template <class F>
-    void forget_unsettled(Partition& p, F change) {
+    void forget_unsettled(Partition& p, std::int64_t from, F change) {
+        if (options_.dead_letters) late_.remember(p.slot, p.tracker, from);
         const auto waiting = p.tracker.waiting();
         const auto failed = p.tracker.failed();
         change(p.tracker);
@@ -369,7 +372,7 @@ private:
         const auto next = p.tracker.next();
         if (!next) p.floor = record.offset;
         if (next && record.offset < *next)
-            forget_unsettled(p, [&](OffsetTracker& tracker) { tracker.rewind(record.offset); });
+            forget_unsettled(p, record.offset, [&](OffsetTracker& tracker) { tracker.rewind(record.offset); });
         mark_dirty(p);
         if (mapped == Mapped::operations && !scratch_.empty()) {
             enqueue(p, record);
@@ -386,7 +389,7 @@ private:
             ++stats_.without_payload;
             tell({.kind = SourceEvent::Kind::without_payload, .offset = record.offset}, p);
             const bool letter = options_.on_tombstone == OnTombstone::dead_letter;
-            if (!letter) ++stats_.skipped;
+            ++stats_.skipped;
             dispose(tracked, &record, letter ? Disposal::letter : Disposal::pass, "tombstone");
         }
         limit_span(p);
@@ -497,8 +500,9 @@ private:
             }
             if (!at_least_once()) continue;
             if (!error) {
-                end(p, below, stub.whole_record ? p.tracker.settle_record(below) : p.tracker.settle(below));
-            } else if (end(p, below, p.tracker.fail_record(below)) != OffsetTracker::Step::late) {
+                end(p, below, stub.whole_record ? p.tracker.settle_record(below) : p.tracker.settle(below),
+                    stub.whole_record);
+            } else if (end(p, below, p.tracker.fail_record(below), true) != OffsetTracker::Step::late) {
                 stop(StopReason::dead_letter);
             }
         }
@@ -520,8 +524,9 @@ private:
             if (ours) {
                 const auto& p = *partitions_[key >> sequence_bits];
                 const auto below = key & sequence_mask;
-                place(letter, p,
-                      at_least_once() ? p.tracker.offset_of(below).value_or(-1) : static_cast<std::int64_t>(below));
+                auto offset = at_least_once() ? p.tracker.offset_of(below) : static_cast<std::int64_t>(below);
+                if (!offset) offset = late_.offset_of(p.slot, below);
+                place(letter, p, offset.value_or(-1));
             }
             kept_.with(ours ? key : ~std::uint64_t{0}, [&](const Record* record) {
                 letter.record = record;
@@ -591,9 +596,13 @@ private:
         return note.outcome == Outcome::unknown ? StopReason::unknown : StopReason::undelivered;
     }
     /// Counts what the end of an operation, or of all of a record's, has done.
-    OffsetTracker::Step end(Partition& p, Sequence sequence, OffsetTracker::Step step) noexcept {
+    OffsetTracker::Step end(Partition& p, Sequence sequence, OffsetTracker::Step step,
+                            bool whole_record = false) noexcept {
         using Step = OffsetTracker::Step;
-        if (step == Step::late) ++stats_.late;
+        if (step == Step::late) {
+            ++stats_.late;
+            if (!late_.empty()) late_.settled(p.slot, sequence, whole_record);
+        }
         if (step == Step::late || step == Step::partly) return step;
         if (kept_.bytes() != 0) kept_.drop(key_of({&p, sequence, 0}));
         --tracked_;
@@ -743,6 +752,7 @@ private:
     std::string why_;
     std::optional<Tracked> stash_; ///< the record that did not fit; its operations are in `scratch_`
     detail::KeptRecords kept_;
+    detail::LatePositions late_;
     std::size_t letter_bytes_ = 0; ///< of ours, on their way to the dead-letter topic
     bool holding_ = false;         ///< the indexer was found full, or letters or kept records are too many
     bool paused_for_full_ = false; ///< so all partitions are paused

@@ -112,6 +112,15 @@ public:
         return ring_[(head_ + (sequence - base_)) & (ring_.size() - 1)].offset;
     }
 
+    /// Calls `f(sequence, offset, operations)` for each record at or above `from` with operations still to come.
+    template <class F>
+    void for_each_waiting(std::int64_t from, F f) const {
+        for (std::size_t i = 0; i < count_; ++i) {
+            const auto& record = ring_[(head_ + i) & (ring_.size() - 1)];
+            if (record.waiting > 0 && record.offset >= from) f(base_ + i, record.offset, record.waiting);
+        }
+    }
+
 private:
     struct Entry {
         std::int64_t offset = 0;

@@ -3,11 +3,15 @@
 // What the engine checks need of a real Kafka and must not take from the code under test:
 //
 //     kafka_tool create  BROKERS TOPIC PARTITIONS
-//     kafka_tool produce BROKERS TOPIC PARTITIONS RECORDS     numbered log events of about 400 bytes, spread evenly
+//     kafka_tool produce BROKERS TOPIC PARTITIONS RECORDS [FIRST [POISON_EVERY]]
+//                                                             numbered log events of about 400 bytes, spread evenly
 //     kafka_tool lag     BROKERS TOPIC GROUP                  a line for each partition: its number, the committed
 //                                                             offset (-1: none) and the end
 //     kafka_tool sample  BROKERS TOPIC EVERY                  a line for every so-manieth record, up to the present
 //                                                             ends: partition, offset, payload
+//
+//     kafka_tool letters BROKERS TOPIC                        of a dead-letter topic, a line for each letter: the
+//                                                             partition and offset it came from, and its type
 //
 // Exit status 0; or 1 and what went wrong on standard error.
 
@@ -96,14 +100,27 @@ std::string event(std::int64_t number) {
            R"(","http_status_code":200,"labels":{"number":")" + n + R"(","region":"eu-west-1"}})";
 }
 
-void produce(const std::string& brokers, const std::string& name, int partitions, std::int64_t records) {
+/// Of every `every` events, one is no event and one is refused by a mapping in which `labels.poison` is a number.
+std::string poisoned(std::int64_t number, std::int64_t every) {
+    if (every > 0 && number % every == 7) return "no event " + std::to_string(number);
+    auto text = event(number);
+    if (every > 0 && number % every == 13) text.insert(text.size() - 2, R"(,"poison":"no number")");
+    return text;
+}
+
+/// Event `number` goes to partition `number % partitions`; nothing is written twice, whatever the broker does.
+void produce(const std::string& brokers, const std::string& name, int partitions, std::int64_t records,
+             std::int64_t first, std::int64_t poison_every) {
     const auto client = connect(RD_KAFKA_PRODUCER, {{"bootstrap.servers", brokers},
+                                                    {"enable.idempotence", "true"},
+                                                    {"message.timeout.ms", "600000"},
+                                                    {"log_level", "0"},
                                                     {"linger.ms", "20"},
                                                     {"compression.codec", "lz4"},
                                                     {"queue.buffering.max.messages", "500000"}});
     const Topic topic{rd_kafka_topic_new(client.get(), name.c_str(), nullptr)};
-    for (std::int64_t number = 0; number < records; ++number) {
-        auto payload = event(number);
+    for (std::int64_t number = first; number < first + records; ++number) {
+        auto payload = poisoned(number, poison_every);
         const auto partition = static_cast<std::int32_t>(number % partitions);
         while (rd_kafka_produce(topic.get(), partition, RD_KAFKA_MSG_F_COPY, payload.data(), payload.size(), nullptr, 0,
                                 nullptr) != 0) {
@@ -112,7 +129,7 @@ void produce(const std::string& brokers, const std::string& name, int partitions
         }
         if (number % 4096 == 0) rd_kafka_poll(client.get(), 0);
     }
-    require(rd_kafka_flush(client.get(), 10 * patience_ms), "flush");
+    require(rd_kafka_flush(client.get(), 20 * patience_ms), "flush");
 }
 
 /// Calls `each` with a partition and its end.
@@ -143,7 +160,36 @@ void lag(const std::string& brokers, const std::string& name, const std::string&
     });
 }
 
+/// Calls `each` with every message of the topic.
+void read_all(const std::string& brokers, const std::string& name,
+              const std::function<void(const rd_kafka_message_t&)>& each);
+
+/// Where each dead letter came from, and why: a line of partition, offset and type.
+void letters(const std::string& brokers, const std::string& name) {
+    read_all(brokers, name, [](const rd_kafka_message_t& message) {
+        rd_kafka_headers_t* headers = nullptr;
+        require(rd_kafka_message_headers(&message, &headers), "headers");
+        const auto header = [&](const char* key) {
+            const void* value = nullptr;
+            std::size_t size = 0;
+            require(rd_kafka_header_get_last(headers, key, &value, &size), key);
+            return std::string{static_cast<const char*>(value), size};
+        };
+        std::printf("%s %s %s\n", header("bulkhead.partition").c_str(), header("bulkhead.offset").c_str(),
+                    header("bulkhead.type").c_str());
+    });
+}
+
 void sample(const std::string& brokers, const std::string& name, std::int64_t every) {
+    read_all(brokers, name, [&](const rd_kafka_message_t& message) {
+        if (message.offset % every != 0) return;
+        std::printf("%d %lld %.*s\n", message.partition, static_cast<long long>(message.offset),
+                    static_cast<int>(message.len), static_cast<const char*>(message.payload));
+    });
+}
+
+void read_all(const std::string& brokers, const std::string& name,
+              const std::function<void(const rd_kafka_message_t&)>& each) {
     const auto client = consumer(brokers, "kafka_tool");
     const Partitions all{rd_kafka_topic_partition_list_new(8)};
     std::int64_t left = 0;
@@ -158,9 +204,7 @@ void sample(const std::string& brokers, const std::string& name, std::int64_t ev
         if (!message) throw std::runtime_error{"no more records, and the ends are not reached"};
         require(message->err, "consume");
         --left;
-        if (message->offset % every != 0) continue;
-        std::printf("%d %lld %.*s\n", message->partition, static_cast<long long>(message->offset),
-                    static_cast<int>(message->len), static_cast<const char*>(message->payload));
+        each(*message);
     }
     rd_kafka_consumer_close(client.get());
 }
@@ -172,14 +216,18 @@ int main(int argc, char** argv) {
     try {
         if (a.size() == 4 && a[0] == "create") {
             create(a[1], a[2], std::stoi(a[3]));
-        } else if (a.size() == 5 && a[0] == "produce") {
-            produce(a[1], a[2], std::stoi(a[3]), std::stoll(a[4]));
+        } else if (a.size() >= 5 && a.size() <= 7 && a[0] == "produce") {
+            produce(a[1], a[2], std::stoi(a[3]), std::stoll(a[4]), a.size() > 5 ? std::stoll(a[5]) : 0,
+                    a.size() > 6 ? std::stoll(a[6]) : 0);
+        } else if (a.size() == 3 && a[0] == "letters") {
+            letters(a[1], a[2]);
         } else if (a.size() == 4 && a[0] == "lag") {
             lag(a[1], a[2], a[3]);
         } else if (a.size() == 4 && a[0] == "sample") {
             sample(a[1], a[2], std::stoll(a[3]));
         } else {
-            std::fputs("usage: kafka_tool create|produce|lag|sample BROKERS TOPIC ..., see the source\n", stderr);
+            std::fputs("usage: kafka_tool create|produce|lag|sample|letters BROKERS TOPIC ..., see the source\n",
+                       stderr);
             return 2;
         }
     } catch (const std::exception& error) {

@@ -421,6 +421,60 @@ TEST_CASE("the indexer's dead letters reach the topic with their record's positi
     CHECK(f.source->stats().of(Outcome::dead_lettered) == 2);
 }
 
+TEST_CASE("a dead letter knows its position though its partition was given back meanwhile, or rewound",
+          "[kafka_source][kafka_letters][F135]") {
+    asio::io_context context;
+    KafkaSourceOptions options;
+    options.dead_letters.emplace();
+    auto sink = options.dead_letters->sink(context.get_executor());
+    Fixture f{options};
+    f.offset = 40;
+    REQUIRE(f.deliver("three") == Delivered::taken);
+    f.offset = 50; // a gap
+    REQUIRE(f.deliver("one") == Delivered::taken);
+    const bool rewound = GENERATE(false, true);
+    if (rewound) {
+        f.offset = 40;
+    } else {
+        f.source->lost();
+        f.member.disown(0);
+        f.member.own(0);
+        f.source->assigned(ModelKafka::topic, 0);
+        f.offset = 60;
+    }
+    REQUIRE(f.deliver("one") == Delivered::taken);
+    std::vector<DeadLetter> letters(3);
+    letters[0].ticket = {0, 0, f.indexer.pending[2].key};
+    letters[1].ticket = {0, 0, f.indexer.pending[3].key};
+    letters[2].ticket = {0, 0, f.indexer.pending[4].key};
+    const auto write = [&] {
+        context.restart();
+        SinkCall call{context, sink, letters};
+        f.source->poll();
+        std::vector<std::int64_t> offsets;
+        while (!f.member.letters.empty()) {
+            offsets.push_back(f.member.letters.front().offset);
+            f.member.acknowledge();
+        }
+        context.restart();
+        context.poll();
+        return offsets;
+    };
+    CHECK(write() == std::vector<std::int64_t>{40, 50, rewound ? 40 : 60});
+    f.indexer.settle(3, Outcome::dead_lettered); // of the gone ones the last, and one of the three
+    f.indexer.settle(0, Outcome::dead_lettered);
+    f.source->poll();
+    CHECK(write() == std::vector<std::int64_t>{40, 50, rewound ? 40 : 60});
+    f.indexer.settle(0, Outcome::dead_lettered);
+    f.indexer.settle(0, Outcome::dead_lettered); // and now nothing of what is gone is under way
+    f.source->poll();
+    if (!rewound) CHECK(write() == std::vector<std::int64_t>{-1, -1, 60});
+    f.indexer.settle_all();
+    f.source->poll();
+    CHECK(f.source->stats().late == 4);
+    CHECK(adds_up(f.source->stats()));
+}
+
 TEST_CASE("the sink fails when nobody can write, and when a letter fails", "[kafka_source][kafka_letters][F125]") {
     asio::io_context context;
     KafkaSourceOptions options;
