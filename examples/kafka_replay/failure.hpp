@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stdexcept>
+#include <string>
 
 namespace replay {
 
@@ -10,9 +11,24 @@ class UsageError : public std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-/// Something outside went wrong: exit status 1. The text is one line that names what and where.
+/// What a script may rely on.
+enum Exit : int {
+    exit_ok = 0,
+    exit_fault = 1, ///< something is missing, or went wrong
+    exit_usage = 2,
+    exit_kafka = 3,  ///< no broker can be reached, or a topic is not there
+    exit_search = 4, ///< the search server cannot be reached
+    exit_policy = 5, ///< stopped by a policy: a refused document, an invalid record, an unknown outcome, …
+};
+
+/// Something outside went wrong. The text is one line that names what and where.
 class Failure : public std::runtime_error {
-    using std::runtime_error::runtime_error;
+public:
+    explicit Failure(const std::string& text, Exit status = exit_fault) : std::runtime_error{text}, status_{status} {}
+    [[nodiscard]] Exit status() const noexcept { return status_; }
+
+private:
+    Exit status_;
 };
 
 } // namespace replay

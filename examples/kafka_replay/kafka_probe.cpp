@@ -58,7 +58,8 @@ int count_partitions(rd_kafka_t* handle, const std::string& brokers, const std::
     if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
         rd_kafka_poll(handle, 0);
         throw Failure{"no Kafka broker can be reached at " + brokers + ": " +
-                      (last.text.empty() ? std::string{rd_kafka_err2str(error)} : last.text)};
+                          (last.text.empty() ? std::string{rd_kafka_err2str(error)} : last.text),
+                      exit_kafka};
     }
     int partitions = 0;
     for (int i = 0; i < metadata->topic_cnt; ++i) { // NOLINT: C array
@@ -69,9 +70,9 @@ int count_partitions(rd_kafka_t* handle, const std::string& brokers, const std::
     rd_kafka_metadata_destroy(metadata);
     if (error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || error == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
         (error == RD_KAFKA_RESP_ERR_NO_ERROR && partitions == 0))
-        throw Failure{"topic " + name + " does not exist at " + brokers};
+        throw Failure{"topic " + name + " does not exist at " + brokers, exit_kafka};
     if (error != RD_KAFKA_RESP_ERR_NO_ERROR)
-        throw Failure{"topic " + name + " at " + brokers + ": " + rd_kafka_err2str(error)};
+        throw Failure{"topic " + name + " at " + brokers + ": " + rd_kafka_err2str(error), exit_kafka};
     return partitions;
 }
 
@@ -89,11 +90,13 @@ std::vector<PartitionEnd> probe_topics(const std::string& brokers, const std::st
         const int partitions = count_partitions(handle.get(), brokers, topic, timeout_ms, last);
         for (std::int32_t partition = 0; partition < partitions; ++partition) {
             PartitionEnd end{topic, partition};
-            const auto error = rd_kafka_query_watermark_offsets(handle.get(), topic.c_str(), partition, &end.begin,
+            const auto error = rd_kafka_query_watermark_offsets(handle.get(), topic.c_str(), partition, &end.first,
                                                                 &end.end, timeout_ms);
+            end.begin = end.first;
             if (error != RD_KAFKA_RESP_ERR_NO_ERROR)
                 throw Failure{"topic " + topic + " partition " + std::to_string(partition) + " at " + brokers + ": " +
-                              rd_kafka_err2str(error)};
+                                  rd_kafka_err2str(error),
+                              exit_kafka};
             ends.push_back(std::move(end));
         }
     }
@@ -101,12 +104,46 @@ std::vector<PartitionEnd> probe_topics(const std::string& brokers, const std::st
     for (const auto& end : ends) rd_kafka_topic_partition_list_add(committed.get(), end.topic.c_str(), end.partition);
     const auto error = rd_kafka_committed(handle.get(), committed.get(), timeout_ms);
     if (error != RD_KAFKA_RESP_ERR_NO_ERROR)
-        throw Failure{"consumer group " + group + " at " + brokers + ": " + rd_kafka_err2str(error)};
+        throw Failure{"consumer group " + group + " at " + brokers + ": " + rd_kafka_err2str(error), exit_kafka};
     for (auto& end : ends) {
         const auto* const known = rd_kafka_topic_partition_list_find(committed.get(), end.topic.c_str(), end.partition);
         if (known != nullptr && known->offset > end.begin) end.begin = std::min(known->offset, end.end);
     }
     return ends;
+}
+
+void move_group(const std::string& brokers, const std::string& group, std::vector<PartitionEnd>& ends,
+                const Start& start, const std::vector<std::pair<std::string, std::string>>& settings,
+                std::chrono::milliseconds timeout) {
+    if (start.kind == Start::Kind::stored) return;
+    LastError last;
+    const auto handle = make_handle(brokers, group, settings, last);
+    const auto timeout_ms = static_cast<int>(timeout.count());
+    const List list{rd_kafka_topic_partition_list_new(static_cast<int>(ends.size()))};
+    for (const auto& end : ends)
+        rd_kafka_topic_partition_list_add(list.get(), end.topic.c_str(), end.partition)->offset = start.timestamp_ms;
+    if (start.kind == Start::Kind::timestamp) {
+        const auto error = rd_kafka_offsets_for_times(handle.get(), list.get(), timeout_ms);
+        if (error != RD_KAFKA_RESP_ERR_NO_ERROR)
+            throw Failure{std::string{"--from: the brokers do not say which offsets these are: "} +
+                              rd_kafka_err2str(error),
+                          exit_kafka};
+    }
+    for (auto& end : ends) {
+        auto* const found = rd_kafka_topic_partition_list_find(list.get(), end.topic.c_str(), end.partition);
+        const bool later = start.kind == Start::Kind::timestamp && found->offset >= 0; // else all are older
+        if (start.kind == Start::Kind::beginning) end.begin = end.first;
+        if (start.kind == Start::Kind::end || start.kind == Start::Kind::timestamp) end.begin = end.end;
+        if (later) end.begin = found->offset;
+        found->offset = end.begin;
+    }
+    const auto error = rd_kafka_commit(handle.get(), list.get(), 0);
+    if (error == RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID || error == RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS ||
+        error == RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION)
+        throw Failure{"--from: consumer group " + group + " has members; stop them first, or take another --group"};
+    if (error != RD_KAFKA_RESP_ERR_NO_ERROR)
+        throw Failure{"--from: consumer group " + group + " at " + brokers + ": " + rd_kafka_err2str(error),
+                      exit_kafka};
 }
 
 } // namespace replay

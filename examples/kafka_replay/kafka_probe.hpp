@@ -13,6 +13,7 @@ namespace replay {
 struct PartitionEnd {
     std::string topic;
     std::int32_t partition = 0;
+    std::int64_t first = 0; ///< the first offset there is
     std::int64_t begin = 0; ///< where the group will begin: its committed offset, or the first one there is
     std::int64_t end = 0;   ///< the offset after the last one
 };
@@ -23,5 +24,18 @@ struct PartitionEnd {
                                                      const std::vector<std::string>& topics,
                                                      const std::vector<std::pair<std::string, std::string>>& settings,
                                                      std::chrono::milliseconds timeout);
+
+/// Where a replay begins.
+struct Start {
+    enum class Kind : unsigned char { stored, beginning, end, timestamp };
+    Kind kind = Kind::stored;
+    std::int64_t timestamp_ms = 0;
+};
+
+/// Commits for the group where it is to begin, and says so in `ends`; nothing for `stored`. The brokers take this only
+/// while the group has no members: `Failure` otherwise.
+void move_group(const std::string& brokers, const std::string& group, std::vector<PartitionEnd>& ends,
+                const Start& start, const std::vector<std::pair<std::string, std::string>>& settings,
+                std::chrono::milliseconds timeout);
 
 } // namespace replay

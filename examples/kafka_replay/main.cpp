@@ -17,17 +17,18 @@ int complain(const char* what, const char* advice, int status) {
 } // namespace
 
 int main(int argc, char** argv) {
-    constexpr int failed = 1;
-    constexpr int wrong_usage = 2;
     try {
         const auto options = replay::parse_options(argc, argv);
         if (options) return replay::run_replay(*options);
-        return std::cout.flush() ? 0 : complain("standard output cannot be written", "", failed);
+        return std::cout.flush() ? replay::exit_ok
+                                 : complain("standard output cannot be written", "", replay::exit_fault);
     } catch (const replay::UsageError& e) {
-        return complain(e.what(), " (--help says more)", wrong_usage);
+        return complain(e.what(), " (--help says more)", replay::exit_usage);
     } catch (const bulkhead::InvalidOption& e) {
-        return complain(e.what(), " (--help says more)", wrong_usage);
+        return complain(e.what(), " (--help says more)", replay::exit_usage);
+    } catch (const replay::Failure& e) {
+        return complain(e.what(), "", e.status());
     } catch (const std::exception& e) {
-        return complain(e.what(), "", failed);
+        return complain(e.what(), "", replay::exit_fault);
     }
 }

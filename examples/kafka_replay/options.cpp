@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "options.hpp"
 
+#include "timestamp.hpp"
+
 #include <bulkhead/ndjson.hpp>
 
 #include <boost/url/parse.hpp>
 
+#include <charconv>
 #include <cstdlib>
 #include <iostream>
 
@@ -25,7 +28,11 @@ constexpr const char* description =
     "standard error. Values may also come from the environment variables named below; the command line wins.";
 
 constexpr const char* footer =
-    "Exit status: 0 everything consumed is accounted for; 1 something went wrong or is missing; 2 wrong usage.\n\n"
+    "Exit status: 0 everything consumed is accounted for, also after Ctrl-C; 1 something went wrong or is missing;\n"
+    "2 wrong usage; 3 Kafka cannot be reached, or a topic is not there; 4 the search server cannot be reached;\n"
+    "5 stopped by a policy (--on-rejected, --on-invalid, --on-unknown) or a limit. SIGUSR1 prints where each "
+    "partition\n"
+    "stands, and why it is paused.\n\n"
     "Events are JSON objects with service_name and message, and perhaps timestamp, environment, trace_id, span_id,\n"
     "level, http_method, http_path, http_status_code, labels. A timestamp may be epoch seconds, milli-, micro- or\n"
     "nanoseconds, or ISO 8601; when it is missing or absurd the record's own is taken. An event that is invalid, or a\n"
@@ -98,6 +105,10 @@ void check(const Options& o) {
     if (!o.url.empty()) check_url(o.url);
     if (!o.input.empty() && !o.embedded_broker())
         throw UsageError{"--input: it fills the embedded broker, so it does not go together with --brokers"};
+    if (o.dry_run && o.embedded_broker())
+        throw UsageError{"--dry-run: it reads a topic of --brokers; the embedded broker's records are known"};
+    if (o.from.kind != Start::Kind::stored && o.embedded_broker())
+        throw UsageError{"--from: the embedded broker's topic is new, so it goes together with --brokers"};
     if (o.server_port != 0 && !o.embedded_server())
         throw UsageError{"--server-port: it is the embedded server's, so it does not go together with --url"};
     if (o.messages < 1 || o.messages > 10'000'000) refuse("--messages", "1 to 10000000", std::to_string(o.messages));
@@ -123,6 +134,19 @@ std::string one_line(std::string text) {
     for (auto& c : text)
         if (c == '\n') c = ' ';
     return text;
+}
+
+Start parse_start(const std::string& text) {
+    if (text == "stored") return {Start::Kind::stored};
+    if (text == "beginning") return {Start::Kind::beginning};
+    if (text == "end") return {Start::Kind::end};
+    Start start{Start::Kind::timestamp};
+    const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), start.timestamp_ms);
+    if (error == std::errc{} && rest == text.data() + text.size() && start.timestamp_ms >= 0) return start;
+    const auto iso = parse_iso8601_ms(text);
+    if (!iso) refuse("--from", "stored, beginning, end, a time in ISO 8601, or milliseconds since 1970", text);
+    start.timestamp_ms = *iso;
+    return start;
 }
 
 template <class E>
@@ -152,6 +176,7 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
     std::uint64_t drain_seconds = 30;
     std::string delivery = "at_least_once";
     std::string ids = "record";
+    std::string from = "stored";
     std::string format = "text";
     CLI::App app{description, "kafka_replay"};
     app.footer(footer);
@@ -179,7 +204,21 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
     app.add_option("-X,--kafka-option", kafka, "A librdkafka setting, KEY=VALUE; may be repeated")
         ->allow_extra_args(false)
         ->group(kafka_group);
-    app.add_flag("--exit-at-end", o.exit_at_end, "End when what the topic held at the start is replayed")
+    app.add_flag("--until-end,--exit-at-end", o.exit_at_end,
+                 "End when the group, this member and others, has replayed what the topics held at the start")
+        ->group(kafka_group);
+    app.add_option("--from", from,
+                   "Where the group begins: stored (its committed offsets), beginning, end, or a time in ISO 8601 or\n"
+                   "milliseconds since 1970. All but stored are committed for the group before it is joined; the\n"
+                   "brokers allow that only while it has no members")
+        ->capture_default_str()
+        ->group(kafka_group);
+    app.add_option("--rate", o.rate, "Records a second at most; 0: no limit")
+        ->capture_default_str()
+        ->group(kafka_group);
+    app.add_flag("--dry-run", o.dry_run,
+                 "Read and map what lies between the group's offsets and the ends, and say what it is; join no group,\n"
+                 "commit nothing, index nothing")
         ->group(kafka_group);
 
     const auto server_group = "Search server";
@@ -308,6 +347,9 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
         ->check(CLI::IsMember{{"text", "json"}})
         ->capture_default_str()
         ->group(output_group);
+    app.add_option("--report", o.report, "A file for all that is known at the end, as JSON; replaced as a whole")
+        ->type_name("FILE")
+        ->group(output_group);
     app.add_flag("-q,--quiet", o.quiet, "No progress, only warnings and the summary")->group(output_group);
     app.set_version_flag("--version", "kafka_replay of bulkhead");
 
@@ -331,6 +373,7 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
     o.format = format == "json" ? Format::json : Format::text;
     if (o.ids == Ids::automatic) o.indexer.duplicates = bulkhead::Duplicates::allow; // lost would be worse
     o.kafka = key_values(kafka);
+    o.from = parse_start(from);
     check(o);
     if (o.embedded_broker()) o.exit_at_end = true;
     return o;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "failure.hpp"
+#include "kafka_probe.hpp"
 #include "streams.hpp"
 
 #include <bulkhead/kafka_source.hpp>
@@ -32,7 +33,10 @@ struct Options {
     std::string error_topic = "apm.errors"; ///< empty: errors are not forwarded
     std::string group = "bulkhead-replay";
     std::vector<std::pair<std::string, std::string>> kafka; ///< further librdkafka settings
-    bool exit_at_end = false;                               ///< end when what the topic held at the start is replayed
+    bool exit_at_end = false; ///< end when the group has replayed what the topics held at the start
+    Start from{};
+    std::uint32_t rate = 0; ///< records a second; 0: no limit
+    bool dry_run = false;
 
     // The search server
     std::string url; ///< empty: an embedded server
@@ -62,6 +66,7 @@ struct Options {
     // What it says
     Format format = Format::text;
     bool quiet = false;
+    std::string report{}; ///< a file for the report of the run; empty: none
 
     [[nodiscard]] bool embedded_broker() const noexcept { return brokers.empty(); }
     [[nodiscard]] bool embedded_server() const noexcept { return url.empty(); }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "replay.hpp"
 
+#include "dry_run.hpp"
 #include "embedded.hpp"
 #include "error_forwarder.hpp"
 #include "kafka_probe.hpp"
 #include "progress.hpp"
 #include "record_mapper.hpp"
+#include "report.hpp"
 #include "server_api.hpp"
 #include "summary.hpp"
 #include "timed_indexer.hpp"
@@ -62,19 +64,26 @@ public:
     }
     [[nodiscard]] asio::any_io_executor executor() { return context_.get_executor(); }
     [[nodiscard]] bool interrupted() const noexcept { return interrupted_.load(std::memory_order_relaxed); }
+    /// Whether SIGUSR1 has come since the last call.
+    [[nodiscard]] bool asked() noexcept { return asked_.exchange(false); }
 
 private:
     void wait_for_signal() {
-        signals_.async_wait([this](boost::system::error_code error, int) {
+        signals_.async_wait([this](boost::system::error_code error, int number) {
             if (error) return;
-            if (interrupted_.exchange(true)) std::_Exit(128 + SIGINT);
+            if (number == SIGUSR1) {
+                asked_ = true;
+            } else if (interrupted_.exchange(true)) {
+                std::_Exit(128 + SIGINT);
+            }
             wait_for_signal();
         });
     }
     asio::io_context context_{1};
     asio::executor_work_guard<asio::io_context::executor_type> work_{context_.get_executor()};
-    asio::signal_set signals_{context_, SIGINT, SIGTERM};
+    asio::signal_set signals_{context_, SIGINT, SIGTERM, SIGUSR1};
     std::atomic<bool> interrupted_{false};
+    std::atomic<bool> asked_{false};
     std::thread thread_;
 };
 
@@ -138,14 +147,37 @@ public:
     explicit Ends(const std::vector<PartitionEnd>& ends) {
         for (const auto& end : ends) ends_[end.topic][end.partition] = end;
     }
-    /// Whether everything that was there at the start has been taken, in all partitions that are assigned to us.
+    /// Whether everything that was there at the start has been taken, as far as we have taken it ourselves.
     [[nodiscard]] bool reached(const std::vector<bulkhead::PartitionState>& partitions) const {
-        if (nothing_to_do()) return true;
         for (const auto& p : partitions) {
             const auto* const end = find(p);
-            if (end != nullptr && p.next.value_or(end->begin) < end->end) return false;
+            if (end != nullptr && p.next && *p.next < end->end) return false;
         }
-        return !partitions.empty();
+        return true;
+    }
+    /// Whether the group has committed the ends of all partitions that we have not read to their end ourselves: those
+    /// of other members, and those that were read before they became ours. Asks the brokers.
+    [[nodiscard]] bool reached_by_group(const std::vector<bulkhead::PartitionState>& partitions,
+                                        rd_kafka_t* client) const {
+        using bulkhead::kafka::detail::ListPtr;
+        const ListPtr others{rd_kafka_topic_partition_list_new(8)};
+        for (const auto& [topic, numbers] : ends_) {
+            for (const auto& [number, end] : numbers) {
+                if (end.begin >= end.end) continue;
+                const bool ours =
+                    std::any_of(partitions.begin(), partitions.end(), [&, t = topic, n = number](auto& p) {
+                        return p.next && p.topic == t && p.partition == n;
+                    });
+                if (!ours) rd_kafka_topic_partition_list_add(others.get(), topic.c_str(), number);
+            }
+        }
+        if (others->cnt == 0) return true;
+        if (rd_kafka_committed(client, others.get(), 1000) != RD_KAFKA_RESP_ERR_NO_ERROR) return false;
+        for (int i = 0; i < others->cnt; ++i) {
+            const auto& other = others->elems[i];
+            if (other.offset < ends_.at(other.topic).at(other.partition).end) return false;
+        }
+        return true;
     }
     /// What is known to be there and has not been taken, of the partitions assigned to us; of all before there are any.
     [[nodiscard]] std::int64_t lag(const std::vector<bulkhead::PartitionState>& partitions, rd_kafka_t* client) const {
@@ -167,12 +199,6 @@ public:
     }
 
 private:
-    [[nodiscard]] bool nothing_to_do() const {
-        for (const auto& [topic, partitions] : ends_)
-            for (const auto& [number, end] : partitions)
-                if (end.begin < end.end) return false;
-        return true;
-    }
     [[nodiscard]] const PartitionEnd* find(const bulkhead::PartitionState& p) const {
         const auto topic = ends_.find(p.topic);
         if (topic == ends_.end()) return nullptr;
@@ -211,27 +237,56 @@ bulkhead::HttpOptions http_options(const std::string& url) {
 /// Consumes until the end, an interrupt, or until the source stops by itself.
 class Consumption {
 public:
-    Consumption(const Options& options, const Background& background, Progress& progress, Indexer& indexer,
-                Driver& driver, const Ends& ends)
+    Consumption(const Options& options, Background& background, Progress& progress, Indexer& indexer, Driver& driver,
+                const Ends& ends)
         : options_{options},
           background_{background}, progress_{progress}, indexer_{indexer}, driver_{driver}, ends_{ends} {}
 
     void run() {
         auto checked = Clock::now();
+        auto asked_group = Clock::time_point{};
         bool flushed = false;
         while (!background_.interrupted() && driver_.poll_once(poll_timeout)) {
             show();
+            if (background_.asked()) tell_standing();
             if (!options_.exit_at_end || Clock::now() - checked < poll_timeout) continue;
             checked = Clock::now();
             const auto& source = driver_.source();
             if (!ends_.reached(source.partitions())) continue;
             // The last batch need not wait for the flush interval. An outage is waited for, whatever it takes.
             if (!std::exchange(flushed, true)) indexer_.flush();
-            if (source.drained()) return;
+            if (!source.drained() || checked - asked_group < std::chrono::milliseconds{500}) continue;
+            if (ends_.reached_by_group(source.partitions(), driver_.handle())) return;
+            asked_group = Clock::now();
         }
     }
 
 private:
+    /// Where each partition stands, on request.
+    void tell_standing() {
+        const auto& source = driver_.source();
+        const auto stats = indexer_.stats();
+        const auto number = [](const auto& value) { return value ? std::to_string(*value) : std::string{"-"}; };
+        for (const auto& p : source.partitions()) {
+            std::int64_t low = 0;
+            std::int64_t high = -1;
+            rd_kafka_get_watermark_offsets(driver_.handle(), p.topic.c_str(), p.partition, &low, &high);
+            std::string why;
+            if (p.paused)
+                why = source.stopped() ? " paused: the source has stopped"
+                      : p.span > source.options().max_span_per_partition / 2
+                          ? " paused: too far ahead of what is settled"
+                          : " paused: the buffer is full, or dead letters are too many";
+            progress_.info(p.topic + "-" + std::to_string(p.partition) + ": next " + number(p.next) + ", stored " +
+                           number(p.stored) + ", end " + (high < 0 ? "-" : std::to_string(high)) + ", span " +
+                           std::to_string(p.span) + why);
+        }
+        progress_.info("buffer: " + grouped(stats.buffered_bytes) + " of " +
+                       grouped(indexer_.options().max_buffered_bytes) + " bytes, " + grouped(stats.pending) +
+                       " documents, " + std::to_string(stats.in_flight) + " requests in flight, health " +
+                       std::string{to_string(stats.health)} +
+                       (stats.health_detail.empty() ? "" : ": " + stats.health_detail));
+    }
     void show() {
         if (!progress_.due()) return;
         const auto stats = indexer_.stats();
@@ -256,7 +311,7 @@ private:
     }
 
     const Options& options_;
-    const Background& background_;
+    Background& background_;
     Progress& progress_;
     Indexer& indexer_;
     Driver& driver_;
@@ -304,12 +359,26 @@ void print(const Options& options, const Summary& summary, Progress& progress) {
     throw Failure{std::string{"the summary cannot be written to standard output: "} + std::strerror(why)};
 }
 
+int run_dry(const Options& options, const std::string& brokers, Progress& progress,
+            const std::function<bool()>& interrupted) {
+    std::vector<std::string> topics{options.topic};
+    if (!options.span_topic.empty()) topics.push_back(options.span_topic);
+    const auto ends = probe_topics(brokers, options.group, topics, options.kafka, probe_timeout);
+    const auto found = dry_run(
+        options, brokers, ends, [&](const std::string& text) { progress.trouble(Trouble::invalid, text); },
+        interrupted);
+    progress.finish();
+    std::printf("%s\n", found.to_json().c_str());
+    return std::fflush(stdout) == 0 ? exit_ok : exit_fault;
+}
+
 } // namespace
 
 int run_replay(const Options& options) {
     Progress progress{options.quiet};
     Background background;
     const auto interrupted = [&] { return background.interrupted(); };
+    if (options.dry_run && !options.embedded_broker()) return run_dry(options, options.brokers, progress, interrupted);
 
     // The search server.
     std::optional<EmbeddedServer> own_server;
@@ -344,7 +413,9 @@ int run_replay(const Options& options) {
     const auto brokers = own_broker ? own_broker->brokers() : options.brokers;
     std::vector<std::string> topics{options.topic};
     if (!options.span_topic.empty()) topics.push_back(options.span_topic);
-    const Ends ends{probe_topics(brokers, options.group, topics, options.kafka, probe_timeout)};
+    auto found = probe_topics(brokers, options.group, topics, options.kafka, probe_timeout);
+    move_group(brokers, options.group, found, options.from, options.kafka, probe_timeout);
+    const Ends ends{found};
     std::optional<ErrorLogForwarder> forwarder;
     if (!options.error_topic.empty()) forwarder.emplace(brokers, options.error_topic, options.kafka);
 
@@ -356,6 +427,7 @@ int run_replay(const Options& options) {
     driver_options.topics = topics;
     driver_options.config = options.kafka;
     driver_options.dead_letter_topic = options.dead_letter_topic;
+    driver_options.max_records_per_second = options.rate;
     driver_options.on_event = [&](const bulkhead::kafka::ClientEvent& event) { tell(progress, event); };
     bulkhead::KafkaSourceOptions source_options;
     source_options.delivery = options.delivery;
@@ -375,7 +447,9 @@ int run_replay(const Options& options) {
     const bool was_interrupted = background.interrupted();
     if (was_interrupted)
         progress.warn("interrupted: draining, at most " + std::to_string(options.drain_timeout.count()) + " s");
-    const auto lag = ends.lag(driver.source().partitions(), driver.handle());
+    Report report_of_run;
+    report_of_run.partitions = driver.source().partitions();
+    const auto lag = ends.lag(report_of_run.partitions, driver.handle());
     const auto stop_reason = driver.source().stop_reason();
     auto settled_at = Clock::now();
     const auto report = driver.close(options.drain_timeout);
@@ -425,8 +499,26 @@ int run_replay(const Options& options) {
     } else {
         progress.error(fault);
     }
+    const auto status = driver.fatal() || (!fault.empty() && stop_reason == bulkhead::StopReason::none) ? exit_fault
+                        : stop_reason != bulkhead::StopReason::none                                     ? exit_policy
+                                                                                                        : exit_ok;
+    if (!options.report.empty()) {
+        auto& r = report_of_run;
+        r.summary = summary;
+        r.failures = close.stats.failures;
+        r.dead_letters = report.stats.source.dead_letters;
+        r.rebalances = report.stats.rebalances;
+        r.full = report.stats.source.full;
+        r.longest_poll_gap_ms = report.stats.max_poll_gap.count();
+        r.peak_rss_bytes = peak_rss_bytes();
+        r.stop_reason = to_string(stop_reason);
+        r.fault = fault;
+        r.interrupted = was_interrupted;
+        r.exit_status = status;
+        write_file(options.report, to_json(r));
+    }
     print(options, summary, progress);
-    return fault.empty() ? 0 : 1;
+    return status;
 }
 
 } // namespace replay

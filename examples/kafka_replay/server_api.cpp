@@ -72,7 +72,8 @@ ServerApi::Answer ServerApi::request(const char* method, const std::string& path
     boost::system::error_code error;
     asio::ip::tcp::resolver resolver{context};
     const auto endpoints = resolver.resolve(host_, port_, error);
-    if (error) throw Failure{"search server " + url_ + ": cannot resolve " + host_ + ": " + error.message()};
+    if (error)
+        throw Failure{"search server " + url_ + ": cannot resolve " + host_ + ": " + error.message(), exit_search};
 
     beast::tcp_stream stream{context};
     http::request<http::string_body> request{http::string_to_verb(method), path_ + path, 11};
@@ -101,7 +102,7 @@ ServerApi::Answer ServerApi::request(const char* method, const std::string& path
     if (error) {
         const auto why = error == beast::error::timeout ? "no answer in " + std::to_string(timeout_.count()) + " ms"
                                                         : error.message();
-        throw Failure{"search server " + url_ + " " + doing + ": " + why};
+        throw Failure{"search server " + url_ + " " + doing + ": " + why, exit_search};
     }
     return {response.result_int(), std::move(response.body())};
 }

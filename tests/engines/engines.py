@@ -324,6 +324,30 @@ class Checks:
         self.finish(self.start(topic, url, stream))
         self.verify(topic, url, stream, records, max(1, records // PARTITIONS // 100))
 
+    def begun_again(self, name, url, records):
+        """The group is moved while it has no members, and all or a part is indexed again under other ids."""
+        say(f"  {name}: --from beginning, the end, and times")
+        topic = self.topic(name, PARTITIONS, records // 2)
+        time.sleep(0.002)
+        middle = int(time.time() * 1000)
+        self.kafka("produce", topic, PARTITIONS, records // 2, records // 2)
+        stream = f"{name}-{self.unique}"
+        self.finish(self.start(topic, url, stream))
+        for prefix, where, more in (("a", "beginning", records), ("b", "end", 0), ("c", "2000-01-01T00:00:00Z", records),
+                                    ("d", str(middle), records // 2), ("e", "2100-01-01", 0)):
+            before = self.count(url, stream)
+            self.finish(self.start(topic, url, stream, "--from", where, "--id-prefix", prefix))
+            found = self.count(url, stream) - before
+            check(found == more, f"--from {where}: {found:,} of {more:,} documents more")
+        running = self.start(topic, url, stream, "--from", "beginning", "--id-prefix", "f", "--rate", "100")
+        before = self.count(url, stream)
+        wait_for("a member", lambda: self.count(url, stream) > before, running)
+        other = self.start(topic, url, stream, "--from", "beginning")
+        said = other.communicate(timeout=60)[1]
+        check(other.returncode == 1 and "has members" in said, "a group with members is not moved")
+        running.send_signal(signal.SIGINT)
+        running.communicate(timeout=60)
+
     def provoked(self, name, topic, url, records, options, evidence):
         """Against a server that refuses much."""
         say(f"  {name}: {' '.join(options)}")
@@ -378,6 +402,8 @@ def search_engine(checks, engine, scale, folder, version):
         topic = checks.topic(f"{label}-faults", PARTITIONS, small)
         checks.interrupted(f"{label}-sigint", topic, server.url, small, signal.SIGINT)
         checks.interrupted(f"{label}-sigkill", topic, server.url, small, signal.SIGKILL)
+        if engine == "opensearch":
+            checks.begun_again(f"{label}-from", server.url, 6_000)
     with Search(engine, folder / f"{label}-queue", version,
                 **{"thread_pool.write.size": 1, "thread_pool.write.queue_size": 1}) as server:
         checks.provoked(f"{label}-queue", topic, server.url, small, ["--batch-size", "500", "--concurrency", "24"],

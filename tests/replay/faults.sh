@@ -42,9 +42,15 @@ expect 2 "no.such.setting" --messages 10 -X no.such.setting=1
 expect 2 "enable.auto.commit" --messages 10 -X enable.auto.commit=false
 BULK_BATCH_SIZE=lots expect 2 "BULK_BATCH_SIZE"
 
+expect 2 "--from: expected stored, beginning" --brokers 127.0.0.1:1 --from yesterday
+expect 2 "--from" --from beginning
+expect 2 "--dry-run" --dry-run
+expect 2 "--dead-letter-topic" --on-invalid dead_letter
+expect 2 "--dead-letter-topic" --dead-letter-topic apm.logs
+
 # Nobody there.
-expect 1 "search server http://127.0.0.1:1 cannot be reached" --messages 10 --url http://127.0.0.1:1
-expect 1 "no Kafka broker can be reached at 127.0.0.1:1" --brokers 127.0.0.1:1 --exit-at-end
+expect 4 "search server http://127.0.0.1:1 cannot be reached" --messages 10 --url http://127.0.0.1:1
+expect 3 "no Kafka broker can be reached at 127.0.0.1:1" --brokers 127.0.0.1:1 --exit-at-end
 
 # Files that are not what they should be.
 expect 1 "dead-letter file /nowhere/dead: No such file" --messages 10 --dead-letter-file /nowhere/dead
@@ -80,7 +86,7 @@ port=$(sed -n 's|.*search server: http://[^:]*:\([0-9]*\).*|\1|p' "$work/demo.er
 if [[ -z $broker || -z $port ]]; then
     fail "the demonstration did not start: $(cat "$work/demo.err")"
 else
-    expect 1 "topic apm.nonsense does not exist at $broker" --brokers "$broker" --topic apm.nonsense --exit-at-end
+    expect 3 "topic apm.nonsense does not exist at $broker" --brokers "$broker" --topic apm.nonsense --exit-at-end
     expect 1 "$port" --messages 10 --server-port "$port"
 fi
 for ((i = 0; i < 300; i++)); do

@@ -149,7 +149,7 @@ TEST_CASE("a document that the server refuses for good stops the replay, or is s
         return answer;
     });
     options.topic = "other.logs";
-    CHECK(run_replay(options) == 1);
+    CHECK(run_replay(options) == exit_policy);
     server.misbehave([](const BulkRequestInfo& request) -> std::optional<CannedAnswer> {
         CannedAnswer answer;
         answer.status = 200;

@@ -3,6 +3,7 @@
 
 #include <bulkhead/kafka/letter_producer.hpp>
 #include <bulkhead/kafka/rdkafka_handles.hpp>
+#include <bulkhead/kafka/token_bucket.hpp>
 #include <bulkhead/kafka_source.hpp>
 
 #include <librdkafka/rdkafka.h>
@@ -73,6 +74,9 @@ struct DriverOptions {
     std::chrono::milliseconds commit_timeout{5'000};
     /// Memory for records that the client has fetched ahead. 1 KiB to 2 GiB.
     std::size_t prefetch_bytes = std::size_t{16} << 20;
+    /// So many records a second are taken at most, in bursts of a tenth of it; the rest waits in the brokers. The
+    /// client is polled at least once a second all the same. 0: no limit.
+    std::uint32_t max_records_per_second = 0;
     /// Called on the driver's thread, but for log lines while it does not poll. Exceptions are swallowed. Without it,
     /// librdkafka logs to standard error, and everything else is only counted.
     std::function<void(const ClientEvent&)> on_event{};
@@ -469,6 +473,10 @@ public:
             source_.poll();
         } else if (!source_.accepting() || !offer_held()) {
             wait_paused(std::min(timeout, short_wait));
+        } else if (rate_.available(last_poll_) == 0) {
+            const auto wait = std::chrono::ceil<std::chrono::milliseconds>(rate_.wait());
+            static_cast<void>(source_.wait_for_settlements(std::min({timeout, wait, publish_interval})));
+            source_.poll();
         } else {
             take_records(timeout);
         }
@@ -541,9 +549,11 @@ private:
     // ---- Records ----
 
     void take_records(std::chrono::milliseconds timeout) {
-        for (std::size_t i = 0; i < records_a_poll; ++i) {
+        const auto most = std::min(records_a_poll, rate_.available(last_poll_));
+        for (std::size_t i = 0; i < most; ++i) {
             auto message = client_.poll(i == 0 ? timeout : std::chrono::milliseconds::zero());
             if (!message) return;
+            rate_.take();
             if (!offer(*message)) return held_.push_back(std::move(message));
             if (!source_.accepting()) return;
         }
@@ -708,6 +718,7 @@ private:
     std::chrono::milliseconds max_poll_gap_{0};
     mutable std::mutex snapshot_mutex_;
     DriverStats snapshot_;
+    TokenBucket rate_{options_.max_records_per_second};
     const rd_kafka_message_t* offered_ = nullptr; ///< while the mapper may ask for its headers
     std::vector<RecordHeader> headers_;
 

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "report.hpp"
+
+#include "failure.hpp"
+
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+namespace replay {
+
+std::string to_json(const Report& report) {
+    namespace json = boost::json;
+    json::array partitions;
+    for (const auto& p : report.partitions) {
+        json::object entry{{"topic", p.topic}, {"partition", p.partition}, {"span", p.span}};
+        entry["next"] = p.next ? json::value(*p.next) : json::value(nullptr);
+        entry["stored"] = p.stored ? json::value(*p.stored) : json::value(nullptr);
+        partitions.push_back(std::move(entry));
+    }
+    json::array failures;
+    for (const auto& failure : report.failures)
+        failures.push_back(json::object{
+            {"type", failure.type}, {"status", failure.status}, {"count", failure.count}, {"reason", failure.reason}});
+    json::object all{{"exit_status", report.exit_status},
+                     {"fault", report.fault},
+                     {"stop_reason", report.stop_reason},
+                     {"interrupted", report.interrupted},
+                     {"summary", json::parse(to_json(report.summary))},
+                     {"partitions", std::move(partitions)},
+                     {"failures", std::move(failures)},
+                     {"dead_letters", report.dead_letters},
+                     {"rebalances", report.rebalances},
+                     {"buffer_found_full", report.full},
+                     {"longest_poll_gap_ms", report.longest_poll_gap_ms},
+                     {"peak_rss_bytes", report.peak_rss_bytes}};
+    return json::serialize(all) + '\n';
+}
+
+void write_file(const std::string& path, const std::string& text) {
+    const auto fail = [&] { throw Failure{"--report " + path + ": " + std::strerror(errno)}; };
+    const auto beside = path + ".new";
+    errno = 0;
+    auto* const file = std::fopen(beside.c_str(), "wb");
+    if (file == nullptr) fail();
+    const bool written = std::fwrite(text.data(), 1, text.size(), file) == text.size() && std::fflush(file) == 0 &&
+                         ::fsync(::fileno(file)) == 0;
+    const int why = errno;
+    std::fclose(file);
+    if (written && std::rename(beside.c_str(), path.c_str()) == 0) return;
+    if (!written) errno = why;
+    const int kept = errno;
+    std::remove(beside.c_str());
+    errno = kept;
+    fail();
+}
+
+std::uint64_t peak_rss_bytes() {
+    struct ::rusage usage {};
+    if (::getrusage(RUSAGE_SELF, &usage) != 0) return 0;
+    return static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
+}
+
+} // namespace replay

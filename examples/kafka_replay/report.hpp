@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include "summary.hpp"
+
+#include <bulkhead/kafka_options.hpp>
+#include <bulkhead/stats.hpp>
+
+#include <string>
+#include <vector>
+
+namespace replay {
+
+/// All that is known at the end of a run, for a script.
+struct Report {
+    Summary summary;
+    std::vector<bulkhead::PartitionState> partitions; ///< as they stood before they were given back
+    std::vector<bulkhead::FailureSample> failures;
+    std::uint64_t dead_letters = 0; ///< records that the policies sent to the dead-letter topic
+    std::uint64_t rebalances = 0;
+    std::uint64_t full = 0; ///< how often the buffer was found full
+    std::int64_t longest_poll_gap_ms = 0;
+    std::uint64_t peak_rss_bytes = 0;
+    std::string stop_reason; ///< `none` when it was not stopped by a policy
+    std::string fault;       ///< empty: everything is accounted for
+    bool interrupted = false;
+    int exit_status = 0;
+};
+
+/// JSON, with a newline at the end.
+[[nodiscard]] std::string to_json(const Report& report);
+
+/// Replaces the file as a whole: never is there half a report. Throws `Failure`.
+void write_file(const std::string& path, const std::string& text);
+
+/// What this process has held at most; 0 where the system does not say.
+[[nodiscard]] std::uint64_t peak_rss_bytes();
+
+} // namespace replay

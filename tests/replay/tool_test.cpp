@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "kafka_replay/dry_run.hpp"
+#include "kafka_replay/failure.hpp"
+#include "kafka_replay/replay.hpp"
+#include "support/catch.hpp"
+
+#include <bulkhead/test/bulk_server.hpp>
+#include <bulkhead/test/mock_kafka.hpp>
+
+#include <boost/json/parse.hpp>
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+
+#include <unistd.h>
+
+using bulkhead::test::BulkServer;
+using bulkhead::test::MockKafka;
+using namespace replay;
+
+namespace {
+
+std::string event(int number) { return R"({"service_name":"s","message":"number )" + std::to_string(number) + "\"}"; }
+
+/// Brokers with a topic of two partitions, five events each at 1,000 to 5,000 s, and a server.
+struct World {
+    World() {
+        kafka.create_topic("t", 2);
+        for (int i = 0; i < 10; ++i) kafka.produce("t", i % 2, {}, event(i), (i / 2 + 1) * 1'000'000);
+        kafka.flush();
+    }
+    Options options() {
+        Options o;
+        o.brokers = kafka.bootstrap_servers();
+        o.url = server.url();
+        o.topic = "t";
+        o.error_topic.clear();
+        o.group = "g";
+        o.exit_at_end = true;
+        o.install_template = true;
+        o.quiet = true;
+        o.format = Format::json;
+        o.kafka = {{"session.timeout.ms", "3000"}, {"heartbeat.interval.ms", "200"}, {"fetch.wait.max.ms", "50"}};
+        o.indexer.flush_interval = std::chrono::milliseconds{20};
+        o.indexer.retry.max_age = bulkhead::unlimited;
+        return o;
+    }
+    std::int64_t committed() {
+        return kafka.committed("g", "t", 0).value_or(-1) + kafka.committed("g", "t", 1).value_or(-1);
+    }
+    MockKafka kafka;
+    BulkServer server;
+};
+
+std::filesystem::path scratch_file(const char* name) {
+    return std::filesystem::temp_directory_path() / (name + std::to_string(::getpid()));
+}
+boost::json::object read_json(const std::filesystem::path& path) {
+    std::ifstream file{path};
+    return boost::json::parse(std::string{std::istreambuf_iterator<char>{file}, {}}).as_object();
+}
+
+} // namespace
+
+TEST_CASE("replay: ends when the group is at the end, also a member that gets no record", "[replay]") {
+    World world;
+    REQUIRE(run_replay(world.options()) == exit_ok);
+    CHECK(world.server.count("apm-logs") == 10);
+    CHECK(world.committed() == 10);
+    REQUIRE(run_replay(world.options()) == exit_ok);
+    CHECK(world.server.count("apm-logs") == 10);
+}
+
+// The mock cluster moves a group that nobody has joined yet, and never one that somebody has, members or not; nor does
+// it know times. These are tested on a real Kafka (`./run engines`).
+TEST_CASE("replay: begins at the end when told to; a group that cannot be moved is said, and nothing is done",
+          "[replay]") {
+    World world;
+    auto options = world.options();
+    options.from = {Start::Kind::end, 0};
+    REQUIRE(run_replay(options) == exit_ok);
+    CHECK(world.server.count("apm-logs") == 0);
+    CHECK(world.committed() == 10);
+    options.from = {Start::Kind::beginning, 0};
+    try {
+        static_cast<void>(run_replay(options));
+        FAIL("it went on");
+    } catch (const Failure& failure) {
+        CHECK(std::string{failure.what()}.find("consumer group g has members") != std::string::npos);
+    }
+    CHECK(world.server.count("apm-logs") == 0);
+    CHECK(world.committed() == 10);
+}
+
+TEST_CASE("replay: a report of the run, and the exit status of a policy", "[replay]") {
+    World world;
+    world.kafka.produce("t", 1, {}, "not an event");
+    world.kafka.flush();
+    auto options = world.options();
+    const auto path = scratch_file("bulkhead-report-");
+    options.report = path.string();
+    options.on_invalid = bulkhead::OnInvalid::stop;
+    REQUIRE(run_replay(options) == exit_policy);
+    auto report = read_json(path);
+    CHECK(report.at("exit_status") == exit_policy);
+    CHECK(report.at("stop_reason") == "invalid");
+    CHECK(report.at("partitions").as_array().size() == 2);
+    CHECK(report.at("peak_rss_bytes").to_number<std::int64_t>() > 1'000'000);
+    CHECK(report.at("summary").at("invalid") == 1);
+
+    options.on_invalid = bulkhead::OnInvalid::skip;
+    REQUIRE(run_replay(options) == exit_ok);
+    report = read_json(path);
+    CHECK(report.at("exit_status") == exit_ok);
+    CHECK(report.at("stop_reason") == "none");
+    CHECK(report.at("fault") == "");
+    CHECK(world.committed() == 11);
+    std::filesystem::remove(path);
+    CHECK_FALSE(std::filesystem::exists(path.string() + ".new"));
+}
+
+TEST_CASE("replay: a report that cannot be written is said", "[replay]") {
+    World world;
+    auto options = world.options();
+    options.report = "/nowhere/report";
+    CHECK_THROWS_AS(run_replay(options), Failure);
+    CHECK(world.committed() == 10); // at the end, not instead of the work
+}
+
+TEST_CASE("replay: refused documents, invalid records and tombstones go to the dead-letter topic",
+          "[replay][F124][F147]") {
+    World world;
+    world.kafka.create_topic("dead", 1);
+    world.kafka.produce("t", 0, {}, "not an event");
+    world.kafka.produce("t", 0, "a key", std::nullopt);
+    world.kafka.flush();
+    auto options = world.options();
+    const auto path = scratch_file("bulkhead-letters-");
+    options.report = path.string();
+    options.dead_letter_topic = "dead";
+    options.on_invalid = bulkhead::OnInvalid::dead_letter;
+    options.on_tombstone = bulkhead::OnTombstone::dead_letter;
+    REQUIRE(run_replay(options) == exit_ok);
+    CHECK(world.kafka.readable("dead") == 2);
+    CHECK(world.committed() == 12);
+    CHECK(read_json(path).at("dead_letters") == 2);
+    std::filesystem::remove(path);
+}
+
+TEST_CASE("replay: a dry run reads and maps, and does nothing else", "[replay]") {
+    World world;
+    world.kafka.produce("t", 1, {}, "not an event");
+    world.kafka.produce("t", 1, "a key", std::nullopt);
+    world.kafka.flush();
+    auto options = world.options();
+    options.dry_run = true;
+    REQUIRE(run_replay(options) == exit_ok);
+    CHECK(world.server.count("apm-logs") == 0);
+    CHECK(world.committed() == -2); // nothing
+
+    const auto ends = probe_topics(options.brokers, options.group, {"t"}, options.kafka, std::chrono::seconds{5});
+    std::vector<std::string> told;
+    const auto found = dry_run(
+        options, options.brokers, ends, [&](const std::string& text) { told.push_back(text); }, [] { return false; });
+    CHECK(found.consumed == 12);
+    CHECK(found.documents == 10);
+    CHECK(found.invalid == 1);
+    CHECK(found.without_payload == 1);
+    REQUIRE(told.size() == 1);
+    CHECK(told[0].find("t-1 at offset 5") != std::string::npos);
+}
