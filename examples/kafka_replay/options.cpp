@@ -279,10 +279,16 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
         ->capture_default_str()
         ->group(indexing_group);
     const auto policy = [&](const char* name, const char* variable, auto& value, const auto& names, const char* text) {
-        app.add_option(name, value, text)
+        std::vector<std::string> words;
+        for (const auto& [word, meaning] : names) words.push_back(word);
+        const auto take = [&value, names](const std::string& given) {
+            for (const auto& [word, meaning] : names)
+                if (word == given) value = meaning;
+        };
+        app.add_option_function<std::string>(name, take, text)
             ->envname(variable)
-            ->transform(CLI::CheckedTransformer{names})
-            ->default_str(names.front().first)
+            ->check(CLI::IsMember{words})
+            ->default_str(words.front())
             ->group(indexing_group);
     };
     using bulkhead::OnInvalid;

@@ -61,7 +61,8 @@ private:
         [[nodiscard]] std::size_t bytes() const noexcept {
             auto sum = sizeof(Copy) + sizeof(std::uint64_t) + (key ? key->size() : 0) + (payload ? payload->size() : 0);
             for (const auto& [name, value] : headers)
-                sum += sizeof(name) + sizeof(value) + name.size() + (value ? value->size() : 0);
+                sum += sizeof(std::pair<std::string, std::optional<std::string>>) + name.size() +
+                       (value ? value->size() : 0);
             return sum;
         }
     };

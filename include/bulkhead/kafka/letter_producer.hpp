@@ -6,9 +6,8 @@
 
 #include <librdkafka/rdkafka.h>
 
-#include <chrono>
+#include <array>
 #include <cstdint>
-#include <initializer_list>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -33,7 +32,7 @@ public:
     /// `configs`: the consumer's properties (what only a consumer has is passed over), then the producer's own.
     /// `quiet`: nothing is logged, `take_trouble` says all. Throws `InvalidOption`.
     LetterProducer(const std::string& brokers, std::string topic,
-                   std::initializer_list<const std::vector<std::pair<std::string, std::string>>*> configs, bool quiet)
+                   std::array<const std::vector<std::pair<std::string, std::string>>*, 2> configs, bool quiet)
         : topic_{std::move(topic)} {
         ConfPtr conf{rd_kafka_conf_new()};
         set(*conf, "bootstrap.servers", brokers);

@@ -190,8 +190,7 @@ public:
         auto conf = make_conf(options);
         if (!options.dead_letter_topic.empty())
             letters_.emplace(options.brokers, options.dead_letter_topic,
-                             std::initializer_list{&options.config, &options.dead_letter_config},
-                             bool{options.on_event});
+                             std::array{&options.config, &options.dead_letter_config}, bool{options.on_event});
         rd_kafka_conf_set_opaque(conf.get(), back_.get());
         rd_kafka_conf_set_rebalance_cb(conf.get(), &Client::rebalance);
         rd_kafka_conf_set_error_cb(conf.get(), [](rd_kafka_t* rk, int code, const char* reason, void* back) {
