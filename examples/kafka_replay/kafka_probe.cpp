@@ -30,7 +30,8 @@ struct LastError {
 };
 
 Handle make_handle(const std::string& brokers, const std::string& group,
-                   const std::vector<std::pair<std::string, std::string>>& settings, LastError& last) {
+                   const std::vector<std::pair<std::string, std::string>>& settings, LastError& last,
+                   const std::vector<std::pair<std::string, std::string>>& fixed = {}) {
     std::array<char, 512> error{};
     std::unique_ptr<rd_kafka_conf_t, Destroy<rd_kafka_conf_destroy>> conf{rd_kafka_conf_new()};
     const auto set = [&](const std::string& key, const std::string& value) {
@@ -42,6 +43,7 @@ Handle make_handle(const std::string& brokers, const std::string& group,
     set("group.id", group);
     set("log_level", "0");
     for (const auto& [key, value] : settings) set(key, value);
+    for (const auto& [key, value] : fixed) set(key, value);
     rd_kafka_conf_set_opaque(conf.get(), &last);
     rd_kafka_conf_set_error_cb(conf.get(), &LastError::note);
     Handle handle{rd_kafka_new(RD_KAFKA_CONSUMER, conf.get(), error.data(), error.size())};
@@ -110,6 +112,56 @@ std::vector<PartitionEnd> probe_topics(const std::string& brokers, const std::st
         if (known != nullptr && known->offset > end.begin) end.begin = std::min(known->offset, end.end);
     }
     return ends;
+}
+
+std::vector<CommittedOffset> committed_offsets(rd_kafka_t* client, const std::vector<PartitionEnd>& partitions,
+                                               std::chrono::milliseconds timeout) {
+    const List list{rd_kafka_topic_partition_list_new(static_cast<int>(partitions.size()))};
+    for (const auto& p : partitions) rd_kafka_topic_partition_list_add(list.get(), p.topic.c_str(), p.partition);
+    std::vector<CommittedOffset> found;
+    if (rd_kafka_committed(client, list.get(), static_cast<int>(timeout.count())) != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return found;
+    for (int i = 0; i < list->cnt; ++i) {
+        const auto& one = list->elems[i]; // NOLINT: C array
+        if (one.err == RD_KAFKA_RESP_ERR_NO_ERROR && one.offset >= 0)
+            found.push_back({one.topic, one.partition, one.offset});
+    }
+    return found;
+}
+
+std::vector<PartitionEnd> without_records(const std::string& brokers, const std::string& group,
+                                          const std::vector<PartitionEnd>& partitions,
+                                          const std::vector<std::pair<std::string, std::string>>& settings,
+                                          std::chrono::milliseconds timeout) {
+    LastError last;
+    const auto reader = make_handle(brokers, group, settings, last,
+                                    {{"enable.auto.commit", "false"},
+                                     {"enable.partition.eof", "true"},
+                                     {"auto.offset.reset", "earliest"},
+                                     {"queued.max.messages.kbytes", "64"}});
+    rd_kafka_poll_set_consumer(reader.get());
+    const List list{rd_kafka_topic_partition_list_new(static_cast<int>(partitions.size()))};
+    for (const auto& p : partitions)
+        rd_kafka_topic_partition_list_add(list.get(), p.topic.c_str(), p.partition)->offset = p.begin;
+    auto asked = partitions;
+    std::vector<PartitionEnd> empty;
+    if (rd_kafka_assign(reader.get(), list.get()) != RD_KAFKA_RESP_ERR_NO_ERROR) return empty;
+    const auto deadline = std::chrono::steady_clock::now() + timeout;
+    while (!asked.empty() && std::chrono::steady_clock::now() < deadline) {
+        const std::unique_ptr<rd_kafka_message_t, Destroy<rd_kafka_message_destroy>> message{
+            rd_kafka_consumer_poll(reader.get(), 100)};
+        if (!message) continue;
+        const bool at_end = message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
+        if (!at_end && message->err != RD_KAFKA_RESP_ERR_NO_ERROR) continue; // it goes on by itself
+        const auto one = std::find_if(asked.begin(), asked.end(), [&](const PartitionEnd& p) {
+            return p.partition == message->partition && p.topic == rd_kafka_topic_name(message->rkt);
+        });
+        if (one == asked.end()) continue;
+        if (at_end || message->offset >= one->end) empty.push_back(*one);
+        asked.erase(one);
+    }
+    rd_kafka_assign(reader.get(), nullptr);
+    return empty;
 }
 
 void move_group(const std::string& brokers, const std::string& group, std::vector<PartitionEnd>& ends,

@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include <librdkafka/rdkafka.h>
+
 namespace replay {
 
 /// What a partition held before the replay.
@@ -16,6 +18,7 @@ struct PartitionEnd {
     std::int64_t first = 0; ///< the first offset there is
     std::int64_t begin = 0; ///< where the group will begin: its committed offset, or the first one there is
     std::int64_t end = 0;   ///< the offset after the last one
+    bool operator==(const PartitionEnd&) const = default;
 };
 
 /// Asks the brokers for these topics before anything starts. Throws `Failure` with one line: no broker can be reached,
@@ -24,6 +27,22 @@ struct PartitionEnd {
                                                      const std::vector<std::string>& topics,
                                                      const std::vector<std::pair<std::string, std::string>>& settings,
                                                      std::chrono::milliseconds timeout);
+
+struct CommittedOffset {
+    std::string topic;
+    std::int32_t partition = 0;
+    std::int64_t offset = 0;
+};
+/// What the group of this client has committed for these partitions; nothing for those without, or when the brokers do
+/// not answer in time.
+[[nodiscard]] std::vector<CommittedOffset>
+committed_offsets(rd_kafka_t* client, const std::vector<PartitionEnd>& partitions, std::chrono::milliseconds timeout);
+
+/// Those of the partitions in which no record can be read from `begin` on and below `end`. A reader of its own asks,
+/// which joins no group; a partition about which the brokers do not answer in time is not among them.
+[[nodiscard]] std::vector<PartitionEnd>
+without_records(const std::string& brokers, const std::string& group, const std::vector<PartitionEnd>& partitions,
+                const std::vector<std::pair<std::string, std::string>>& settings, std::chrono::milliseconds timeout);
 
 /// Where a replay begins.
 struct Start {
