@@ -51,10 +51,14 @@ struct Start {
     std::int64_t timestamp_ms = 0;
 };
 
-/// Commits for the group where it is to begin, and says so in `ends`; nothing for `stored`. The brokers take this only
-/// while the group has no members: `Failure` otherwise.
-void move_group(const std::string& brokers, const std::string& group, std::vector<PartitionEnd>& ends,
-                const Start& start, const std::vector<std::pair<std::string, std::string>>& settings,
-                std::chrono::milliseconds timeout);
+/// Lets each partition `begin` where `start` says; as it is for `stored`. Commits nothing. Throws `Failure` when the
+/// brokers do not answer for every partition.
+void start_at(const std::string& brokers, const std::string& group, std::vector<PartitionEnd>& ends, const Start& start,
+              const std::vector<std::pair<std::string, std::string>>& settings, std::chrono::milliseconds timeout);
+
+/// Commits for the group that it is to go on where the partitions `begin`. The brokers take this only while the group
+/// has no members: `Failure` otherwise.
+void move_group(const std::string& brokers, const std::string& group, const std::vector<PartitionEnd>& ends,
+                const std::vector<std::pair<std::string, std::string>>& settings, std::chrono::milliseconds timeout);
 
 } // namespace replay

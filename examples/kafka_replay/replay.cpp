@@ -244,15 +244,15 @@ private:
                       : p.span > source.options().max_span_per_partition / 2
                           ? " paused: too far ahead of what is settled"
                           : " paused: the buffer is full, or dead letters are too many";
-            progress_.info(p.topic + "-" + std::to_string(p.partition) + ": next " + number(p.next) + ", stored " +
-                           number(p.stored) + ", end " + (high < 0 ? "-" : std::to_string(high)) + ", span " +
-                           std::to_string(p.span) + why);
+            progress_.answer(p.topic + "-" + std::to_string(p.partition) + ": next " + number(p.next) + ", stored " +
+                             number(p.stored) + ", end " + (high < 0 ? "-" : std::to_string(high)) + ", span " +
+                             std::to_string(p.span) + why);
         }
-        progress_.info("buffer: " + grouped(stats.buffered_bytes) + " of " +
-                       grouped(indexer_.options().max_buffered_bytes) + " bytes, " + grouped(stats.pending) +
-                       " documents, " + std::to_string(stats.in_flight) + " requests in flight, health " +
-                       std::string{to_string(stats.health)} +
-                       (stats.health_detail.empty() ? "" : ": " + stats.health_detail));
+        progress_.answer("buffer: " + grouped(stats.buffered_bytes) + " of " +
+                         grouped(indexer_.options().max_buffered_bytes) + " bytes, " + grouped(stats.pending) +
+                         " documents, " + std::to_string(stats.in_flight) + " requests in flight, health " +
+                         std::string{to_string(stats.health)} +
+                         (stats.health_detail.empty() ? "" : ": " + stats.health_detail));
     }
     void show() {
         if (!progress_.due()) return;
@@ -335,7 +335,8 @@ int run_dry(const Options& options, const std::string& brokers, Progress& progre
             const std::function<bool()>& interrupted) {
     std::vector<std::string> topics{options.topic};
     if (!options.span_topic.empty()) topics.push_back(options.span_topic);
-    const auto ends = probe_topics(brokers, options.group, topics, options.kafka, probe_timeout);
+    auto ends = probe_topics(brokers, options.group, topics, options.kafka, probe_timeout);
+    start_at(brokers, options.group, ends, options.from, options.kafka, probe_timeout);
     const auto found = dry_run(
         options, brokers, ends, [&](const std::string& text) { progress.trouble(Trouble::invalid, text); },
         interrupted);
@@ -386,7 +387,9 @@ int run_replay(const Options& options) {
     std::vector<std::string> topics{options.topic};
     if (!options.span_topic.empty()) topics.push_back(options.span_topic);
     auto found = probe_topics(brokers, options.group, topics, options.kafka, probe_timeout);
-    move_group(brokers, options.group, found, options.from, options.kafka, probe_timeout);
+    start_at(brokers, options.group, found, options.from, options.kafka, probe_timeout);
+    if (options.from.kind != Start::Kind::stored)
+        move_group(brokers, options.group, found, options.kafka, probe_timeout);
     Ends ends{found};
     std::optional<ErrorLogForwarder> forwarder;
     if (!options.error_topic.empty()) forwarder.emplace(brokers, options.error_topic, options.kafka);
