@@ -43,7 +43,10 @@ Handle make_handle(const std::string& brokers, const std::string& group,
     set("bootstrap.servers", brokers);
     set("group.id", group);
     set("log_level", "0");
-    for (const auto& [key, value] : settings) set(key, value);
+    for (const auto& [key, value] : settings) {
+        // Nobody here joins the group, and a member's own name would be taken for that member come back.
+        if (key != "group.instance.id") set(key, value);
+    }
     for (const auto& [key, value] : fixed) set(key, value);
     rd_kafka_conf_set_opaque(conf.get(), &last);
     rd_kafka_conf_set_error_cb(conf.get(), &LastError::note);
