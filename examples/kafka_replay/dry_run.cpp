@@ -102,6 +102,7 @@ DryRun dry_run(const Options& options, const std::string& brokers, const std::ve
         if (message->offset + 1 >= partition->second) left.erase(partition);
     }
     found.seconds = std::chrono::duration<double>{std::chrono::steady_clock::now() - began}.count();
+    found.complete = left.empty();
     rd_kafka_assign(client.get(), nullptr);
     return found;
 }
@@ -109,10 +110,10 @@ DryRun dry_run(const Options& options, const std::string& brokers, const std::ve
 std::string DryRun::to_json() const {
     char seconds_text[32] = {};
     std::snprintf(seconds_text, sizeof seconds_text, "%.3f", seconds);
-    return "{\"dry_run\":true,\"consumed\":" + std::to_string(consumed) +
-           ",\"documents\":" + std::to_string(documents) + ",\"bytes\":" + std::to_string(bytes) +
-           ",\"invalid\":" + std::to_string(invalid) + ",\"without_payload\":" + std::to_string(without_payload) +
-           ",\"seconds\":" + seconds_text + "}";
+    return std::string{"{\"dry_run\":true,\"complete\":"} + (complete ? "true" : "false") +
+           ",\"consumed\":" + std::to_string(consumed) + ",\"documents\":" + std::to_string(documents) +
+           ",\"bytes\":" + std::to_string(bytes) + ",\"invalid\":" + std::to_string(invalid) +
+           ",\"without_payload\":" + std::to_string(without_payload) + ",\"seconds\":" + seconds_text + "}";
 }
 
 } // namespace replay

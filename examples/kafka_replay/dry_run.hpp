@@ -19,6 +19,7 @@ struct DryRun {
     std::uint64_t invalid = 0;
     std::uint64_t without_payload = 0;
     double seconds = 0;
+    bool complete = false; ///< not interrupted
     [[nodiscard]] std::string to_json() const;
 };
 

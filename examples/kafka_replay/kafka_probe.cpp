@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <memory>
 
 #include <librdkafka/rdkafka.h>
@@ -30,7 +31,8 @@ struct LastError {
 };
 
 Handle make_handle(const std::string& brokers, const std::string& group,
-                   const std::vector<std::pair<std::string, std::string>>& settings, LastError& last) {
+                   const std::vector<std::pair<std::string, std::string>>& settings, LastError& last,
+                   const std::vector<std::pair<std::string, std::string>>& fixed = {}) {
     std::array<char, 512> error{};
     std::unique_ptr<rd_kafka_conf_t, Destroy<rd_kafka_conf_destroy>> conf{rd_kafka_conf_new()};
     const auto set = [&](const std::string& key, const std::string& value) {
@@ -41,7 +43,11 @@ Handle make_handle(const std::string& brokers, const std::string& group,
     set("bootstrap.servers", brokers);
     set("group.id", group);
     set("log_level", "0");
-    for (const auto& [key, value] : settings) set(key, value);
+    for (const auto& [key, value] : settings) {
+        // Nobody here joins the group, and a member's own name would be taken for that member come back.
+        if (key != "group.instance.id") set(key, value);
+    }
+    for (const auto& [key, value] : fixed) set(key, value);
     rd_kafka_conf_set_opaque(conf.get(), &last);
     rd_kafka_conf_set_error_cb(conf.get(), &LastError::note);
     Handle handle{rd_kafka_new(RD_KAFKA_CONSUMER, conf.get(), error.data(), error.size())};
@@ -74,6 +80,14 @@ int count_partitions(rd_kafka_t* handle, const std::string& brokers, const std::
     if (error != RD_KAFKA_RESP_ERR_NO_ERROR)
         throw Failure{"topic " + name + " at " + brokers + ": " + rd_kafka_err2str(error), exit_kafka};
     return partitions;
+}
+
+List list_of(const std::vector<PartitionEnd>& partitions,
+             const std::function<std::int64_t(const PartitionEnd&)>& offset_of) {
+    List list{rd_kafka_topic_partition_list_new(static_cast<int>(partitions.size()))};
+    for (const auto& p : partitions)
+        rd_kafka_topic_partition_list_add(list.get(), p.topic.c_str(), p.partition)->offset = offset_of(p);
+    return list;
 }
 
 } // namespace
@@ -112,32 +126,99 @@ std::vector<PartitionEnd> probe_topics(const std::string& brokers, const std::st
     return ends;
 }
 
-void move_group(const std::string& brokers, const std::string& group, std::vector<PartitionEnd>& ends,
-                const Start& start, const std::vector<std::pair<std::string, std::string>>& settings,
-                std::chrono::milliseconds timeout) {
-    if (start.kind == Start::Kind::stored) return;
+std::vector<CommittedOffset> committed_offsets(rd_kafka_t* client, const std::vector<PartitionEnd>& partitions,
+                                               std::chrono::milliseconds timeout) {
+    const auto list = list_of(partitions, [](const PartitionEnd&) { return RD_KAFKA_OFFSET_INVALID; });
+    std::vector<CommittedOffset> found;
+    if (rd_kafka_committed(client, list.get(), static_cast<int>(timeout.count())) != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return found;
+    for (int i = 0; i < list->cnt; ++i) {
+        const auto& one = list->elems[i]; // NOLINT: C array
+        if (one.err == RD_KAFKA_RESP_ERR_NO_ERROR && one.offset >= 0)
+            found.push_back({one.topic, one.partition, one.offset});
+    }
+    return found;
+}
+
+std::vector<PartitionEnd> without_records(const std::string& brokers, const std::string& group,
+                                          const std::vector<PartitionEnd>& partitions,
+                                          const std::vector<std::pair<std::string, std::string>>& settings,
+                                          std::chrono::milliseconds timeout) {
+    LastError last;
+    const auto reader = make_handle(brokers, group, settings, last,
+                                    {{"enable.auto.commit", "false"},
+                                     {"enable.partition.eof", "true"},
+                                     {"auto.offset.reset", "earliest"},
+                                     {"queued.max.messages.kbytes", "64"}});
+    rd_kafka_poll_set_consumer(reader.get());
+    const auto list = list_of(partitions, [](const PartitionEnd& p) { return p.begin; });
+    auto asked = partitions;
+    std::vector<PartitionEnd> empty;
+    if (rd_kafka_assign(reader.get(), list.get()) != RD_KAFKA_RESP_ERR_NO_ERROR) return empty;
+    const auto deadline = std::chrono::steady_clock::now() + timeout;
+    while (!asked.empty() && std::chrono::steady_clock::now() < deadline) {
+        const std::unique_ptr<rd_kafka_message_t, Destroy<rd_kafka_message_destroy>> message{
+            rd_kafka_consumer_poll(reader.get(), 100)};
+        if (!message) continue;
+        const bool at_end = message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
+        if (!at_end && message->err != RD_KAFKA_RESP_ERR_NO_ERROR) continue; // it goes on by itself
+        const auto one = std::find_if(asked.begin(), asked.end(), [&](const PartitionEnd& p) {
+            return p.partition == message->partition && p.topic == rd_kafka_topic_name(message->rkt);
+        });
+        if (one == asked.end()) continue;
+        if (at_end || message->offset >= one->end) empty.push_back(*one);
+        asked.erase(one);
+    }
+    rd_kafka_assign(reader.get(), nullptr);
+    return empty;
+}
+
+void start_at(const std::string& brokers, const std::string& group, std::vector<PartitionEnd>& ends, const Start& start,
+              const std::vector<std::pair<std::string, std::string>>& settings, std::chrono::milliseconds timeout) {
+    for (auto& end : ends) {
+        if (start.kind == Start::Kind::beginning) end.begin = end.first;
+        if (start.kind == Start::Kind::end) end.begin = end.end;
+    }
+    if (start.kind != Start::Kind::timestamp) return;
     LastError last;
     const auto handle = make_handle(brokers, group, settings, last);
-    const auto timeout_ms = static_cast<int>(timeout.count());
-    const List list{rd_kafka_topic_partition_list_new(static_cast<int>(ends.size()))};
-    for (const auto& end : ends)
-        rd_kafka_topic_partition_list_add(list.get(), end.topic.c_str(), end.partition)->offset = start.timestamp_ms;
-    if (start.kind == Start::Kind::timestamp) {
-        const auto error = rd_kafka_offsets_for_times(handle.get(), list.get(), timeout_ms);
-        if (error != RD_KAFKA_RESP_ERR_NO_ERROR)
-            throw Failure{std::string{"--from: the brokers do not say which offsets these are: "} +
-                              rd_kafka_err2str(error),
-                          exit_kafka};
-    }
+    const auto list = list_of(ends, [&](const PartitionEnd&) { return start.timestamp_ms; });
+    const auto fail = [&](const std::string& where, rd_kafka_resp_err_t error) {
+        throw Failure{"--from: the brokers at " + brokers + " do not say which offset of " + where +
+                          " it is: " + rd_kafka_err2str(error),
+                      exit_kafka};
+    };
+    const auto failed = rd_kafka_offsets_for_times(handle.get(), list.get(), static_cast<int>(timeout.count()));
+    if (failed != RD_KAFKA_RESP_ERR_NO_ERROR) fail("any partition", failed);
     for (auto& end : ends) {
-        auto* const found = rd_kafka_topic_partition_list_find(list.get(), end.topic.c_str(), end.partition);
-        const bool later = start.kind == Start::Kind::timestamp && found->offset >= 0; // else all are older
-        if (start.kind == Start::Kind::beginning) end.begin = end.first;
-        if (start.kind == Start::Kind::end || start.kind == Start::Kind::timestamp) end.begin = end.end;
-        if (later) end.begin = found->offset;
-        found->offset = end.begin;
+        const auto* const found = rd_kafka_topic_partition_list_find(list.get(), end.topic.c_str(), end.partition);
+        // Without an answer there is no offset either, and that must not be taken for "all records are older".
+        if (found->err != RD_KAFKA_RESP_ERR_NO_ERROR) fail(end.topic + "-" + std::to_string(end.partition), found->err);
+        end.begin = found->offset >= 0 ? found->offset : end.end;
     }
-    const auto error = rd_kafka_commit(handle.get(), list.get(), 0);
+}
+
+void move_group(const std::string& brokers, const std::string& group, const std::vector<PartitionEnd>& ends,
+                const std::vector<std::pair<std::string, std::string>>& settings, std::chrono::milliseconds timeout) {
+    LastError last;
+    const auto handle = make_handle(brokers, group, settings, last);
+    const auto list = list_of(ends, [](const PartitionEnd& end) { return end.begin; });
+    // Not rd_kafka_commit, which waits for as long as the brokers are away.
+    const std::unique_ptr<rd_kafka_queue_t, Destroy<rd_kafka_queue_destroy>> queue{rd_kafka_queue_new(handle.get())};
+    auto error = RD_KAFKA_RESP_ERR__TIMED_OUT;
+    const auto failed = rd_kafka_commit_queue(
+        handle.get(), list.get(), queue.get(),
+        [](rd_kafka_t*, rd_kafka_resp_err_t result, rd_kafka_topic_partition_list_t* offsets, void* answer) {
+            for (int i = 0; result == RD_KAFKA_RESP_ERR_NO_ERROR && offsets != nullptr && i < offsets->cnt; ++i)
+                result = offsets->elems[i].err; // NOLINT: C array
+            *static_cast<rd_kafka_resp_err_t*>(answer) = result;
+        },
+        &error);
+    if (failed != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        error = failed;
+    } else {
+        rd_kafka_queue_poll_callback(queue.get(), static_cast<int>(timeout.count()));
+    }
     if (error == RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID || error == RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS ||
         error == RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION)
         throw Failure{"--from: consumer group " + group + " has members; stop them first, or take another --group"};

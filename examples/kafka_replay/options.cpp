@@ -142,10 +142,13 @@ Start parse_start(const std::string& text) {
     if (text == "end") return {Start::Kind::end};
     Start start{Start::Kind::timestamp};
     const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), start.timestamp_ms);
-    if (error == std::errc{} && rest == text.data() + text.size() && start.timestamp_ms >= 0) return start;
-    const auto iso = parse_iso8601_ms(text);
-    if (!iso) refuse("--from", "stored, beginning, end, a time in ISO 8601, or milliseconds since 1970", text);
-    start.timestamp_ms = *iso;
+    const bool number = error == std::errc{} && rest == text.data() + text.size();
+    const auto iso = number ? std::nullopt : parse_iso8601_ms(text);
+    if (iso) start.timestamp_ms = *iso;
+    // Seconds would be taken for a day in January 1970, that is for the beginning.
+    if (!(number || iso) || start.timestamp_ms < earliest_ms)
+        refuse("--from", "stored, beginning, end, or a time since 2000 in ISO 8601 or in milliseconds since 1970",
+               text);
     return start;
 }
 
@@ -210,15 +213,16 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
     app.add_option("--from", from,
                    "Where the group begins: stored (its committed offsets), beginning, end, or a time in ISO 8601 or\n"
                    "milliseconds since 1970. All but stored are committed for the group before it is joined; the\n"
-                   "brokers allow that only while it has no members")
+                   "brokers allow that only while it has no members. With --dry-run nothing is committed")
         ->capture_default_str()
         ->group(kafka_group);
     app.add_option("--rate", o.rate, "Records a second at most; 0: no limit")
         ->capture_default_str()
         ->group(kafka_group);
-    app.add_flag("--dry-run", o.dry_run,
-                 "Read and map what lies between the group's offsets and the ends, and say what it is; join no group,\n"
-                 "commit nothing, index nothing")
+    app.add_flag(
+           "--dry-run", o.dry_run,
+           "Read and map what lies between --from and the ends, and say what it is; join no group, commit nothing,\n"
+           "index nothing")
         ->group(kafka_group);
 
     const auto server_group = "Search server";

@@ -31,6 +31,11 @@ void Progress::info(const std::string& text) {
     clear_line();
     log_->info(text);
 }
+void Progress::answer(const std::string& text) {
+    clear_line();
+    std::fprintf(stderr, "%s\n", text.c_str());
+    std::fflush(stderr);
+}
 void Progress::warn(const std::string& text) {
     clear_line();
     log_->warn(text);

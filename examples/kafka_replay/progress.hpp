@@ -35,6 +35,8 @@ public:
     Progress& operator=(const Progress&) = delete;
 
     void info(const std::string& text);
+    /// What was asked for, also when we are to be quiet.
+    void answer(const std::string& text);
     void warn(const std::string& text);
     void error(const std::string& text);
     /// A warning that may come a million times: the first few in full, then at most one a second with a count.

@@ -3,6 +3,7 @@
 
 #include "dry_run.hpp"
 #include "embedded.hpp"
+#include "ends.hpp"
 #include "error_forwarder.hpp"
 #include "kafka_probe.hpp"
 #include "progress.hpp"
@@ -46,6 +47,10 @@ using Driver = bulkhead::kafka::Driver<TimedIndexer<Indexer>, RecordMapper>;
 
 constexpr milliseconds probe_timeout{5000};
 constexpr milliseconds poll_timeout{50};
+constexpr milliseconds ask_group_every{500};
+/// Nothing has moved for so long, and the end is not reached: perhaps nothing that can be read is left.
+constexpr milliseconds stalled_after{2000};
+constexpr milliseconds look_at_least_every{30'000};
 
 /// The context on which the indexer lives, and its thread. Ctrl-C and SIGTERM are noticed here; the second one ends the
 /// process, for whoever does not want to wait.
@@ -141,73 +146,6 @@ void tell(Progress& progress, const bulkhead::kafka::ClientEvent& event) {
     }
 }
 
-/// Where each partition stood at the start, to know when the end is reached, and how far it is.
-class Ends {
-public:
-    explicit Ends(const std::vector<PartitionEnd>& ends) {
-        for (const auto& end : ends) ends_[end.topic][end.partition] = end;
-    }
-    /// Whether everything that was there at the start has been taken, as far as we have taken it ourselves.
-    [[nodiscard]] bool reached(const std::vector<bulkhead::PartitionState>& partitions) const {
-        for (const auto& p : partitions) {
-            const auto* const end = find(p);
-            if (end != nullptr && p.next && *p.next < end->end) return false;
-        }
-        return true;
-    }
-    /// Whether the group has committed the ends of all partitions that we have not read to their end ourselves: those
-    /// of other members, and those that were read before they became ours. Asks the brokers.
-    [[nodiscard]] bool reached_by_group(const std::vector<bulkhead::PartitionState>& partitions,
-                                        rd_kafka_t* client) const {
-        using bulkhead::kafka::detail::ListPtr;
-        const ListPtr others{rd_kafka_topic_partition_list_new(8)};
-        for (const auto& [topic, numbers] : ends_) {
-            for (const auto& [number, end] : numbers) {
-                if (end.begin >= end.end) continue;
-                const bool ours =
-                    std::any_of(partitions.begin(), partitions.end(), [&, t = topic, n = number](auto& p) {
-                        return p.next && p.topic == t && p.partition == n;
-                    });
-                if (!ours) rd_kafka_topic_partition_list_add(others.get(), topic.c_str(), number);
-            }
-        }
-        if (others->cnt == 0) return true;
-        if (rd_kafka_committed(client, others.get(), 1000) != RD_KAFKA_RESP_ERR_NO_ERROR) return false;
-        for (int i = 0; i < others->cnt; ++i) {
-            const auto& other = others->elems[i];
-            if (other.offset < ends_.at(other.topic).at(other.partition).end) return false;
-        }
-        return true;
-    }
-    /// What is known to be there and has not been taken, of the partitions assigned to us; of all before there are any.
-    [[nodiscard]] std::int64_t lag(const std::vector<bulkhead::PartitionState>& partitions, rd_kafka_t* client) const {
-        std::int64_t lag = 0;
-        if (partitions.empty()) {
-            for (const auto& [topic, numbers] : ends_)
-                for (const auto& [number, end] : numbers) lag += end.end - end.begin;
-        }
-        for (const auto& p : partitions) {
-            const auto* const end = find(p);
-            std::int64_t low = 0;
-            std::int64_t high = 0;
-            rd_kafka_get_watermark_offsets(client, p.topic.c_str(), p.partition, &low, &high);
-            if (end != nullptr) high = std::max(high, end->end);
-            const auto next = p.next.value_or(end != nullptr ? end->begin : high);
-            lag += std::max<std::int64_t>(0, high - next);
-        }
-        return lag;
-    }
-
-private:
-    [[nodiscard]] const PartitionEnd* find(const bulkhead::PartitionState& p) const {
-        const auto topic = ends_.find(p.topic);
-        if (topic == ends_.end()) return nullptr;
-        const auto partition = topic->second.find(p.partition);
-        return partition == topic->second.end() ? nullptr : &partition->second;
-    }
-    std::map<std::string, std::map<std::int32_t, PartitionEnd>> ends_;
-};
-
 std::vector<std::string> data_streams(const Options& options) {
     std::vector<std::string> names{options.streams.name(StreamKey::apm_logs)};
     if (!options.span_topic.empty()) names.push_back(options.streams.name(StreamKey::apm_spans));
@@ -238,30 +176,59 @@ bulkhead::HttpOptions http_options(const std::string& url) {
 class Consumption {
 public:
     Consumption(const Options& options, Background& background, Progress& progress, Indexer& indexer, Driver& driver,
-                const Ends& ends)
-        : options_{options},
-          background_{background}, progress_{progress}, indexer_{indexer}, driver_{driver}, ends_{ends} {}
+                Ends& ends, std::string brokers)
+        : options_{options}, background_{background}, progress_{progress}, indexer_{indexer}, driver_{driver},
+          ends_{ends}, brokers_{std::move(brokers)} {}
+    /// Records that are there and not taken.
+    [[nodiscard]] std::int64_t lag() const {
+        return ends_.lag(driver_.source().partitions(), [this](const std::string& topic, std::int32_t partition) {
+            std::int64_t low = 0;
+            std::int64_t high = -1;
+            rd_kafka_get_watermark_offsets(driver_.handle(), topic.c_str(), partition, &low, &high);
+            return high < 0 ? std::nullopt : std::optional{high};
+        });
+    }
 
-    void run() {
+    /// True when everything that the topics held at the start has been replayed by the group.
+    [[nodiscard]] bool run() {
         auto checked = Clock::now();
-        auto asked_group = Clock::time_point{};
         bool flushed = false;
         while (!background_.interrupted() && driver_.poll_once(poll_timeout)) {
             show();
             if (background_.asked()) tell_standing();
             if (!options_.exit_at_end || Clock::now() - checked < poll_timeout) continue;
             checked = Clock::now();
-            const auto& source = driver_.source();
-            if (!ends_.reached(source.partitions())) continue;
+            const auto partitions = driver_.source().partitions();
             // The last batch need not wait for the flush interval. An outage is waited for, whatever it takes.
-            if (!std::exchange(flushed, true)) indexer_.flush();
-            if (!source.drained() || checked - asked_group < std::chrono::milliseconds{500}) continue;
-            if (ends_.reached_by_group(source.partitions(), driver_.handle())) return;
-            asked_group = Clock::now();
+            if (ends_.taken(partitions) && !std::exchange(flushed, true)) indexer_.flush();
+            if (nothing_left(partitions)) return true;
         }
+        return false;
     }
 
 private:
+    /// Asks the brokers what they alone know, now and then: what other members have committed, and, where nothing moves
+    /// any more, whether there is anything that can be read.
+    bool nothing_left(const Ends::Partitions& partitions) {
+        const auto now = Clock::now();
+        auto left = ends_.left(partitions);
+        if (left != left_) {
+            left_ = left;
+            look_at_ = now + (look_after_ = stalled_after);
+        }
+        const bool stalled = now >= look_at_;
+        if (left.empty() || !(stalled || (ends_.taken(partitions) && now >= ask_at_))) return left.empty();
+        for (const auto& [topic, partition, offset] : committed_offsets(driver_.handle(), left, milliseconds{1000}))
+            ends_.committed(topic, partition, offset);
+        if (stalled) {
+            for (const auto& end :
+                 without_records(brokers_, options_.group, ends_.left(partitions), options_.kafka, probe_timeout))
+                ends_.nothing_from(end.topic, end.partition, end.begin);
+            look_at_ = Clock::now() + (look_after_ = std::min(2 * look_after_, look_at_least_every));
+        }
+        ask_at_ = Clock::now() + ask_group_every;
+        return ends_.left(partitions).empty();
+    }
     /// Where each partition stands, on request.
     void tell_standing() {
         const auto& source = driver_.source();
@@ -277,15 +244,15 @@ private:
                       : p.span > source.options().max_span_per_partition / 2
                           ? " paused: too far ahead of what is settled"
                           : " paused: the buffer is full, or dead letters are too many";
-            progress_.info(p.topic + "-" + std::to_string(p.partition) + ": next " + number(p.next) + ", stored " +
-                           number(p.stored) + ", end " + (high < 0 ? "-" : std::to_string(high)) + ", span " +
-                           std::to_string(p.span) + why);
+            progress_.answer(p.topic + "-" + std::to_string(p.partition) + ": next " + number(p.next) + ", stored " +
+                             number(p.stored) + ", end " + (high < 0 ? "-" : std::to_string(high)) + ", span " +
+                             std::to_string(p.span) + why);
         }
-        progress_.info("buffer: " + grouped(stats.buffered_bytes) + " of " +
-                       grouped(indexer_.options().max_buffered_bytes) + " bytes, " + grouped(stats.pending) +
-                       " documents, " + std::to_string(stats.in_flight) + " requests in flight, health " +
-                       std::string{to_string(stats.health)} +
-                       (stats.health_detail.empty() ? "" : ": " + stats.health_detail));
+        progress_.answer("buffer: " + grouped(stats.buffered_bytes) + " of " +
+                         grouped(indexer_.options().max_buffered_bytes) + " bytes, " + grouped(stats.pending) +
+                         " documents, " + std::to_string(stats.in_flight) + " requests in flight, health " +
+                         std::string{to_string(stats.health)} +
+                         (stats.health_detail.empty() ? "" : ": " + stats.health_detail));
     }
     void show() {
         if (!progress_.due()) return;
@@ -302,7 +269,7 @@ private:
         Standing standing;
         standing.consumed = source.consumed;
         standing.indexed = stats.indexed + stats.superseded;
-        standing.lag = static_cast<std::uint64_t>(ends_.lag(driver_.source().partitions(), driver_.handle()));
+        standing.lag = static_cast<std::uint64_t>(lag());
         standing.buffered_bytes = stats.buffered_bytes;
         standing.budget_bytes = indexer_.options().max_buffered_bytes;
         standing.in_flight = stats.in_flight;
@@ -315,7 +282,12 @@ private:
     Progress& progress_;
     Indexer& indexer_;
     Driver& driver_;
-    const Ends& ends_;
+    Ends& ends_;
+    std::string brokers_;
+    std::vector<PartitionEnd> left_{};
+    Clock::time_point ask_at_{};
+    Clock::time_point look_at_{};
+    milliseconds look_after_ = stalled_after;
     bulkhead::Health health_ = bulkhead::Health::ok;
 };
 
@@ -363,7 +335,8 @@ int run_dry(const Options& options, const std::string& brokers, Progress& progre
             const std::function<bool()>& interrupted) {
     std::vector<std::string> topics{options.topic};
     if (!options.span_topic.empty()) topics.push_back(options.span_topic);
-    const auto ends = probe_topics(brokers, options.group, topics, options.kafka, probe_timeout);
+    auto ends = probe_topics(brokers, options.group, topics, options.kafka, probe_timeout);
+    start_at(brokers, options.group, ends, options.from, options.kafka, probe_timeout);
     const auto found = dry_run(
         options, brokers, ends, [&](const std::string& text) { progress.trouble(Trouble::invalid, text); },
         interrupted);
@@ -414,8 +387,10 @@ int run_replay(const Options& options) {
     std::vector<std::string> topics{options.topic};
     if (!options.span_topic.empty()) topics.push_back(options.span_topic);
     auto found = probe_topics(brokers, options.group, topics, options.kafka, probe_timeout);
-    move_group(brokers, options.group, found, options.from, options.kafka, probe_timeout);
-    const Ends ends{found};
+    start_at(brokers, options.group, found, options.from, options.kafka, probe_timeout);
+    if (options.from.kind != Start::Kind::stored)
+        move_group(brokers, options.group, found, options.kafka, probe_timeout);
+    Ends ends{found};
     std::optional<ErrorLogForwarder> forwarder;
     if (!options.error_topic.empty()) forwarder.emplace(brokers, options.error_topic, options.kafka);
 
@@ -442,14 +417,15 @@ int run_replay(const Options& options) {
 
     progress.info("joining consumer group " + options.group + " at " + brokers +
                   (own_broker ? " (embedded; its first join takes 3 s)" : ""));
-    Consumption{options, background, progress, indexer, driver, ends}.run();
+    Consumption consumption{options, background, progress, indexer, driver, ends, brokers};
+    const bool at_end = consumption.run();
 
     const bool was_interrupted = background.interrupted();
     if (was_interrupted)
         progress.warn("interrupted: draining, at most " + std::to_string(options.drain_timeout.count()) + " s");
     Report report_of_run;
     report_of_run.partitions = driver.source().partitions();
-    const auto lag = ends.lag(report_of_run.partitions, driver.handle());
+    const auto lag = consumption.lag();
     const auto stop_reason = driver.source().stop_reason();
     auto settled_at = Clock::now();
     const auto report = driver.close(options.drain_timeout);
@@ -489,7 +465,7 @@ int run_replay(const Options& options) {
                                      : "interrupted: the drain timeout passed with work under way");
 
     if (was_interrupted || stop_reason != bulkhead::StopReason::none) expected.produced.reset(); // not all was read
-    expected.whole_topic = options.exit_at_end && !was_interrupted;
+    expected.whole_topic = options.exit_at_end && !was_interrupted && !at_end; // at the end, what is left is newer
     auto fault = find_fault(summary, expected);
     if (stop_reason != bulkhead::StopReason::none)
         fault = "stopped (" + std::string{to_string(stop_reason)} + ")" + (fault.empty() ? "" : "; " + fault);

@@ -147,6 +147,11 @@ TEST_CASE("wrong usage is one line that names the option and what is allowed") {
     names(usage_error({"--input", "x", "--brokers", "b:1"}), "--input");
     names(usage_error({"--server-port", "70000"}), "--server-port");
     names(usage_error({"--drain-timeout", "0"}), "--drain-timeout");
+    names(usage_error({"--brokers", "b:1", "--from", "yesterday"}),
+          "--from: expected stored, beginning, end, or a time");
+    names(usage_error({"--brokers", "b:1", "--from", "1714521600"}), "found 1714521600"); // seconds
+    CHECK(parse({"--brokers", "b:1", "--from", "1714521600000"}).from.timestamp_ms == 1'714'521'600'000);
+    CHECK(parse({"--brokers", "b:1", "--from", "2024-05-01T02:00+02:00"}).from.timestamp_ms == 1'714'521'600'000);
     const Environment size{"BULK_BATCH_SIZE", "lots"};
     names(usage_error({}), "BULK_BATCH_SIZE");
 }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
+#include "kafka_replay/failure.hpp"
 #include "kafka_replay/generator.hpp"
 #include "kafka_replay/replay.hpp"
 #include "support/catch.hpp"

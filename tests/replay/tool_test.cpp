@@ -9,9 +9,11 @@
 
 #include <boost/json/parse.hpp>
 
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <memory>
 #include <string>
 
 #include <unistd.h>
@@ -73,25 +75,59 @@ TEST_CASE("replay: ends when the group is at the end, also a member that gets no
     CHECK(world.server.count("apm-logs") == 10);
 }
 
-// The mock cluster moves a group that nobody has joined yet, and never one that somebody has, members or not; nor does
-// it know times. These are tested on a real Kafka (`./run engines`).
-TEST_CASE("replay: begins at the end when told to; a group that cannot be moved is said, and nothing is done",
-          "[replay]") {
+TEST_CASE("replay: a group with members is not moved, and nothing is done", "[replay]") {
+    World world;
+    auto options = world.options();
+    std::array<char, 512> error{};
+    auto* const conf = rd_kafka_conf_new();
+    for (const auto& [key, value] : {std::pair<const char*, std::string>{"bootstrap.servers", options.brokers},
+                                     {"group.id", "g"},
+                                     {"enable.auto.commit", "false"},
+                                     {"auto.offset.reset", "earliest"}})
+        REQUIRE(rd_kafka_conf_set(conf, key, value.c_str(), error.data(), error.size()) == RD_KAFKA_CONF_OK);
+    const std::unique_ptr<rd_kafka_t, decltype(&rd_kafka_destroy)> member{
+        rd_kafka_new(RD_KAFKA_CONSUMER, conf, error.data(), error.size()), &rd_kafka_destroy};
+    const std::unique_ptr<rd_kafka_topic_partition_list_t, decltype(&rd_kafka_topic_partition_list_destroy)> topics{
+        rd_kafka_topic_partition_list_new(1), &rd_kafka_topic_partition_list_destroy};
+    rd_kafka_topic_partition_list_add(topics.get(), "t", RD_KAFKA_PARTITION_UA);
+    REQUIRE(rd_kafka_subscribe(member.get(), topics.get()) == RD_KAFKA_RESP_ERR_NO_ERROR);
+    auto* const first = rd_kafka_consumer_poll(member.get(), 30'000);
+    REQUIRE(first != nullptr); // it is a member
+    rd_kafka_message_destroy(first);
+
+    options.from = {Start::Kind::beginning, 0};
+    try {
+        static_cast<void>(run_replay(options));
+        FAIL("it went on");
+    } catch (const Failure& failure) {
+        CHECK(failure.status() == exit_fault);
+        CHECK(std::string{failure.what()}.find("consumer group g has members") != std::string::npos);
+    }
+    CHECK(world.server.count("apm-logs") == 0);
+}
+
+// The mock cluster moves a group that nobody has joined yet, never one that somebody has, members or not; nor does it
+// know times. These are tested on a real Kafka (`./run engines`).
+TEST_CASE("replay: a group without members is moved", "[replay]") {
     World world;
     auto options = world.options();
     options.from = {Start::Kind::end, 0};
     REQUIRE(run_replay(options) == exit_ok);
     CHECK(world.server.count("apm-logs") == 0);
     CHECK(world.committed() == 10);
+
+    const auto begins = [&](Start start) {
+        auto ends = probe_topics(options.brokers, "g", {"t"}, options.kafka, std::chrono::seconds{5});
+        start_at(options.brokers, "g", ends, start, options.kafka, std::chrono::seconds{5});
+        return ends.at(0).begin + ends.at(1).begin;
+    };
+    CHECK(begins({Start::Kind::stored, 0}) == 10);
+    CHECK(begins({Start::Kind::beginning, 0}) == 0);
+    CHECK(begins({Start::Kind::end, 0}) == 10);
+    options.dry_run = true;
     options.from = {Start::Kind::beginning, 0};
-    try {
-        static_cast<void>(run_replay(options));
-        FAIL("it went on");
-    } catch (const Failure& failure) {
-        CHECK(std::string{failure.what()}.find("consumer group g has members") != std::string::npos);
-    }
-    CHECK(world.server.count("apm-logs") == 0);
-    CHECK(world.committed() == 10);
+    REQUIRE(run_replay(options) == exit_ok);
+    CHECK(world.committed() == 10); // still
 }
 
 TEST_CASE("replay: a report of the run, and the exit status of a policy", "[replay]") {
@@ -168,6 +204,11 @@ TEST_CASE("replay: a dry run reads and maps, and does nothing else", "[replay]")
     CHECK(found.documents == 10);
     CHECK(found.invalid == 1);
     CHECK(found.without_payload == 1);
+    CHECK(found.complete);
+    const auto nothing = dry_run(
+        options, options.brokers, ends, [](const std::string&) {}, [] { return true; });
+    CHECK_FALSE(nothing.complete);
+    CHECK(boost::json::parse(nothing.to_json()).at("complete") == false);
     REQUIRE(told.size() == 1);
     CHECK(told[0].find("t-1 at offset 5") != std::string::npos);
 }
