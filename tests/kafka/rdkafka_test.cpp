@@ -286,6 +286,25 @@ TEST_CASE("driver: destroying it on a thread that runs the indexer blocks nobody
     CHECK(rd_kafka_wait_destroyed(30'000) == 0); // every client of this process is gone
 }
 
+TEST_CASE("driver: closed before its first assignment, it does not end the process", "[rdkafka][F154]") {
+    const Watchdog watchdog;
+    World world;
+    world.kafka.create_topic("t", 1);
+    auto options = options_for(world, "t");
+    options.config.emplace_back("partition.assignment.strategy", "cooperative-sticky");
+    // The member has joined, and its assignment does not come.
+    constexpr std::int16_t sync_group = 14;
+    rd_kafka_mock_broker_push_request_error_rtts(world.kafka.cluster(), 1, sync_group, 1,
+                                                 RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS, 4000);
+    Member member{world, options};
+    world.store->wait_until([&] {
+        std::size_t left = 0;
+        rd_kafka_mock_broker_error_stack_cnt(world.kafka.cluster(), 1, sync_group, &left);
+        return left == 0;
+    });
+    CHECK(member.stop(milliseconds{100}).drained);
+}
+
 TEST_CASE("driver: a configuration that would lose records is refused, and secrets are not shown",
           "[rdkafka][F146][F161]") {
     const Watchdog watchdog;

@@ -19,6 +19,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 SIMULATION = ["simulation/simulate.cpp"]
 KAFKA = ["unit/kafka_source_test.cpp", "unit/offset_tracker_test.cpp"]
+LETTERS = ["unit/kafka_letters_test.cpp"]
 
 # (what is wrong, header, place, instead, who must notice)
 MUTANTS = [
@@ -145,10 +146,26 @@ MUTANTS = [
     ("what ended as unknown moves the offset", "kafka_source.hpp", "            if (durable(note.outcome)) {\n",
      "            if (durable(note.outcome) || note.outcome == Outcome::unknown) {\n", KAFKA),
     ("the record that did not fit is forgotten", "kafka_source.hpp",
-     "            stash_ = Stash{&p, sequence, offset};\n", "", KAFKA),
+     "            stash_ = tracked;\n", "", KAFKA),
     ("records are taken while the indexer is full", "kafka_source.hpp",
      "return !stash_ && !holding_ && !draining_ && stop_reason_ == StopReason::none;",
      "return !draining_ && stop_reason_ == StopReason::none;", KAFKA),
+    ("a dead letter's offset moves before the brokers have it", "kafka_source.hpp",
+     "        send_letter(tracked, letter, true);\n        if (!at_least_once())",
+     "        send_letter(tracked, letter, true);\n        if (true)", LETTERS),
+    ("a dead letter that was refused settles", "kafka_source.hpp", "            if (!error) {\n                end(p, below,",
+     "            if (true) {\n                end(p, below,", LETTERS),
+    ("a receipt that nobody called says nothing", "kafka_dead_letter.hpp", "if (desk_) (*this)(errc::sink_failed);", "",
+     LETTERS),
+    ("the sink completes with the first receipt", "kafka_dead_letter.hpp", "if (--left_ == 0) done_(error_);",
+     "if (done_) done_(error_);", LETTERS),
+    ("a dead letter of a partition that was given back has no position", "kafka_source.hpp",
+     "if (options_.dead_letters) late_.remember(p.slot, p.tracker, from);", "", LETTERS),
+    ("what a closing indexer gave up as unknown is passed by name", "kafka_source.hpp",
+     "const bool unknown = note.outcome == Outcome::unknown && !note.closing;",
+     "const bool unknown = note.outcome == Outcome::unknown;", LETTERS),
+    ("letters never hold the source up", "kafka_source.hpp",
+     "        if (letter_bytes_ >= options_.max_letter_bytes && !holding_) hold();\n", "", LETTERS),
 ]
 
 

@@ -189,8 +189,9 @@ public:
         back_->listener = &listener;
         auto conf = make_conf(options);
         if (!options.dead_letter_topic.empty())
-            letters_.emplace(options.brokers, options.dead_letter_topic,
-                             std::array{&options.config, &options.dead_letter_config}, bool{options.on_event});
+            letters_ = std::make_unique<LetterProducer>(options.brokers, options.dead_letter_topic,
+                                                        std::array{&options.config, &options.dead_letter_config},
+                                                        bool{options.on_event});
         rd_kafka_conf_set_opaque(conf.get(), back_.get());
         rd_kafka_conf_set_rebalance_cb(conf.get(), &Client::rebalance);
         rd_kafka_conf_set_error_cb(conf.get(), [](rd_kafka_t* rk, int code, const char* reason, void* back) {
@@ -249,7 +250,7 @@ public:
 
     // ---- LetterWriter ----
 
-    [[nodiscard]] bool writes_letters() const noexcept { return letters_.has_value(); }
+    [[nodiscard]] bool writes_letters() const noexcept { return letters_ != nullptr; }
     void write_letter(const KafkaLetter& letter, LetterReceipt receipt) noexcept {
         letters_->write(letter, std::move(receipt));
     }
@@ -322,15 +323,18 @@ public:
     void destroy(bool elsewhere) noexcept {
         if (rk_ == nullptr) return;
         back_->listener.store(nullptr);
-        letters_.reset();
-        const auto free_it = [](rd_kafka_t* rk, std::unique_ptr<Back> back) {
-            rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
-            back.reset();
+        const auto free_it = [](rd_kafka_t* rk, std::unique_ptr<Back> back, std::unique_ptr<LetterProducer> letters) {
+            letters.reset();
+            if (back->assigned || !aborts_unassigned(rk)) {
+                rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+            } else {
+                static_cast<void>(back.release()); // the handle's callbacks still know it
+            }
         };
         auto* const rk = std::exchange(rk_, nullptr);
-        if (!elsewhere) return free_it(rk, std::move(back_));
+        if (!elsewhere) return free_it(rk, std::move(back_), std::move(letters_));
         try {
-            std::thread{free_it, rk, std::move(back_)}.detach();
+            std::thread{free_it, rk, std::move(back_), std::move(letters_)}.detach();
         } catch (const std::exception&) { // no thread to be had: the handle is leaked rather than destroyed here
             static_cast<void>(back_.release());
         }
@@ -341,8 +345,20 @@ private:
     /// What callbacks reach us by; lives as long as the handle.
     struct Back {
         std::atomic<Listener*> listener{nullptr};
+        std::atomic<bool> assigned{false}; ///< once, be it nothing
     };
 
+    /// librdkafka before 2.3 ends the whole process when a member that uses the sticky assignor is destroyed before its
+    /// first assignment (confluentinc/librdkafka#4312). Such a handle is leaked.
+    [[nodiscard]] static bool aborts_unassigned(rd_kafka_t* rk) noexcept {
+        constexpr int version_that_does_not = 0x02'03'00'00;
+        if (rd_kafka_version() >= version_that_does_not) return false;
+        std::array<char, 256> strategy{};
+        auto size = strategy.size();
+        return rd_kafka_conf_get(rd_kafka_conf(rk), "partition.assignment.strategy", strategy.data(), &size) !=
+                   RD_KAFKA_CONF_OK ||
+               std::strstr(strategy.data(), "sticky") != nullptr;
+    }
     [[nodiscard]] static ListPtr list_of(std::string_view topic, std::int32_t partition) {
         ListPtr list{rd_kafka_topic_partition_list_new(1)};
         rd_kafka_topic_partition_list_add(list.get(), std::string{topic}.c_str(), partition);
@@ -370,6 +386,7 @@ private:
         const bool cooperative = protocol != nullptr && std::strcmp(protocol, "COOPERATIVE") == 0;
         switch (what) {
         case RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS:
+            static_cast<Back*>(back)->assigned = true;
             // First the client, so that it can pause what the source wants paused.
             assign(rk, list, cooperative, back);
             if (listener != nullptr) listener->on_assigned(*list);
@@ -408,7 +425,7 @@ private:
     }
 
     std::unique_ptr<Back> back_;
-    std::optional<LetterProducer> letters_;
+    std::unique_ptr<LetterProducer> letters_;
     rd_kafka_t* rk_ = nullptr;
 };
 static_assert(LetterWriter<Client>);
