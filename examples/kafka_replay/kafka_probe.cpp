@@ -140,6 +140,14 @@ std::vector<CommittedOffset> committed_offsets(rd_kafka_t* client, const std::ve
     return found;
 }
 
+std::vector<CommittedOffset> committed_offsets(const std::string& brokers, const std::string& group,
+                                               const std::vector<PartitionEnd>& partitions,
+                                               const std::vector<std::pair<std::string, std::string>>& settings,
+                                               std::chrono::milliseconds timeout) {
+    LastError last;
+    return committed_offsets(make_handle(brokers, group, settings, last).get(), partitions, timeout);
+}
+
 std::vector<PartitionEnd> without_records(const std::string& brokers, const std::string& group,
                                           const std::vector<PartitionEnd>& partitions,
                                           const std::vector<std::pair<std::string, std::string>>& settings,

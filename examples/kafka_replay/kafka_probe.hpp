@@ -37,6 +37,10 @@ struct CommittedOffset {
 /// not answer in time.
 [[nodiscard]] std::vector<CommittedOffset>
 committed_offsets(rd_kafka_t* client, const std::vector<PartitionEnd>& partitions, std::chrono::milliseconds timeout);
+/// The same, by a client of its own.
+[[nodiscard]] std::vector<CommittedOffset>
+committed_offsets(const std::string& brokers, const std::string& group, const std::vector<PartitionEnd>& partitions,
+                  const std::vector<std::pair<std::string, std::string>>& settings, std::chrono::milliseconds timeout);
 
 /// Those of the partitions in which no record can be read from `begin` on and below `end`. A reader of its own asks,
 /// which joins no group; a partition about which the brokers do not answer in time is not among them.

@@ -179,6 +179,8 @@ public:
                 Ends& ends, std::string brokers)
         : options_{options}, background_{background}, progress_{progress}, indexer_{indexer}, driver_{driver},
           ends_{ends}, brokers_{std::move(brokers)} {}
+    /// How long at least one partition was paused.
+    [[nodiscard]] Clock::duration paused() const { return paused_; }
     /// Records that are there and not taken.
     [[nodiscard]] std::int64_t lag() const {
         return ends_.lag(driver_.source().partitions(), [this](const std::string& topic, std::int32_t partition) {
@@ -194,6 +196,7 @@ public:
         auto checked = Clock::now();
         bool flushed = false;
         while (!background_.interrupted() && driver_.poll_once(poll_timeout)) {
+            note_paused();
             show();
             if (background_.asked()) tell_standing();
             if (!options_.exit_at_end || Clock::now() - checked < poll_timeout) continue;
@@ -207,6 +210,12 @@ public:
     }
 
 private:
+    void note_paused() {
+        const auto now = Clock::now();
+        if (paused_before_) paused_ += now - noted_at_;
+        noted_at_ = now;
+        paused_before_ = driver_.source().stats().paused_partitions > 0;
+    }
     /// Asks the brokers what they alone know, now and then: what other members have committed, and, where nothing moves
     /// any more, whether there is anything that can be read.
     bool nothing_left(const Ends::Partitions& partitions) {
@@ -284,6 +293,9 @@ private:
     Driver& driver_;
     Ends& ends_;
     std::string brokers_;
+    Clock::duration paused_{};
+    Clock::time_point noted_at_{};
+    bool paused_before_ = false;
     std::vector<PartitionEnd> left_{};
     Clock::time_point ask_at_{};
     Clock::time_point look_at_{};
@@ -341,13 +353,12 @@ int run_dry(const Options& options, const std::string& brokers, Progress& progre
         options, brokers, ends, [&](const std::string& text) { progress.trouble(Trouble::invalid, text); },
         interrupted);
     progress.finish();
+    if (!options.report.empty()) write_file(options.report, found.to_json() + '\n');
     std::printf("%s\n", found.to_json().c_str());
     return std::fflush(stdout) == 0 ? exit_ok : exit_fault;
 }
 
-} // namespace
-
-int run_replay(const Options& options) {
+int replay(const Options& options, Report& report_of_run) {
     Progress progress{options.quiet};
     Background background;
     const auto interrupted = [&] { return background.interrupted(); };
@@ -391,6 +402,7 @@ int run_replay(const Options& options) {
     if (options.from.kind != Start::Kind::stored)
         move_group(brokers, options.group, found, options.kafka, probe_timeout);
     Ends ends{found};
+    report_of_run.topics = std::move(found);
     std::optional<ErrorLogForwarder> forwarder;
     if (!options.error_topic.empty()) forwarder.emplace(brokers, options.error_topic, options.kafka);
 
@@ -423,7 +435,6 @@ int run_replay(const Options& options) {
     const bool was_interrupted = background.interrupted();
     if (was_interrupted)
         progress.warn("interrupted: draining, at most " + std::to_string(options.drain_timeout.count()) + " s");
-    Report report_of_run;
     report_of_run.partitions = driver.source().partitions();
     const auto lag = consumption.lag();
     const auto stop_reason = driver.source().stop_reason();
@@ -488,6 +499,8 @@ int run_replay(const Options& options) {
         r.longest_poll_gap_ms = report.stats.max_poll_gap.count();
         r.peak_rss_bytes = peak_rss_bytes();
         r.stop_reason = to_string(stop_reason);
+        r.committed = committed_offsets(brokers, options.group, report_of_run.topics, options.kafka, probe_timeout);
+        r.seconds_paused = std::chrono::duration<double>{consumption.paused()}.count();
         r.fault = fault;
         r.interrupted = was_interrupted;
         r.exit_status = status;
@@ -495,6 +508,37 @@ int run_replay(const Options& options) {
     }
     print(options, summary, progress);
     return status;
+}
+
+} // namespace
+
+int run_replay(const Options& options) {
+    Report report;
+    const auto failed = [&](const std::string& what, int status) {
+        if (options.report.empty()) return;
+        report.fault = what;
+        report.exit_status = status;
+        try {
+            write_file(options.report, to_json(report));
+        } catch (const Failure& also) {
+            if (also.what() != what) std::fprintf(stderr, "%s\n", also.what());
+        }
+    };
+    try {
+        return replay(options, report);
+    } catch (const Failure& failure) {
+        failed(failure.what(), failure.status());
+        throw;
+    } catch (const UsageError& wrong) {
+        failed(wrong.what(), exit_usage);
+        throw;
+    } catch (const bulkhead::InvalidOption& wrong) {
+        failed(wrong.what(), exit_usage);
+        throw;
+    } catch (const std::exception& other) {
+        failed(other.what(), exit_fault);
+        throw;
+    }
 }
 
 } // namespace replay

@@ -7,6 +7,7 @@
 #include <boost/json/object.hpp>
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
+#include <boost/json/value_from.hpp>
 
 #include <cerrno>
 #include <cstdio>
@@ -20,11 +21,24 @@ namespace replay {
 
 std::string to_json(const Report& report) {
     namespace json = boost::json;
+    const auto number = [](const auto* found, auto member) {
+        return found != nullptr ? json::value_from(found->*member) : json::value(nullptr);
+    };
+    const auto find = [](const auto& all, const PartitionEnd& wanted) -> decltype(all.data()) {
+        for (const auto& one : all)
+            if (one.partition == wanted.partition && one.topic == wanted.topic) return &one;
+        return nullptr;
+    };
     json::array partitions;
-    for (const auto& p : report.partitions) {
-        json::object entry{{"topic", p.topic}, {"partition", p.partition}, {"span", p.span}};
-        entry["next"] = p.next ? json::value(*p.next) : json::value(nullptr);
-        entry["stored"] = p.stored ? json::value(*p.stored) : json::value(nullptr);
+    for (const auto& p : report.topics) {
+        const auto* const ours = find(report.partitions, p);
+        const auto* const committed = find(report.committed, p);
+        json::object entry{{"topic", p.topic}, {"partition", p.partition}, {"begin", p.begin}, {"end", p.end}};
+        entry["committed"] = number(committed, &CommittedOffset::offset);
+        entry["assigned"] = ours != nullptr;
+        entry["next"] = ours != nullptr && ours->next ? json::value(*ours->next) : json::value(nullptr);
+        entry["stored"] = ours != nullptr && ours->stored ? json::value(*ours->stored) : json::value(nullptr);
+        entry["span"] = number(ours, &bulkhead::PartitionState::span);
         partitions.push_back(std::move(entry));
     }
     json::array failures;
@@ -42,6 +56,7 @@ std::string to_json(const Report& report) {
                      {"rebalances", report.rebalances},
                      {"buffer_found_full", report.full},
                      {"longest_poll_gap_ms", report.longest_poll_gap_ms},
+                     {"seconds_paused", report.seconds_paused},
                      {"peak_rss_bytes", report.peak_rss_bytes}};
     return json::serialize(all) + '\n';
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include "kafka_probe.hpp"
 #include "summary.hpp"
 
 #include <bulkhead/kafka_options.hpp>
@@ -14,15 +15,18 @@ namespace replay {
 /// All that is known at the end of a run, for a script.
 struct Report {
     Summary summary;
-    std::vector<bulkhead::PartitionState> partitions; ///< as they stood before they were given back
+    std::vector<PartitionEnd> topics;                 ///< where each partition began, and its end at the start
+    std::vector<CommittedOffset> committed;           ///< by the group, after the run
+    std::vector<bulkhead::PartitionState> partitions; ///< ours, as they stood before they were given back
     std::vector<bulkhead::FailureSample> failures;
     std::uint64_t dead_letters = 0; ///< records that the policies sent to the dead-letter topic
     std::uint64_t rebalances = 0;
     std::uint64_t full = 0; ///< how often the buffer was found full
     std::int64_t longest_poll_gap_ms = 0;
+    double seconds_paused = 0; ///< with at least one partition paused
     std::uint64_t peak_rss_bytes = 0;
     std::string stop_reason; ///< `none` when it was not stopped by a policy
-    std::string fault;       ///< empty: everything is accounted for
+    std::string fault;       ///< empty: everything is accounted for; otherwise what is missing, or what went wrong
     bool interrupted = false;
     int exit_status = 0;
 };

@@ -152,9 +152,32 @@ TEST_CASE("replay: a report of the run, and the exit status of a policy", "[repl
     CHECK(report.at("exit_status") == exit_ok);
     CHECK(report.at("stop_reason") == "none");
     CHECK(report.at("fault") == "");
+    CHECK(report.at("seconds_paused").to_number<double>() >= 0);
+    CHECK(report.at("longest_poll_gap_ms").to_number<std::int64_t>() > 0);
     CHECK(world.committed() == 11);
+    const auto& second = report.at("partitions").at(1); // five of its six were committed by the run that stopped
+    CHECK(second.at("topic") == "t");
+    CHECK(second.at("partition") == 1);
+    CHECK(second.at("begin") == 5);
+    CHECK(second.at("end") == 6);
+    CHECK(second.at("committed") == 6);
+    CHECK(second.at("stored") == 6);
     std::filesystem::remove(path);
     CHECK_FALSE(std::filesystem::exists(path.string() + ".new"));
+}
+
+TEST_CASE("replay: a run that fails leaves a report too", "[replay]") {
+    Options options;
+    options.brokers = "127.0.0.1:1";
+    options.url = "http://127.0.0.1:1";
+    const auto path = scratch_file("bulkhead-report-");
+    options.report = path.string();
+    CHECK_THROWS_AS(run_replay(options), Failure);
+    const auto report = read_json(path);
+    CHECK(report.at("exit_status") == exit_search);
+    CHECK(std::string{report.at("fault").as_string()}.find("http://127.0.0.1:1 cannot be reached") !=
+          std::string::npos);
+    std::filesystem::remove(path);
 }
 
 TEST_CASE("replay: a report that cannot be written is said", "[replay]") {
@@ -192,7 +215,11 @@ TEST_CASE("replay: a dry run reads and maps, and does nothing else", "[replay]")
     world.kafka.flush();
     auto options = world.options();
     options.dry_run = true;
+    const auto path = scratch_file("bulkhead-dry-");
+    options.report = path.string();
     REQUIRE(run_replay(options) == exit_ok);
+    CHECK(read_json(path).at("documents") == 10);
+    std::filesystem::remove(path);
     CHECK(world.server.count("apm-logs") == 0);
     CHECK(world.committed() == -2); // nothing
 
