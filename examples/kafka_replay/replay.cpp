@@ -303,9 +303,16 @@ private:
     bulkhead::Health health_ = bulkhead::Health::ok;
 };
 
+/// Records that the indexer has never been given: the one that does not fit, and those that did not fit when their
+/// partition was given back.
+std::uint64_t never_enqueued(const bulkhead::SourceStats& source) {
+    return source.consumed - source.skipped - source.invalid - source.too_large - source.enqueued;
+}
+
 Summary summarize(const Options& options, const bulkhead::SourceStats& source, const bulkhead::Stats& indexer,
-                  const Latencies& latencies) {
+                  const Latencies& latencies, std::uint64_t given_back) {
     Summary s;
+    s.given_back = given_back;
     s.consumed = source.consumed;
     s.indexed = source.of(Outcome::indexed);
     s.skipped = source.skipped;
@@ -316,10 +323,8 @@ Summary summarize(const Options& options, const bulkhead::SourceStats& source, c
     s.refused = indexer.refused_closed;
     std::uint64_t settled = 0;
     for (const auto count : source.outcomes) settled += count;
-    const auto never_enqueued =
-        source.consumed - source.skipped - source.invalid - source.too_large - source.enqueued - s.refused;
-    s.pending =
-        never_enqueued + (source.operations - settled) + source.of(Outcome::undelivered) + source.of(Outcome::unknown);
+    s.pending = never_enqueued(source) - s.refused - given_back + (source.operations - settled) +
+                source.of(Outcome::undelivered) + source.of(Outcome::unknown);
     s.requests = indexer.requests;
     s.failed_requests = indexer.failed_requests;
     s.peak_buffered_bytes = indexer.peak_buffered_bytes;
@@ -438,6 +443,8 @@ int replay(const Options& options, Report& report_of_run) {
     report_of_run.partitions = driver.source().partitions();
     const auto lag = consumption.lag();
     const auto stop_reason = driver.source().stop_reason();
+    const auto before_close = driver.source().stats();
+    const auto given_back = never_enqueued(before_close) - before_close.stashed;
     auto settled_at = Clock::now();
     const auto report = driver.close(options.drain_timeout);
     if (!report.drained || was_interrupted) settled_at = Clock::now();
@@ -447,7 +454,7 @@ int replay(const Options& options, Report& report_of_run) {
     const auto close = closed.get_future().get();
 
     // What it came to.
-    auto summary = summarize(options, report.stats.source, close.stats, timed.latencies());
+    auto summary = summarize(options, report.stats.source, close.stats, timed.latencies(), given_back);
     summary.lag = lag;
     if (timed.first() != Clock::time_point{})
         summary.seconds = std::chrono::duration<double>{settled_at - timed.first()}.count();

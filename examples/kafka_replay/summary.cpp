@@ -69,7 +69,8 @@ std::string find_fault(const Summary& s, const Expected& expected) {
         if (found != wanted) fault(std::string{what} + " " + grouped(found) + ", expected " + grouped(wanted));
     };
     must_be("accounted for",
-            s.indexed + s.skipped + s.invalid + s.rejected + s.dead_lettered + s.duplicates + s.refused + s.pending,
+            s.indexed + s.skipped + s.invalid + s.rejected + s.dead_lettered + s.duplicates + s.refused + s.pending +
+                s.given_back,
             s.consumed);
     if (s.refused > 0) fault(grouped(s.refused) + " records were refused");
     if (s.pending > 0) fault(grouped(s.pending) + " records are pending: not proven, and not committed as done");
@@ -108,6 +109,7 @@ std::string to_json(const Summary& s) {
     line.number("duplicates", s.duplicates);
     line.number("refused", s.refused);
     line.number("pending", s.pending);
+    line.number("given_back", s.given_back);
     line.raw("lag", std::to_string(s.lag));
     line.raw("server_count", s.server_count ? std::to_string(*s.server_count) : "null");
     line.raw("seconds", fixed(s.seconds, 3));
@@ -136,6 +138,7 @@ std::string to_text(const Summary& s) {
     row(out, "duplicates", grouped(s.duplicates), "already there");
     row(out, "refused", grouped(s.refused));
     row(out, "pending", grouped(s.pending), "will be read again");
+    if (s.given_back > 0) row(out, "given back", grouped(s.given_back), "another member of the group reads them");
     row(out, "lag", s.lag < 0 ? "unknown" : grouped(static_cast<std::uint64_t>(s.lag)), "records left in Kafka");
     row(out, "server count", s.server_count ? grouped(*s.server_count) : "unknown", "read back from the server");
     row(out, "seconds", fixed(s.seconds, 2));

@@ -21,6 +21,7 @@ struct Summary {
     std::uint64_t duplicates = 0;    ///< already there
     std::uint64_t refused = 0;       ///< accepted by nobody: the indexer was closing
     std::uint64_t pending = 0;       ///< consumed, and its end is not known: it will be read again
+    std::uint64_t given_back = 0;    ///< did not fit, and then their partition went to another member, who reads them
     std::int64_t lag = 0;            ///< records of the assigned partitions that are not consumed yet
     /// What the server counts in the data streams; nothing when it could not be asked.
     std::optional<std::uint64_t> server_count;

@@ -47,6 +47,10 @@ TEST_CASE("counts that add up have no fault") {
     auto unknown = good();
     unknown.server_count.reset();
     CHECK(find_fault(unknown, {}).empty());
+    auto group = good(); // another member reads it
+    group.indexed = 89;
+    group.given_back = 1;
+    CHECK(find_fault(group, {}).empty());
     auto chosen = good(); // --on-rejected skip
     chosen.indexed = 89;
     chosen.rejected = 1;
@@ -84,11 +88,25 @@ TEST_CASE("the JSON summary is one line with the documented members") {
     const auto line = to_json(s);
     CHECK(line.find('\n') == std::string::npos);
     const auto value = json::parse(line).as_object();
-    const std::vector<std::string> names{"consumed",        "indexed",       "skipped",         "invalid",
-                                         "rejected",        "dead_lettered", "duplicates",      "refused",
-                                         "pending",         "lag",           "server_count",    "seconds",
-                                         "docs_per_second", "requests",      "failed_requests", "peak_buffered_bytes",
-                                         "enqueue_ns",      "delivery"};
+    const std::vector<std::string> names{"consumed",
+                                         "indexed",
+                                         "skipped",
+                                         "invalid",
+                                         "rejected",
+                                         "dead_lettered",
+                                         "duplicates",
+                                         "refused",
+                                         "pending",
+                                         "given_back",
+                                         "lag",
+                                         "server_count",
+                                         "seconds",
+                                         "docs_per_second",
+                                         "requests",
+                                         "failed_requests",
+                                         "peak_buffered_bytes",
+                                         "enqueue_ns",
+                                         "delivery"};
     CHECK(value.size() == names.size());
     for (const auto& name : names) {
         CAPTURE(name);

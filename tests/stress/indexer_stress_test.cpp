@@ -12,7 +12,6 @@
 #include <boost/asio/strand.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <boost/asio/use_future.hpp>
 
 #include <array>
 #include <atomic>
@@ -330,13 +329,14 @@ TEST_CASE("everything at once, then closed from several threads: each accepted t
             Producer producer{indexer, *ledger};
             for (std::size_t i = 0; i < most_flushes && !closed; ++i) {
                 producer.hand_in(2, flushed + i, living[i % living.size()].ticket(flushed + i));
-                try {
-                    indexer.async_flush(60s, asio::use_future).get();
-                    const auto& line = (*ledger)[flushed + i];
-                    if (line.told != line.accepted) ++untold_after_flush;
-                } catch (const boost::system::system_error& e) {
-                    if (e.code() != error_code{errc::closed}) ++flush_errors;
-                }
+                // No exception: the thread sanitizer does not see how libstdc++ counts the references to one.
+                std::promise<error_code> done;
+                auto ended = done.get_future();
+                indexer.async_flush(60s, [done = std::move(done)](error_code e) mutable { done.set_value(e); });
+                const error_code error = ended.get();
+                const auto& line = (*ledger)[flushed + i];
+                if (!error && line.told != line.accepted) ++untold_after_flush;
+                if (error && error != errc::closed) ++flush_errors;
             }
         });
         std::atomic<std::uint64_t> accepted_short_lived{0};
