@@ -3,6 +3,7 @@
 
 #include <bulkhead/encoder.hpp>
 #include <bulkhead/error.hpp>
+#include <bulkhead/http_transport.hpp>
 #include <bulkhead/options.hpp>
 
 #include <boost/asio/buffer.hpp>
@@ -108,5 +109,9 @@ private:
     asio::const_buffer result_;
 };
 static_assert(BodyEncoder<GzipEncoder>);
+
+/// Plain HTTP, bodies compressed at `HttpOptions::compression_level`.
+using GzipTransport = basic_http_transport<PlainConnector<>, GzipEncoder>;
+static_assert(Transport<GzipTransport>);
 
 } // namespace bulkhead::inline v1
