@@ -43,7 +43,7 @@ struct Question {
 ///
 /// While connections are idle a timer is pending, so `io_context::run` returns only after `shutdown` (which the indexer
 /// calls when it closes) or `idle_max`.
-template <Connector C, class Encoder = IdentityEncoder, class Clock = std::chrono::steady_clock>
+template <Connector C, BodyEncoder Encoder = IdentityEncoder, class Clock = std::chrono::steady_clock>
 class basic_http_transport {
 public:
     /// Throws `InvalidOption`. `connector`: what a connector is made of beside the nodes' addresses, e.g. `TlsOptions`.
