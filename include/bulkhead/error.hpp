@@ -128,6 +128,16 @@ private:
     FieldError error_;
 };
 
+namespace detail {
+/// What somebody else said, such as a peer or the network, fit for a log: bounded, control characters replaced.
+[[nodiscard]] inline std::string printable(std::string_view text) {
+    std::string out{text.substr(0, 256)};
+    for (auto& c : out)
+        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = ' ';
+    return out;
+}
+} // namespace detail
+
 } // namespace bulkhead::inline v1
 
 template <>

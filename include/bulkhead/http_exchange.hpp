@@ -77,14 +77,6 @@ private:
     std::shared_ptr<State> state_;
 };
 
-/// What a peer or the network said, fit for a log: bounded, control characters replaced.
-[[nodiscard]] inline std::string printable(std::string_view text) {
-    std::string out{text.substr(0, 256)};
-    for (auto& c : out)
-        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = ' ';
-    return out;
-}
-
 /// A Beast body that hands its bytes to an `AnswerSink` where they lie, without keeping any.
 struct SinkBody {
     struct value_type { // NOLINT(readability-identifier-naming): these two names are Beast's
