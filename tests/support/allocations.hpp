@@ -6,7 +6,8 @@
 
 namespace bulkhead_test {
 
-/// How often this thread has called `operator new` so far. Only in the binary of tests/unit.
+/// How often this thread has called `operator new` so far. Only in the binaries of tests/unit
+/// and tests/gzip.
 [[nodiscard]] std::size_t allocations() noexcept;
 
 /// While it lives, this thread's `operator new` throws `std::bad_alloc` after `successes` more calls.
