@@ -60,7 +60,7 @@ void waiting(fuzz::Input input) {
 }
 void url(std::string_view text) {
     detail::ServerUrl found;
-    const auto wrong = detail::parse_server_url(std::string{text}, "http", found);
+    const auto wrong = detail::parse_server_url(std::string{text}, "http", "80", found);
     if (wrong) {
         const auto at = text.find('@');
         const auto secret = text.find("hunter2");
@@ -71,6 +71,9 @@ void url(std::string_view text) {
     fuzz::expect(harmless(found.host) && harmless(found.host_field) && harmless(found.path) && harmless(found.port),
                  "nothing of a URL ends a line");
     fuzz::expect(!found.host.empty() && found.path.find(' ') == std::string::npos, "a URL names a host");
+    fuzz::expect(found.host_field.find('@') == std::string::npos, "user and password are not part of the host");
+    if (found.credentials)
+        fuzz::expect(!found.credentials->authorization().secret.empty(), "what a URL says of a user can be sent");
 }
 void header(fuzz::Input input) {
     HttpOptions options;
