@@ -110,7 +110,7 @@ private:
 };
 static_assert(BodyEncoder<GzipEncoder>);
 
-/// Plain HTTP, bodies compressed at `HttpOptions::compression_level`.
+/// Plain HTTP with compressed bodies, at `HttpOptions::compression_level`. Over TLS: see `tls.hpp`.
 using GzipTransport = basic_http_transport<PlainConnector<>, GzipEncoder>;
 static_assert(Transport<GzipTransport>);
 

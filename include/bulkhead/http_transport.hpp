@@ -19,6 +19,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -43,7 +44,7 @@ struct Question {
 ///
 /// While connections are idle a timer is pending, so `io_context::run` returns only after `shutdown` (which the indexer
 /// calls when it closes) or `idle_max`.
-template <Connector C, class Encoder = IdentityEncoder, class Clock = std::chrono::steady_clock>
+template <Connector C, BodyEncoder Encoder = IdentityEncoder, class Clock = std::chrono::steady_clock>
 class basic_http_transport {
 public:
     /// Throws `InvalidOption`. `connector`: what a connector is made of beside the nodes' addresses, e.g. `TlsOptions`.
@@ -112,9 +113,13 @@ private:
             : executor{std::move(executor_in)}, options{std::move(options_in)}, connector{std::move(connector_in)},
               health{options.more_urls.size() + 1, options.node_first_rest, options.node_longest_rest}, sweeper{
                                                                                                             executor} {
-            if (auto wrong = validate(options)) throw InvalidOption{std::move(*wrong)};
             nodes.resize(health.size());
-            for (std::size_t i = 0; i < nodes.size(); ++i) prepare(nodes[i], i == 0 ? "url" : "more_urls", url_of(i));
+            for (std::size_t i = 0; i < nodes.size(); ++i) prepare(nodes[i], url_of(i), field_of(i));
+            // Only now: what one URL says of user and password goes to all nodes, and beside nothing else.
+            if (auto wrong = validate(options)) throw InvalidOption{std::move(*wrong)};
+            if (C::scheme == "http")
+                for (std::size_t i = 0; i < nodes.size(); ++i)
+                    refuse(detail::refuse_secrets_in_clear(options, nodes[i].url.host), field_of(i));
             if (auto wrong = authorization.configure(options.credentials)) throw InvalidOption{std::move(*wrong)};
             if (Encoder::content_encoding.empty()) return;
             body_fields.append("Content-Encoding: ").append(Encoder::content_encoding).append("\r\n");
@@ -122,14 +127,16 @@ private:
         [[nodiscard]] const std::string& url_of(std::size_t i) const {
             return i == 0 ? options.url : options.more_urls[i - 1];
         }
-        void prepare(Node& node, const char* field, const std::string& url) {
+        [[nodiscard]] static const char* field_of(std::size_t i) { return i == 0 ? "url" : "more_urls"; }
+        static void refuse(std::optional<FieldError> wrong, const char* field) {
+            if (!wrong) return;
+            wrong->field = field;
+            throw InvalidOption{std::move(*wrong)};
+        }
+        void prepare(Node& node, const std::string& url, const char* field) {
             auto wrong = detail::parse_server_url(url, C::scheme, C::default_port, node.url);
             if (!wrong && node.url.credentials) wrong = detail::take_over(*node.url.credentials, options.credentials);
-            if (!wrong && C::scheme == "http") wrong = detail::refuse_secrets_in_clear(options, node.url.host);
-            if (wrong) {
-                wrong->field = field;
-                throw InvalidOption{std::move(*wrong)};
-            }
+            refuse(std::move(wrong), field);
             const auto version = options.compatible_with;
             const auto type = [version](const std::string& plain) {
                 if (version == 0) return "application/" + plain;

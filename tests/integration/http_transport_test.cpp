@@ -539,9 +539,16 @@ TEST_CASE("credentials do not travel in clear to another machine, unless that is
         CHECK(refused({.more_urls = {url}, .credentials = secret()}));
         CHECK(refused({.url = url, .headers = {{"authorization", "ApiKey hunter2"}}}));
         CHECK(refused({.url = "http://elastic:hunter2@" + url.substr(7)}));
+        CHECK(refused({.url = url, .more_urls = {"http://elastic:hunter2@127.0.0.1:9201"}})); // they go to all nodes
         CHECK(refused({.url = url, .signer = [](const SigningInput&, HeaderFields&) {}}));
         CHECK_FALSE(refused({.url = url, .credentials = secret(), .allow_credentials_in_clear = true}));
     }
+    // Two of them would be one too many, wherever the second stands.
+    const std::string with_user = "http://elastic:hunter2@127.0.0.1:9200";
+    CHECK_FALSE(refused({.url = with_user}));
+    CHECK(refused({.url = with_user, .credentials = secret()}));
+    CHECK(refused({.url = with_user, .signer = [](const SigningInput&, HeaderFields&) {}}));
+    CHECK(refused({.url = with_user, .headers = {{"authorization", "ApiKey hunter2"}}}));
     CHECK(refused({.url = "http://127.0.0.1.evil.org"})); // Boost.URL would make it 127.0.0.1
 }
 
