@@ -58,9 +58,9 @@ private:
 /// the first. A body in one buffer is compressed where it lies; one in several is gathered first. Nothing is allocated
 /// in the steady state.
 ///
-/// One holds, beside the indexer's budget, libdeflate's compressor (from the first body on; some hundred kB, at high
-/// levels several MB) and memory for the longest compressed body there can be, which is the body's own size and a
-/// little: see `footprint`. Not thread-safe.
+/// One holds, beside the indexer's budget, libdeflate's compressor (from the first body on; with libdeflate 1.14 0.2 MB
+/// at level 1, 0.7 MB at 2 to 9, 9 MB above) and memory for the longest compressed body there can be, which is the
+/// body's own size and a little: see `footprint`. Not thread-safe.
 class GzipEncoder {
 public:
     static constexpr std::string_view content_encoding = "gzip";
@@ -112,5 +112,6 @@ static_assert(BodyEncoder<GzipEncoder>);
 
 /// Plain HTTP with compressed bodies, at `HttpOptions::compression_level`. Over TLS: see `tls.hpp`.
 using GzipTransport = basic_http_transport<PlainConnector<>, GzipEncoder>;
+static_assert(Transport<GzipTransport>);
 
 } // namespace bulkhead::inline v1
