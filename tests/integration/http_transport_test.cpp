@@ -648,6 +648,29 @@ TEST_CASE("a signer sees what travels, and its fields travel too") {
     CHECK(listener.heads.size() == 1);
 }
 
+TEST_CASE("what a signer makes is checked like any other field", "[F163]") {
+    asio::io_context context;
+    Listener listener{context};
+    const std::pair<const char*, const char*> bad[] = {{"X-Signature", "hunter2\r\nX-Forged: yes"},
+                                                       {"X-Signature", "hunter2\n"},
+                                                       {"X Signature", "hunter2"},
+                                                       {"", "hunter2"}};
+    for (const auto& [name, value] : bad) {
+        CAPTURE(name, value);
+        const auto sign = [name = std::string{name}, value = std::string{value}](const SigningInput&,
+                                                                                 HeaderFields& fields) {
+            fields.emplace_back("X-First", "good");
+            fields.emplace_back(name, value);
+        };
+        Client client{context, {.url = listener.server.url(), .signer = sign}};
+        const auto send = client.exchange();
+        CHECK(send->reply->error == error_code{errc::credentials_unavailable});
+        CHECK(send->reply->sent == Sent::none);
+        CHECK(send->reply->detail.find("hunter2") == std::string::npos);
+    }
+    CHECK(listener.heads.empty());
+}
+
 TEST_CASE("versioned media types only when asked for") {
     asio::io_context context;
     Listener listener{context};

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSL-1.0
-"""The catalogue of failures and the tests that name its rows: writes docs/failures.md; with --check, complains.
+"""The catalogue of failures and the tests that name its rows: writes docs/failures.md; with --check, complains, also when
+docs/security.md names a test that is not there.
 
 A test names a row by a tag such as [F030], in a TEST_CASE or in a comment of a script. rows.tsv is the catalogue;
 open.tsv holds the rows without a test and why. A row of the highest priority in the sections that are built needs one.
@@ -15,6 +16,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 HERE = ROOT / "tests" / "rows"
 PAGE = ROOT / "docs" / "failures.md"
+SECURITY = ROOT / "docs" / "security.md"
 SECTIONS = {"A": "Answers and what they mean", "B": "Transport and connection", "C": "Retry, ambiguity, order",
             "D": "Encoding and validation", "E": "Queue, memory, threads", "F": "Life cycle and close",
             "G": "Dead letters", "H": "KafkaSource", "I": "Security and observability"}
@@ -24,6 +26,14 @@ BUILT = "ACDEFG"
 def table(name):
     with open(HERE / name, encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def test_cases(text):
+    """[(name, rows)] of a C++ file."""
+    for case in re.finditer(r'TEST_CASE(?:_METHOD)?\((.*?)\)\s*\{', text, re.S):
+        strings = re.findall(r'"((?:[^"\\]|\\.)*)"', case[1])
+        name = "".join(s for s in strings if not re.fullmatch(r"(\[[^]]*\])+", s))
+        yield name.replace('\\"', '"'), re.findall(r"\[(F\d{3})\]", case[1])
 
 
 def find_tests():
@@ -36,12 +46,9 @@ def find_tests():
         file = path.relative_to(ROOT / "tests").as_posix()
         seen = set()
         if path.suffix == ".cpp":
-            for case in re.finditer(r'TEST_CASE(?:_METHOD)?\((.*?)\)\s*\{', text, re.S):
-                strings = re.findall(r'"((?:[^"\\]|\\.)*)"', case[1])
-                tags = re.findall(r"\[(F\d{3})\]", case[1])
-                name = "".join(s for s in strings if not re.fullmatch(r"(\[[^]]*\])+", s))
+            for name, tags in test_cases(text):
                 for tag in tags:
-                    found[tag].append((file, name.replace('\\"', '"')))
+                    found[tag].append((file, name))
                     seen.add(tag)
         for tag in sorted(set(re.findall(r"\[(F\d{3})\]", text)) - seen):
             found[tag].append((file, ""))
@@ -69,6 +76,18 @@ def page(rows, why_open, tests):
     return "\n".join(lines)
 
 
+def not_there(page_text):
+    """What the last column of the tables names as a test, and is none."""
+    for line in page_text.splitlines():
+        for shown in line.rstrip("|").rpartition("|")[2].split("<br>") if line.startswith("| ") else ():
+            named = re.fullmatch(r"([a-z_]+/[\w.]+)(?:: (.+))?", shown.strip())
+            if not named:
+                continue
+            path = ROOT / "tests" / named[1]
+            if not path.exists() or named[2] and named[2] not in dict(test_cases(path.read_text(encoding="utf-8"))):
+                yield f"docs/security.md names a test that is not there: {shown.strip()}"
+
+
 def complaints(rows, why_open, tests):
     known = {row["row"] for row in rows}
     for row in rows:
@@ -87,6 +106,7 @@ def complaints(rows, why_open, tests):
         yield f"{tag}: open, but not in the catalogue"
     if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != page(rows, why_open, tests):
         yield "docs/failures.md is not what python3 tests/rows/rows.py writes"
+    yield from not_there(SECURITY.read_text(encoding="utf-8"))
 
 
 def main():
