@@ -255,6 +255,10 @@ public:
         SSL_SESSION_up_ref(found->second.get());
         return SessionPtr{found->second.get()};
     }
+    [[nodiscard]] bool knows(const std::string& server) {
+        const std::lock_guard lock{mutex_};
+        return sessions_.count(server) != 0;
+    }
 
 private:
     static constexpr std::size_t most = 64;

@@ -108,9 +108,9 @@ class Server {
 public:
     using Script = std::function<asio::awaitable<void>(ServerEnd&)>;
 
-    Server(asio::io_context& context, const Options& options, Script script)
-        : tls_{asio::ssl::context::tls_server}, acceptor_{context, tcp::endpoint{asio::ip::address_v4::loopback(), 0}},
-          script_{std::move(script)} {
+    Server(asio::io_context& context, const Options& options, Script script, std::uint16_t port = 0)
+        : tls_{asio::ssl::context::tls_server},
+          acceptor_{context, tcp::endpoint{asio::ip::address_v4::loopback(), port}}, script_{std::move(script)} {
         auto* const c = tls_.native_handle();
         SSL_CTX_set_security_level(c, options.security_level);
         using certificates::must;
@@ -143,6 +143,7 @@ private:
             tcp::socket socket{acceptor_.get_executor()};
             co_await acceptor_.async_accept(socket, asio::redirect_error(asio::use_awaitable, error));
             if (error) co_return;
+            socket.set_option(tcp::no_delay{true}, error); // what was said is there at once
             ++connections_;
             asio::co_spawn(acceptor_.get_executor(), serve(ServerEnd::Stream{std::move(socket), tls_}, connections_),
                            asio::detached);

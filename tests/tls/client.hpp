@@ -12,11 +12,11 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/strand.hpp>
 
-#include <array>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace tls_client {
 
@@ -63,7 +63,7 @@ public:
         std::optional<Opened> opened;
         std::string head;
         std::string text;
-        std::array<asio::const_buffer, 1> body{};
+        std::vector<asio::const_buffer> body{};
         Sink sink;
         std::optional<ExchangeResult> result;
     };
@@ -86,15 +86,20 @@ public:
     }
     void send(Connection& c, std::string text = "{\"index\":{}}\n{\"a\":1}\n") {
         c.text = std::move(text);
+        send(c, std::vector<asio::const_buffer>{asio::buffer(c.text)});
+    }
+    void send(Connection& c, std::vector<asio::const_buffer> pieces) {
+        c.body = std::move(pieces);
         c.result.reset();
         c.sink.bytes.clear();
-        c.head = "POST /_bulk HTTP/1.1\r\nHost: h\r\nContent-Length: " + std::to_string(c.text.size()) + "\r\n\r\n";
-        c.body[0] = asio::buffer(c.text);
+        const auto size = asio::buffer_size(c.body);
+        c.head = "POST /_bulk HTTP/1.1\r\nHost: h\r\nContent-Length: " + std::to_string(size) + "\r\n\r\n";
         asio::co_spawn(c.stream.get_executor(), exchange(c), asio::detached);
     }
     /// Sends and waits for what becomes of it.
-    const Reply& ask(Connection& c, std::string text = "{\"index\":{}}\n{\"a\":1}\n") {
-        send(c, std::move(text));
+    template <class... Body>
+    const Reply& ask(Connection& c, Body... body) {
+        send(c, std::move(body)...);
         until([&] { return c.result.has_value(); });
         return c.result->reply;
     }
