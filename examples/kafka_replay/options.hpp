@@ -5,8 +5,10 @@
 #include "kafka_probe.hpp"
 #include "streams.hpp"
 
+#include <bulkhead/http_options.hpp>
 #include <bulkhead/kafka_source.hpp>
 #include <bulkhead/options.hpp>
+#include <bulkhead/tls.hpp>
 
 #include <chrono>
 #include <cstdint>
@@ -39,7 +41,10 @@ struct Options {
     bool dry_run = false;
 
     // The search server
-    std::string url; ///< empty: an embedded server
+    std::string url;            ///< empty: an embedded server
+    bulkhead::HttpOptions http; ///< all but its `url`
+    bulkhead::TlsOptions tls;
+    bool gzip = false;
     std::uint16_t server_port = 0;
     DataStreams streams;
     bool install_template = false;

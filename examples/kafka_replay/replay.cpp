@@ -14,7 +14,6 @@
 #include "timed_indexer.hpp"
 
 #include <bulkhead/bulk_indexer.hpp>
-#include <bulkhead/http_transport.hpp>
 #include <bulkhead/kafka/rdkafka.hpp>
 #include <bulkhead/sinks/file_sink.hpp>
 
@@ -37,12 +36,11 @@ namespace replay {
 namespace {
 
 namespace asio = boost::asio;
-using bulkhead::HttpTransport;
 using bulkhead::Outcome;
 using bulkhead::SourceEvent;
 using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
-using Indexer = bulkhead::BulkIndexer<HttpTransport>;
+using Indexer = bulkhead::BulkIndexer<SearchTransport>;
 using Driver = bulkhead::kafka::Driver<TimedIndexer<Indexer>, RecordMapper>;
 
 constexpr milliseconds probe_timeout{5000};
@@ -152,7 +150,7 @@ std::vector<std::string> data_streams(const Options& options) {
     return names;
 }
 
-void install_templates(const ServerApi& server, const Options& options) {
+void install_templates(ServerApi& server, const Options& options) {
     for (const auto key : {StreamKey::apm_logs, StreamKey::apm_spans}) {
         if (key == StreamKey::apm_spans && options.span_topic.empty()) continue;
         const auto& name = options.streams.name(key);
@@ -160,16 +158,10 @@ void install_templates(const ServerApi& server, const Options& options) {
     }
 }
 
-std::uint64_t count_documents(const ServerApi& server, const Options& options) {
+std::uint64_t count_documents(ServerApi& server, const Options& options) {
     std::uint64_t sum = 0;
     for (const auto& name : data_streams(options)) sum += server.count(name);
     return sum;
-}
-
-bulkhead::HttpOptions http_options(const std::string& url) {
-    bulkhead::HttpOptions http;
-    http.url = url;
-    return http;
 }
 
 /// Consumes until the end, an interrupt, or until the source stops by itself.
@@ -372,20 +364,21 @@ int replay(const Options& options, Report& report_of_run) {
     // The search server.
     std::optional<EmbeddedServer> own_server;
     if (options.embedded_server()) own_server.emplace(options.server_port);
-    const auto url = own_server ? own_server->url() : options.url;
-    const ServerApi server{url, probe_timeout};
+    auto searching = options;
+    if (own_server) searching.url = own_server->url();
+    const SearchTransport transport{background.executor(), searching};
+    ServerApi server{background.executor(), SearchTransport{background.executor(), searching}, probe_timeout};
+    const auto version = server.check(data_streams(options), [&](const std::string& text) { progress.warn(text); });
     bulkhead::DeadLetters dead_letters;
     if (!options.dead_letter_file.empty()) dead_letters = bulkhead::FileSink{{.path = options.dead_letter_file}};
     std::optional<bulkhead::KafkaDeadLetters> to_topic;
     if (!options.dead_letter_topic.empty()) dead_letters = to_topic.emplace().sink(background.executor());
-    Indexer indexer{background.executor(), HttpTransport{background.executor(), http_options(url)}, options.indexer,
-                    std::move(dead_letters)};
-    server.check_reachable();
+    Indexer indexer{background.executor(), transport, options.indexer, std::move(dead_letters)};
     if (options.install_template || own_server) install_templates(server, options);
     Expected expected;
     expected.count_before = count_documents(server, options);
     expected.server_is_ours = own_server.has_value();
-    progress.info("search server: " + url + (own_server ? " (embedded)" : ""));
+    progress.info("search server: " + transport.node_name(0) + " (" + (own_server ? "embedded" : version) + ")");
 
     // The broker.
     std::optional<EmbeddedBroker> own_broker;

@@ -259,6 +259,7 @@ private:
         error_code write_head(Connection& c, const Errand& errand, std::span<const asio::const_buffer> body,
                               std::uint64_t& generation, std::string& problem) {
             const auto& node = nodes[errand.node];
+            c.head.reserve(16384); // so that growing leaves no secret behind
             c.head.assign(errand.method)
                 .append(" ")
                 .append(node.url.path)
@@ -405,6 +406,7 @@ private:
                     auto result = co_await http_exchange<Clock>(c.stream, c.buffer, options, *errand.sink);
                     reply = std::move(result.reply);
                     reusable = result.reusable;
+                    if constexpr (requires { C::explain(c.stream, reply); }) C::explain(c.stream, reply);
                 }
             }
             if (!reply.detail.empty()) reply.detail.insert(0, node.url.host_field + ": ");

@@ -99,7 +99,9 @@ private:
     check.name = std::move(name);
     const auto status = std::to_string(reply.status);
     if (reply.error && reply.status == 0) {
-        check.problem = "cannot be reached: " + (reply.detail.empty() ? reply.error.message() : reply.detail);
+        auto why = reply.detail.empty() ? reply.error.message() : reply.detail;
+        if (why.starts_with(check.name + ": ")) why.erase(0, check.name.size() + 2);
+        check.problem = "cannot be reached: " + why;
     } else if (reply.status == 401 || reply.status == 407) {
         check.problem = "does not accept the credentials (" + status + "): see HttpOptions::credentials";
     } else if (reply.status >= 500 || reply.status == 429) {

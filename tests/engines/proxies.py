@@ -3,6 +3,7 @@
 limiter and load balancer, toxiproxy as a bad network; each with faults while a replay runs. At the end of each the
 documents are counted at OpenSearch itself, and the fault must be seen in what the proxy or the replay reports."""
 import contextlib
+import getpass
 import http.client
 import os
 import secrets
@@ -123,6 +124,7 @@ class Nginx(Process):
         servers = "".join(f"server {url.split('//')[1]} max_fails=0;" for url in upstreams)
         (folder / "nginx.conf").write_text(f"""
 daemon off;
+user {getpass.getuser()};
 pid {folder}/pid;
 error_log {folder}/error.log;
 worker_processes 1;
@@ -245,7 +247,7 @@ def behind_haproxy(replays, folder):
         replays.run("tls", proxy.url, *trust, *who)
         replays.run("tls-pinned-gzip", proxy.url, "--ca-fingerprint", authority.fingerprint, "--gzip", *who)
         say(f"    both in {time.monotonic() - began:.1f} s")
-        replays.refused(proxy.url, "not trusted", *who)
+        replays.refused(proxy.url, "its authority is not among the system's", *who)
         replays.refused(proxy.url.replace("localhost", "127.0.0.2"), "cannot be reached", *trust, *who)
         (folder / "wrong").write_text("wrong")
         replays.refused(proxy.url, "does not accept the credentials (401)", *trust, "--user", "elastic",
