@@ -36,6 +36,8 @@ enum class errc : int {
     would_deadlock,     ///< waiting here would block a thread that runs the indexer
     sink_full,          ///< the dead-letter file has reached its size
     sink_failed,        ///< the dead-letter sink did not take what it was given
+    write_timeout,      ///< the server has taken nothing of the request for `HttpOptions::write_timeout`
+    credentials_unavailable, ///< the source of the credentials, or the signer, had none to give
 };
 
 /// The category of `errc`. It has a fixed id, so that two shared objects agree on it.
@@ -71,6 +73,8 @@ private:
         case errc::would_deadlock: return "waiting here would block a thread that runs the indexer";
         case errc::sink_full: return "the dead-letter file has reached its size";
         case errc::sink_failed: return "the dead-letter sink did not take what it was given";
+        case errc::write_timeout: return "the server stopped taking the request";
+        case errc::credentials_unavailable: return "the credentials are not available";
         }
         return "unknown bulkhead error";
     }
@@ -106,7 +110,9 @@ inline const boost::system::error_category& bulkhead_category() noexcept {
                                           "protocol_error",
                                           "would_deadlock",
                                           "sink_full",
-                                          "sink_failed"};
+                                          "sink_failed",
+                                          "write_timeout",
+                                          "credentials_unavailable"};
     return names[static_cast<std::size_t>(value) - 1];
 }
 
@@ -127,6 +133,16 @@ public:
 private:
     FieldError error_;
 };
+
+namespace detail {
+/// What somebody else said, such as a peer or the network, fit for a log: bounded, control characters replaced.
+[[nodiscard]] inline std::string printable(std::string_view text) {
+    std::string out{text.substr(0, 256)};
+    for (auto& c : out)
+        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = ' ';
+    return out;
+}
+} // namespace detail
 
 } // namespace bulkhead::inline v1
 

@@ -422,12 +422,14 @@ def main():
     parser.add_argument("--short", action="store_true", help="fewer records: for CI")
     parser.add_argument("--engine", action="append", choices=["opensearch", "elasticsearch"], help="only this one")
     parser.add_argument("--newer", action="store_true", help="OpenSearch 3 and Elasticsearch 9 instead (Java 21)")
+    parser.add_argument("--proxies", action="store_true", help="only what is behind HAProxy, nginx and toxiproxy")
     parser.add_argument("--compare", action="store_true", help="measure the system that bulkhead replaces beside it")
     arguments = parser.parse_args()
-    scale = {"opensearch": 1_000_000, "elasticsearch": 200_000, "faults": 100_000}
+    scale = {"opensearch": 1_000_000, "elasticsearch": 200_000, "faults": 100_000, "proxies": 60_000}
     if arguments.short:
-        scale = {"opensearch": 100_000, "elasticsearch": 50_000, "faults": 30_000}
-    import compare  # imports this module
+        scale = {"opensearch": 100_000, "elasticsearch": 50_000, "faults": 30_000, "proxies": 12_000}
+    import compare  # these import this module
+    import proxies
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     brokers, url = os.environ.get("BULKHEAD_BROKERS"), os.environ.get("BULKHEAD_URL")
     try:
@@ -445,8 +447,13 @@ def main():
                 if arguments.compare:
                     compare.compare(checks, folder, arguments.short)
                     return 0
+                if arguments.proxies:
+                    proxies.proxies(checks, folder / "proxies", scale["proxies"])
+                    return 0
                 for engine in arguments.engine or ["opensearch", "elasticsearch"]:
                     search_engine(checks, engine, scale, folder, NEWER[engine] if arguments.newer else None)
+                if not arguments.engine and not arguments.newer:
+                    proxies.proxies(checks, folder / "proxies", scale["proxies"])
     except Skipped as reason:
         say(f"engines: skipped: {reason}")
         return 0

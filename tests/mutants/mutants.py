@@ -20,6 +20,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 SIMULATION = ["simulation/simulate.cpp"]
 KAFKA = ["unit/kafka_source_test.cpp", "unit/offset_tracker_test.cpp"]
 LETTERS = ["unit/kafka_letters_test.cpp"]
+CREDENTIALS = ["unit/credentials_test.cpp"]
 
 # (what is wrong, header, place, instead, who must notice)
 MUTANTS = [
@@ -164,6 +165,21 @@ MUTANTS = [
     ("what a closing indexer gave up as unknown is passed by name", "kafka_source.hpp",
      "const bool unknown = note.outcome == Outcome::unknown && !note.closing;",
      "const bool unknown = note.outcome == Outcome::unknown;", LETTERS),
+    ("a secret's memory is given back as it is", "secret.hpp", "    ~Secret() { detail::wipe(bytes_.get(), room_); }\n", "",
+     CREDENTIALS),
+    ("a pair of user and password passes through a string", "credentials.hpp", "detail::write_base64(pair.reveal(),",
+     "detail::write_base64(std::string{pair.reveal()},", CREDENTIALS),
+    ("a password may hold control characters", "credentials.hpp", "static_cast<unsigned char>(c) < 0x20 || c == 0x7F",
+     "c == 0x7F", CREDENTIALS),
+    ("a token may hold anything", "credentials.hpp", "if (!is_pair() && !detail::is_token68(secret))",
+     "if (!is_pair() && secret.empty())", CREDENTIALS),
+    ("a URL's password is decoded twice", "credentials.hpp",
+     "    auto password = detail::percent_decoded(encoded.substr(colon + 1));",
+     "    const auto once = detail::percent_decoded(encoded.substr(colon + 1));\n"
+     "    auto password = once ? detail::percent_decoded(once->reveal()) : std::nullopt;", CREDENTIALS),
+    ("what a callback throws is told", "secret.hpp", "                    } catch (...) {",
+     "                    } catch (const std::exception& e) {\n                        return {{}, e.what()};\n"
+     "                    } catch (...) {", CREDENTIALS),
     ("letters never hold the source up", "kafka_source.hpp",
      "        if (letter_bytes_ >= options_.max_letter_bytes && !holding_) hold();\n", "", LETTERS),
 ]
