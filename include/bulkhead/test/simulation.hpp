@@ -260,6 +260,8 @@ private:
         options_.duplicates = random_.pick<Duplicates>({Duplicates::forbid, Duplicates::allow, Duplicates::client_id});
         options_.ordering = random_.once_in(3) ? Ordering::per_id : Ordering::none;
         options_.overflow = random_.once_in(5) ? Overflow::drop_oldest : Overflow::refuse;
+        patient_ = random_.once_in(4);
+        if (patient_) options_.max_buffered_operations = options_.max_batch_operations + random_.below(40) + 1;
         options_.retry.budget_percent = static_cast<std::uint32_t>(random_.below(3) * 10);
         options_.min_in_flight = random_.between(1, options_.max_in_flight);
         options_.flood.operations = random_.between(5, 200);
@@ -316,7 +318,7 @@ private:
     void step() {
         for (auto count = random_.below(30); count != 0; --count) put();
         if (random_.once_in(10)) indexer_->flush();
-        if (random_.once_in(10)) flush();
+        if (random_.once_in(patient_ ? 2 : 10)) flush();
         if (random_.once_in(20)) change_limits();
         if (random_.once_in(40)) leave();
         if (random_.once_in(20)) largest_body_ = random_.between(100, 6000); // a proxy was configured anew
@@ -445,7 +447,8 @@ private:
         made.source = kept.source;
         if (made.id) made.id = kept.id;
         const bool has_own_id = kept.id.empty() || kept.id.ends_with("-" + std::to_string(number));
-        switch (lone_poison_ ? 15 : random_.below(16)) {
+        const auto how = lone_poison_ ? 15 : patient_ && random_.once_in(3) ? 2 : random_.below(16);
+        switch (how) {
         case 0:
         case 1: {
             Batch scratch;
@@ -1080,6 +1083,7 @@ private:
     bool calm_ = false;
     bool closing_ = false;
     bool with_sink_ = false;
+    bool patient_ = false;            ///< there is little room, and producers wait for it
     bool stream_ = false;             ///< everything goes to a data stream
     bool lone_poison_ = false;        ///< the one thing that is wrong is one operation
     bool discard_unparsable_ = false; ///< by a rule of the user's
