@@ -1078,13 +1078,14 @@ private:
         books.wake();
     }
     void tell_dropped() {
-        std::size_t charge = 0;
-        const auto tickets = intake_.take_dropped(charge);
-        if (tickets.empty()) return;
+        typename intake_type::Dropped dropped;
+        while (intake_.take_dropped(dropped)) tell_dropped(dropped);
+    }
+    void tell_dropped(const typename intake_type::Dropped& dropped) {
         auto told = std::make_shared<Settled>();
-        told->charge = charge;
+        told->charge = dropped.charge();
         told->failures.push_back({to_string(errc::overflow), {}, {}, {}});
-        for (const auto& ticket : tickets) {
+        for (const auto& ticket : dropped.tickets) {
             if (auto* const group = group_of(*told, ticket)) {
                 group->settlements.push_back({ticket.key, Outcome::dropped, {}, 0, 0, &told->failures.front()});
             } else if (auto done = take_index_waiter(ticket.key)) {
@@ -1096,9 +1097,9 @@ private:
             if (!group.address.observer) unobserved += group.settlements.size();
         std::erase_if(told->groups, [](const auto& group) { return !group.address.observer; });
         if (unobserved != 0) intake_.update_stats([&](Stats& stats) { stats.unobserved += unobserved; });
-        told->epoch = intake_type::dropped_epoch;
-        told->operations = tickets.size();
-        if (told->groups.empty()) return intake_.release(told->epoch, told->operations, charge);
+        told->epoch = dropped.epoch;
+        told->operations = dropped.tickets.size();
+        if (told->groups.empty()) return intake_.release(told->epoch, told->operations, told->charge);
         acknowledge(std::move(told));
     }
 
@@ -1267,7 +1268,8 @@ private:
     const std::array<std::string, 2> targets_; ///< without and with `items.*.result`
     const std::shared_ptr<Books> books_;
     intake_type& intake_ = books_->intake;
-    ClientIds client_ids_;
+    ClientIds client_ids_ = // virtual: repeatable
+        std::is_same_v<Clock, std::chrono::steady_clock> ? ClientIds{} : ClientIds{ClientIds::Repeatable{}};
     std::atomic<std::uint64_t> next_id_{1};
     std::mutex index_waiters_mutex_;
     std::unordered_map<std::uint64_t, Completion<error_code, IndexResult>> index_waiters_;

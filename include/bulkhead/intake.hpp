@@ -78,8 +78,13 @@ public:
         stats_.batch_bytes_limit = options.max_batch_bytes;
     }
 
-    /// Stands for the operations that `take_dropped` handed out, in `release`.
-    static constexpr std::uint64_t dropped_epoch = static_cast<std::uint64_t>(-1);
+    /// The tickets of a batch that `drop_oldest` gave up. Until `release`, they charge their bytes, and a flush waits
+    /// for their epoch.
+    struct Dropped {
+        std::uint64_t epoch = 0;
+        std::vector<Ticket> tickets;
+        [[nodiscard]] std::size_t charge() const noexcept { return tickets.size() * sizeof(Ticket); }
+    };
 
     /// What the caller of `offer` is told; `wake` asks for one run of the strand.
     struct Offered {
@@ -189,11 +194,13 @@ public:
         sealed_.pop_front();
         return true;
     }
-    /// The tickets of operations that `drop_oldest` gave up since the last call, and what they still charge.
-    [[nodiscard]] std::vector<Ticket> take_dropped(std::size_t& charged) {
+    /// Takes the oldest dropped batch whose observers have not been told. False when there is none.
+    [[nodiscard]] bool take_dropped(Dropped& out) {
         const auto lock = lock_briefly(mutex_);
-        charged = std::exchange(dropped_charge_, 0);
-        return std::exchange(dropped_, {});
+        if (dropped_.empty()) return false;
+        out = std::move(dropped_.front());
+        dropped_.pop_front();
+        return true;
     }
     /// Counts settled operations, in one step with the bytes that changed hands: `before` is what they were charged,
     /// `after` what is still held (survivors, deliveries). `untold` of them, of this epoch, have no observer: they are
@@ -221,19 +228,18 @@ public:
     void release(std::uint64_t epoch, std::uint64_t operations, std::size_t bytes) {
         auto lock = lock_briefly(mutex_);
         used_ -= bytes;
-        if (epoch == dropped_epoch) {
-            untold_drops_ -= operations;
-        } else {
-            release_epoch(epoch, operations);
-        }
+        release_epoch(epoch, operations);
         room_changed(std::move(lock));
     }
-    /// Frees the spare buffers when nothing is pending, but for two.
+    /// Frees the spare buffers when nothing is pending, but for two; after a close all, and the open batch's.
     void trim() {
         std::vector<Batch> freed;
         const auto lock = lock_briefly(mutex_);
         if (stats_.pending != 0 && !closed_) return;
         while (spares_.size() > (closed_ ? 0U : 2U)) drop_spare(freed);
+        if (!closed_ || !open_.empty()) return;
+        used_ -= open_.footprint(); // a spare that was opened for an operation which then did not fit
+        open_ = Batch{};
     }
     /// Batches are sealed at this size from now on, since the endpoint takes no larger ones.
     void limit_batches(std::size_t bytes) {
@@ -270,7 +276,7 @@ public:
     /// Nothing is pending, and every observer has been told.
     [[nodiscard]] bool idle() const {
         const auto lock = lock_briefly(mutex_);
-        return stats_.pending == 0 && untold_drops_ == 0 &&
+        return stats_.pending == 0 &&
                std::all_of(outstanding_.begin(), outstanding_.end(), [](auto n) { return n == 0; });
     }
     [[nodiscard]] bool closed() const {
@@ -417,21 +423,19 @@ private:
         }
     }
     void drop_oldest() {
-        auto bulk = std::move(sealed_.front());
-        sealed_.pop_front();
-        const auto entries = std::as_const(bulk.batch).entries();
+        const auto entries = std::as_const(sealed_.front().batch).entries();
+        Dropped dropped{sealed_.front().epoch, {}};
+        for (const auto& entry : entries)
+            if (entry.ticket.slot != Ticket::nobody) dropped.tickets.push_back(entry.ticket);
+        const auto told = dropped.tickets.size();
+        const auto charge = dropped.charge();
+        if (told != 0) dropped_.push_back(std::move(dropped)); // until here nothing has changed when memory runs out
         stats_.dropped += entries.size();
         stats_.pending -= entries.size();
         note_failure_locked(to_string(errc::overflow), {}, 0, entries.size());
-        used_ -= bulk.batch.footprint();
-        for (const auto& entry : entries) {
-            if (entry.ticket.slot == Ticket::nobody) continue;
-            dropped_.push_back(entry.ticket);
-            dropped_charge_ += sizeof(Ticket);
-            used_ += sizeof(Ticket);
-            ++untold_drops_;
-        }
-        release_epoch(bulk.epoch, entries.size());
+        used_ = used_ - sealed_.front().batch.footprint() + charge;
+        release_epoch(sealed_.front().epoch, entries.size() - told);
+        sealed_.pop_front();
     }
     void drop_spare(std::vector<Batch>& freed) {
         used_ -= spares_.back().footprint();
@@ -517,9 +521,7 @@ private:
     std::size_t last_operations_ = 0;
     std::deque<bulk_type> sealed_;
     std::vector<Batch> spares_;
-    std::vector<Ticket> dropped_;
-    std::size_t dropped_charge_ = 0;
-    std::uint64_t untold_drops_ = 0;
+    std::deque<Dropped> dropped_;
     std::size_t used_ = 0;
     std::deque<std::uint64_t> outstanding_; ///< by flush epoch, from `first_epoch_`; the last one is the current
     std::uint64_t first_epoch_ = 0;
