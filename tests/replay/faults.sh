@@ -49,7 +49,7 @@ expect 2 "--dead-letter-topic" --on-invalid dead_letter
 expect 2 "--dead-letter-topic" --dead-letter-topic apm.logs
 
 # Nobody there.
-expect 4 "search server http://127.0.0.1:1 cannot be reached" --messages 10 --url http://127.0.0.1:1
+expect 4 "search server 127.0.0.1:1: cannot be reached: Connection refused" --messages 10 --url http://127.0.0.1:1
 expect 3 "no Kafka broker can be reached at 127.0.0.1:1" --brokers 127.0.0.1:1 --exit-at-end
 
 # Files that are not what they should be.
