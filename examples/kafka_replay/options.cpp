@@ -429,6 +429,9 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
     app.add_option("--report", o.report, "A file for all that is known at the end, as JSON; replaced as a whole")
         ->type_name("FILE")
         ->group(output_group);
+    app.add_flag("--show-reasons", o.show_reasons,
+                 "Show the server's reasons too, in warnings and in the report: they may quote what documents hold")
+        ->group(output_group);
     app.add_flag("-q,--quiet", o.quiet, "No progress, only warnings and the summary")->group(output_group);
     app.set_version_flag("--version", "kafka_replay of bulkhead");
 

@@ -71,7 +71,8 @@ struct Options {
     // What it says
     Format format = Format::text;
     bool quiet = false;
-    std::string report{}; ///< a file for the report of the run; empty: none
+    bool show_reasons = false; ///< the server's words, which may quote documents
+    std::string report{};      ///< a file for the report of the run; empty: none
 
     [[nodiscard]] bool embedded_broker() const noexcept { return brokers.empty(); }
     [[nodiscard]] bool embedded_server() const noexcept { return url.empty(); }

@@ -95,7 +95,7 @@ std::string place(const SourceEvent& event) {
            (event.offset < 0 ? "?" : std::to_string(event.offset));
 }
 
-void tell(Progress& progress, const SourceEvent& event) {
+void tell(Progress& progress, const SourceEvent& event, bool show_reasons) {
     using Kind = SourceEvent::Kind;
     switch (event.kind) {
     case Kind::without_payload:
@@ -108,8 +108,8 @@ void tell(Progress& progress, const SourceEvent& event) {
     case Kind::too_large: progress.trouble(Trouble::failed, "event too large for the limits: " + place(event)); break;
     case Kind::failed:
         progress.trouble(Trouble::failed, std::string{to_string(event.outcome)} + ": " + place(event) + ": status " +
-                                              std::to_string(event.status) + " " + std::string{event.type} + ": " +
-                                              std::string{event.reason} + " " + std::string{event.action_line});
+                                              std::to_string(event.status) + " " + std::string{event.type} +
+                                              (show_reasons ? ": " + bulkhead::detail::printable(event.reason) : ""));
         break;
     case Kind::letter_failed:
         progress.trouble(Trouble::failed,
@@ -422,7 +422,7 @@ int replay(const Options& options, Report& report_of_run) {
     source_options.on_unknown = options.on_unknown;
     source_options.keep_records = options.keep_records;
     source_options.dead_letters = to_topic;
-    source_options.on_event = [&](const SourceEvent& event) { tell(progress, event); };
+    source_options.on_event = [&](const SourceEvent& event) { tell(progress, event, options.show_reasons); };
     Driver driver{timed, RecordMapper{options, forwarder ? &*forwarder : nullptr}, driver_options, source_options};
 
     progress.info("joining consumer group " + options.group + " at " + brokers +
@@ -469,7 +469,10 @@ int replay(const Options& options, Report& report_of_run) {
     if (!count_failure.empty()) progress.warn(count_failure);
     for (const auto& failure : close.stats.failures)
         progress.warn(grouped(failure.count) + " times " + failure.type + " (status " + std::to_string(failure.status) +
-                      ")" + (failure.reason.empty() ? "" : ", e.g. " + failure.reason));
+                      ")" +
+                      (failure.reason.empty() || !options.show_reasons
+                           ? ""
+                           : ", e.g. " + bulkhead::detail::printable(failure.reason)));
     if (was_interrupted)
         progress.warn(report.drained ? "interrupted: everything under way is settled, and its offsets are " +
                                            std::string{report.committed ? "committed" : "not committed"}
@@ -493,6 +496,8 @@ int replay(const Options& options, Report& report_of_run) {
         auto& r = report_of_run;
         r.summary = summary;
         r.failures = close.stats.failures;
+        if (!options.show_reasons)
+            for (auto& failure : r.failures) failure.reason.clear();
         r.dead_letters = report.stats.source.dead_letters;
         r.rebalances = report.stats.rebalances;
         r.full = report.stats.source.full;
