@@ -337,8 +337,9 @@ private:
             bulk_type bulk;
             if (!take_next(now, bulk)) return;
             if (options_.ordering == Ordering::per_id && !hold_back(bulk)) continue;
-            if (bulk.batch.bytes() > ceiling_.bytes() && bulk.batch.operations() > 1) {
-                halve(std::move(bulk)); // sealed before the endpoint said that this is too much
+            const bool too_much = bulk.batch.bytes() > ceiling_.bytes(); // sealed before the endpoint said so
+            if ((std::exchange(bulk.in_halves, false) || too_much) && bulk.batch.operations() > 1) {
+                halve(std::move(bulk));
             } else {
                 launch(std::move(bulk));
             }
@@ -547,13 +548,15 @@ private:
     /// Sent, perhaps applied, not proven: repeated where that can do no harm.
     void judge_ambiguous(Flight& flight, Reply& reply, bool malformed, time_point now) {
         const auto why = malformed ? errc::malformed_answer : errc::no_answer;
+        const bool too_large = reply.error == error_code{errc::answer_too_large};
         if (malformed) {
-            if (reply.error != error_code{errc::answer_too_large}) reply.detail = flight.answer.problem();
+            if (!too_large) reply.detail = flight.answer.problem();
             intake_.update_stats([](Stats& stats) { ++stats.malformed_answers; });
         }
         endpoint_fails(flight, reply, malformed ? std::string{to_string(why)} : type_of(reply), Health::backing_off,
                        now);
         auto& bulk = flight.bulk;
+        if (too_large) bulk.apart = bulk.in_halves = true; // fewer operations, a smaller answer
         const auto entries = bulk.batch.entries();
         start_endings(entries.size());
         const auto said = say(to_string(why), reply.detail);
