@@ -662,10 +662,10 @@ private:
     }
     void tell_concurrency() {
         intake_.update_stats([&](Stats& stats) {
-            stats.health = sink_failures_ != 0 ? Health::sink_failing : concurrency_.health();
+            stats.health = sink_is_behind() ? Health::sink_failing : concurrency_.health();
             stats.in_flight_limit = concurrency_.limit();
-            if (sink_failures_ != 0) {
-                stats.health_detail = sink_trouble_;
+            if (sink_is_behind()) {
+                stats.health_detail = sink_failures_ != 0 ? sink_trouble_ : "the dead-letter sink does not keep up";
             } else if (concurrency_.failures() != 0) {
                 stats.health_detail = trouble_;
             }
@@ -839,6 +839,7 @@ private:
         }
         intake_.update_stats([&](Stats& stats) { stats.dead_letters_waiting += entries.size(); });
         letters_.push_back(kept);
+        if (sink_is_behind()) tell_concurrency();
     }
     void write_letters(time_point now) {
         if (letters_.empty() || writing_ || now < sink_resume_) return;

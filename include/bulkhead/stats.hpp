@@ -18,7 +18,8 @@ enum class Health : std::uint8_t {
     unauthorized,  ///< 401, 403 or 407 for whole requests; probed with backoff, nothing is thrown away
     misconfigured, ///< 404, 405, 406, 415, a redirect, …: the URL is not that of a bulk endpoint; probed with backoff
     flooded,      ///< most of what is sent is refused for good: nothing more becomes a dead letter; probed with backoff
-    sink_failing, ///< the dead-letter sink fails: nothing is sent until it has taken what it must; tried with backoff
+    sink_failing, ///< the dead-letter sink fails, or hangs with so much that nothing is sent until it has taken it;
+                  ///< after an error it is tried again with backoff
 };
 
 [[nodiscard]] constexpr std::string_view to_string(Health health) noexcept {

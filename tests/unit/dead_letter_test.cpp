@@ -299,6 +299,28 @@ TEST_CASE("when every request is refused as malformed, down to single operations
     CHECK(b.books_balance());
 }
 
+TEST_CASE("a sink that hangs shows as soon as it holds everything up, and that it is over", "[F125]") {
+    LetterBench l{{.max_batch_operations = 1, .max_in_flight = 1}};
+    auto& b = l.b;
+    l.shelf->hold = true;
+    b.script->respond = [](const test::SeenRequest&) { return Answer::items({refusal}); };
+    b.put_many(0, 20);
+    b.run();
+    CHECK(b.told.empty());
+    CHECK(b.stats().health == Health::sink_failing);
+    CHECK(b.stats().health_detail.find("dead-letter sink") != std::string::npos);
+    const auto requests = b.script->requests().size();
+    CHECK(requests == 8);
+    b.run_for(60s, 1s);
+    CHECK(b.script->requests().size() == requests); // nothing is sent
+    l.shelf->hold = false;
+    l.shelf->gate->cancel();
+    b.run_for(1s);
+    CHECK(b.count(Outcome::dead_lettered) == 20);
+    CHECK(b.stats().health == Health::ok);
+    CHECK(b.books_balance());
+}
+
 TEST_CASE("a dead letter as a line of JSON holds the operation byte for byte") {
     using namespace std::chrono;
     std::string out;
