@@ -472,7 +472,11 @@ private:
         const auto items = flight.answer.items();
         const auto pushed_back = std::count_if(items.begin(), items.end(), is_pushed_back);
         // As if it had said 429 once for all of them. (A lone one may itself be what is too much.)
-        if (items.size() > 1 && pushed_back == std::ssize(items)) return push_back(flight, now);
+        if (items.size() > 1 && pushed_back == std::ssize(items)) return push_back(flight, Health::backing_off, now);
+        if (const auto health = judge_as_one(flight)) {
+            ++bulk.refusals;
+            return push_back(flight, *health, now);
+        }
         bulk.apart = false;
         lone_refusals_ = 0;
         if (ceiling_.taken(bulk.batch.bytes())) intake_.limit_batches(ceiling_.bytes());
@@ -488,6 +492,7 @@ private:
             const auto& said = said_[ending.said];
             const auto verdict = judge_item(items[i], said.type, entry, options_.verdicts);
             if (verdict != Verdict::push_back && verdict != Verdict::environment) count_attempt(entry);
+            if (entry.not_allowed != (verdict == Verdict::environment)) note_allowed(entry, !entry.not_allowed);
             if (verdict != Verdict::indexed && verdict != Verdict::superseded)
                 failures.add(said.type, said.reason, ending.status);
             switch (verdict) {
@@ -537,13 +542,44 @@ private:
         return said;
     }
     [[nodiscard]] static bool is_pushed_back(const ItemAnswer& item) noexcept { return item.status == 429; }
-    /// Every operation was refused for lack of capacity: nobody is charged an attempt.
-    void push_back(Flight& flight, time_point now) {
-        const auto* error = flight.answer.error_of(flight.answer.items()[0]);
-        const auto said = error == nullptr ? Said{"http_429", {}} : Said{error->type, error->reason};
-        intake_.note_failure(said.type, said.reason, 429, flight.bulk.batch.operations());
-        endpoint_in_trouble(flight, {}, join(said.type, said.reason), Health::backing_off, now);
-        requeue(std::move(flight.bulk), now);
+    /// What is wrong with the endpoint when no operation may be written now, whichever it is. Nothing when it is these
+    /// operations alone: they have met this before, and others have been taken since.
+    [[nodiscard]] std::optional<Health> judge_as_one(Flight& flight) const {
+        const auto items = flight.answer.items();
+        const auto entries = flight.bulk.batch.entries();
+        if (flight.bulk.refusals != 0 && concurrency_.failures() == 0) return std::nullopt;
+        auto health = Health::unauthorized;
+        for (std::size_t i = 0; i < items.size(); ++i) {
+            const auto* error = flight.answer.error_of(items[i]);
+            const auto type = error == nullptr ? std::string_view{} : std::string_view{error->type};
+            const auto verdict = judge_item(items[i], type, entries[i], options_.verdicts);
+            if (verdict == Verdict::push_back) health = Health::backing_off;
+            if (verdict != Verdict::push_back && verdict != Verdict::environment) return std::nullopt;
+        }
+        return health;
+    }
+    /// No operation was taken, for want of capacity or of permission: nobody is charged an attempt.
+    void push_back(Flight& flight, Health health, time_point now) {
+        auto& bulk = flight.bulk;
+        const auto& item = flight.answer.items()[0];
+        const auto* error = flight.answer.error_of(item);
+        auto said = error == nullptr ? Said{} : Said{error->type, error->reason};
+        const auto status = "http_" + std::to_string(item.status);
+        if (said.type.empty()) said.type = status;
+        intake_.note_failure(said.type, said.reason, item.status, bulk.batch.operations());
+        if (health == Health::unauthorized)
+            for (auto& entry : bulk.batch.entries())
+                if (!entry.not_allowed) note_allowed(entry, true);
+        endpoint_in_trouble(flight, {}, join(said.type, said.reason), health, now);
+        requeue(std::move(bulk), now);
+    }
+    /// What was last answered about an operation was, or is no longer, that it is not allowed.
+    void note_allowed(Entry& entry, bool not_allowed) {
+        entry.not_allowed = not_allowed;
+        intake_.update_stats([&](Stats& stats) {
+            if (not_allowed) ++stats.waiting_for_environment;
+            if (!not_allowed) --stats.waiting_for_environment;
+        });
     }
     /// Sent, perhaps applied, not proven: repeated where that can do no harm.
     void judge_ambiguous(Flight& flight, Reply& reply, bool malformed, time_point now) {
@@ -903,6 +939,7 @@ private:
         for (std::size_t i = 0; i < entries.size(); ++i) {
             const auto& ending = endings_[i];
             const auto from = std::exchange(at, at + entries[i].bytes());
+            if (entries[i].not_allowed && ending.next != Next::again) note_allowed(entries[i], false);
             if (ending.next != Next::settle) {
                 ++(ending.next == Next::again ? survivors : letters);
                 continue;
