@@ -617,23 +617,22 @@ private:
     }
     /// A request that was refused as too large or malformed: halved until the culprit stands alone.
     void split(Flight& flight, const Reply& reply, time_point now) {
-        // When one operation after the other is refused alone, and nothing succeeds, it is not the operations' fault.
         auto& bulk = flight.bulk;
         // Servers that read a bulk in pieces may have applied what came before a malformed line. The operations travel
         // again all the same: almost always nothing was applied, and they must not suffer for one that is bad. What has
         // an id then meets itself, which `judge_conflict` knows.
         if (reply.status == 400 && bulk.batch.operations() > 1)
             for (auto& entry : bulk.batch.entries()) entry.ambiguous = true;
-        if (reply.status == 400 && lone_refusals_ >= most_lone_refusals)
-            return requeue_whole(flight, reply, Health::misconfigured, now);
-        endpoint_works(flight, false);
         const auto count = bulk.batch.operations();
         const auto error = describe_error(flight.answer.head());
         const auto type = error.type.empty() ? type_of(reply) : error.type;
+        if (reply.status == 400 && lone_refusals_ >= most_lone_refusals && type == lone_refusal_type_)
+            return split_slowly(flight, reply, now);
+        endpoint_works(flight, false);
         intake_.update_stats([](Stats& stats) { ++stats.failed_requests; });
         intake_.note_failure(type, error.reason, static_cast<std::uint16_t>(reply.status));
         if (count == 1) {
-            lone_refusals_ += reply.status == 400 ? 1U : 0U;
+            if (reply.status == 400) count_lone_refusal(type);
             count_attempt(bulk.batch.entries()[0]);
             start_endings(1);
             // A 400 is about the operation itself; a 413 only about what may pass now, and an earlier attempt may have.
@@ -651,6 +650,19 @@ private:
         }
         intake_.update_stats([&](Stats& stats) { stats.retried_operations += count; });
         halve(std::move(bulk));
+    }
+    /// One operation after the other was refused alone, all alike, and nothing succeeded: not the operations' fault.
+    /// None is refused for good any more, and one request at a time looks whether it is over. What comes in parts goes
+    /// on being parted meanwhile: otherwise a bad operation in each bulk would hide for ever that good ones are taken.
+    void split_slowly(Flight& flight, const Reply& reply, time_point now) {
+        auto& bulk = flight.bulk;
+        bulk.apart = bulk.in_halves = true;
+        requeue_whole(flight, reply, Health::misconfigured, now);
+    }
+    void count_lone_refusal(const std::string& type) {
+        if (type != lone_refusal_type_) lone_refusals_ = 0;
+        lone_refusal_type_ = type;
+        ++lone_refusals_;
     }
     void halve(bulk_type bulk) {
         const auto count = bulk.batch.operations();
@@ -1317,7 +1329,8 @@ private:
     Concurrency<time_point> concurrency_;
     RequestCeiling ceiling_;
     RetryBudget budget_;
-    std::size_t lone_refusals_ = 0; ///< 400s for single operations since an answer was one item for each
+    std::size_t lone_refusals_ = 0; ///< 400s of one type for single operations, since an answer was one item for each
+    std::string lone_refusal_type_;
     static constexpr std::size_t most_lone_refusals = 32;
     std::size_t repeating_ = 0; ///< requests in flight whose operations were sent before
     bool fresh_turn_ = false;   ///< something new travels next

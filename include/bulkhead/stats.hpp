@@ -73,11 +73,11 @@ struct Stats {
     std::uint64_t pending = 0;        ///< accepted and not settled
     std::uint64_t buffered_bytes = 0; ///< what counts against `max_buffered_bytes`
     std::uint64_t peak_buffered_bytes = 0;
-    std::uint64_t in_flight = 0;            ///< bulk requests
-    std::uint64_t in_flight_limit = 0;      ///< at most `max_in_flight`, fewer while the endpoint pushes back
-    std::uint64_t batch_bytes_limit = 0;    ///< at most `max_batch_bytes`, less after the endpoint has answered 413
-    std::uint64_t sealed_batches = 0;       ///< waiting to be sent, retries included
-    std::uint64_t waiting_for_id = 0;       ///< operations that wait for an earlier one of the same id
+    std::uint64_t in_flight = 0;         ///< bulk requests
+    std::uint64_t in_flight_limit = 0;   ///< at most `max_in_flight`, fewer while the endpoint pushes back
+    std::uint64_t batch_bytes_limit = 0; ///< at most `max_batch_bytes`, less after the endpoint has answered 413
+    std::uint64_t sealed_batches = 0;    ///< waiting to be sent, retries included
+    std::uint64_t waiting_for_id = 0;    ///< operations that wait for an earlier one of the same id
     /// Operations that were not allowed when they were last answered (`Verdict::environment`): they are tried again.
     std::uint64_t waiting_for_environment = 0;
     std::uint64_t dead_letters_waiting = 0; ///< operations refused for good that the sink has not acknowledged yet

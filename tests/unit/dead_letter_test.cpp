@@ -423,6 +423,42 @@ TEST_CASE("what waits for its environment leaves that state however it ends", "[
     CHECK(b.stats().waiting_for_environment == 0);
 }
 
+TEST_CASE("lone refusals of different kinds are the operations' own", "[F031]") {
+    Bench b{{.max_batch_operations = 1, .max_in_flight = 1}};
+    bool turn = false;
+    b.script->respond = [&](const test::SeenRequest&) {
+        turn = !turn;
+        return Answer::status(400,
+                              std::string{R"({"error":{"type":")"} + (turn ? "one" : "another") + "_exception\"}}");
+    };
+    b.put_many(0, 200);
+    b.run_for(10s, 50ms);
+    CHECK(b.count(Outcome::rejected) == 200);
+    CHECK(b.stats().health == Health::ok);
+}
+
+TEST_CASE("a run of malformed operations does not keep good ones behind it", "[F031]") {
+    // In every bulk so many that no bulk is taken whole, and the first 60 in a row.
+    Bench b{{.max_batch_operations = 100, .max_in_flight = 1, .retry = {.max_age = unlimited}}};
+    const auto bad = [](const std::string& line) {
+        const auto n = std::stoul(line.substr(5));
+        return n < 60 || n % 50 == 7;
+    };
+    b.script->respond = [&](const test::SeenRequest& request) {
+        for (const auto& line : lines(request.body))
+            if (!line.starts_with("{\"index\"") && bad(line))
+                return Answer::status(400, R"({"error":{"type":"illegal_argument_exception"},"status":400})");
+        return Answer::ok(request.operations);
+    };
+    b.put_many(0, 500);
+    b.run_for(1h, 200ms);
+    CHECK(b.stats().pending == 0);
+    CHECK(b.count(Outcome::indexed) == 500 - 60 - 8);
+    CHECK(b.count(Outcome::rejected) == 68);
+    CHECK(b.stats().health == Health::ok);
+    CHECK(b.books_balance());
+}
+
 TEST_CASE("a dead letter as a line of JSON holds the operation byte for byte") {
     using namespace std::chrono;
     std::string out;
