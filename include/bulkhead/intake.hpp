@@ -23,11 +23,12 @@ struct Bulk {
     std::uint32_t travelled = 0; ///< how many requests have carried it
     std::uint32_t refusals = 0;  ///< how often in a row items of it were refused retryably
     std::uint32_t avoid_node = 0xffffffffU;
-    bool apart = false; ///< not to be merged with others: a part of what was refused as too large or malformed
+    bool apart = false;     ///< not to be merged with others: a part of what was refused as too large or malformed
+    bool in_halves = false; ///< to be halved before it travels again: its answer was too large
 
     /// Another batch with the same history.
     [[nodiscard]] Bulk with(Batch other) const {
-        return {std::move(other), opened, epoch, travelled, refusals, avoid_node, apart};
+        return {std::move(other), opened, epoch, travelled, refusals, avoid_node, apart, in_halves};
     }
 };
 

@@ -48,7 +48,12 @@ enum class Verdict : std::uint8_t {
     superseded,  ///< proven: this very operation, or a newer one, is already there
     retry,       ///< refused for now; an answer about this operation, which is charged an attempt
     push_back,   ///< the cluster takes no writes now (a full disk, a read-only index): charged to nobody
-    environment, ///< not allowed to write there now: it waits and is tried again, charged to nobody
+    environment, ///< not allowed to write there now (its credentials, its privileges): charged to nobody, never thrown
+                 ///< away but by `max_age`. When it, or `push_back`, is said of *every* item of a bulk, the endpoint
+                 ///< itself counts as such: everything pauses, with a probe now and then (`Health::unauthorized`,
+                 ///< `backing_off`). Among items that were taken, its operation alone waits with backoff and the
+                 ///< others go on (`Stats::waiting_for_environment`); from then on it pauses nobody else, as long as
+                 ///< others are taken.
     reject,      ///< refused for good: a dead letter where there is a sink, else `Outcome::rejected`
     discard,     ///< refused for good, and no dead letter: `Outcome::rejected`
 };
