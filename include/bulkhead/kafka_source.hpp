@@ -51,7 +51,9 @@ namespace bulkhead::inline v1 {
 /// Threads: one thread at a time, the consumer's; settlements reach it through an inbox. `wait_for_settlements` and a
 /// revoke drain refuse to wait on a thread that is running the indexer. User code (mapper, events) never throws out of
 /// it. The indexer, the consumer and whatever they run on must outlive the source.
-template <class Indexer, Consumer C, Mapper M>
+///
+/// `Clock` is the time of `pause_after` and of a revoke's wait; tests use a manual one.
+template <class Indexer, Consumer C, Mapper M, class Clock = std::chrono::steady_clock>
 class KafkaSource {
 public:
     /// Throws `InvalidOption`: an option out of range, an indexer that does not refuse when full, a policy that wants
@@ -90,12 +92,12 @@ public:
     /// (not at all on a thread that runs the indexer), stores what settled, and forgets the rest: it will be delivered
     /// to the next owner. Commit the stored offsets after this.
     void revoked(std::span<const TopicPartition> partitions, std::chrono::nanoseconds timeout) {
-        const auto deadline = std::chrono::steady_clock::now() + std::min(timeout, longest_wait);
+        const auto deadline = Clock::now() + std::min(timeout, longest_wait);
         drop_stash_of(partitions);
         indexer_.flush();
         for (;;) {
             poll();
-            const auto left = deadline - std::chrono::steady_clock::now();
+            const auto left = deadline - Clock::now();
             if (!waiting(partitions) || left <= std::chrono::nanoseconds::zero() || !wait_for_settlements(left)) break;
         }
         forget(partitions);
@@ -646,7 +648,7 @@ private:
         holding_ = true;
         resume_at_ = outstanding_ / 2 + scratch_.operations();
         paused_for_full_ = options_.pause_after == std::chrono::milliseconds::zero();
-        if (!paused_for_full_) held_since_ = std::chrono::steady_clock::now();
+        if (!paused_for_full_) held_since_ = Clock::now();
         apply_pauses();
     }
     void try_stash() {
@@ -659,7 +661,7 @@ private:
     void update_hold() {
         if (!holding_) return;
         if (stash_ || letter_bytes_ > options_.max_letter_bytes / 2 || kept_.bytes() > options_.max_kept_bytes / 2) {
-            if (paused_for_full_ || std::chrono::steady_clock::now() - held_since_ < options_.pause_after) return;
+            if (paused_for_full_ || Clock::now() - held_since_ < options_.pause_after) return;
             paused_for_full_ = true;
         } else {
             if (paused_for_full_ && outstanding_ > resume_at_) return;
@@ -759,7 +761,7 @@ private:
     bool draining_ = false;
     bool pauses_stale_ = false; ///< the client did not do what it was asked to
     StopReason stop_reason_ = StopReason::none;
-    std::chrono::steady_clock::time_point held_since_{};
+    typename Clock::time_point held_since_{};
     std::uint64_t outstanding_ = 0; ///< operations handed over whose settlement has not come in
     std::uint64_t resume_at_ = 0;   ///< the `outstanding_` at which partitions resume
     std::uint64_t tracked_ = 0;     ///< records waiting for settlements, the stash included
