@@ -148,9 +148,9 @@ struct EventMapper {
 /// Brokers, a server, an indexer with a thread of its own.
 struct World {
     /// `letters`: where what the server refuses (a document with the word poison) goes.
-    explicit World(IndexerOptions options = {}, const std::optional<KafkaDeadLetters>& letters = {})
-        : indexer{context.get_executor(), StoreTransport{store}, patient(std::move(options)),
-                  letters ? DeadLetters{letters->sink(context.get_executor())} : DeadLetters{}},
+    explicit World(IndexerOptions options = {}, const std::optional<KafkaDeadLetters>& letters = {}, int brokers = 1)
+        : kafka{brokers}, indexer{context.get_executor(), StoreTransport{store}, patient(std::move(options)),
+                                  letters ? DeadLetters{letters->sink(context.get_executor())} : DeadLetters{}},
           thread{[this] { context.run(); }} {}
     ~World() {
         store->black_hole = false;
