@@ -378,7 +378,10 @@ int replay(const Options& options, Report& report_of_run) {
     Expected expected;
     expected.count_before = count_documents(server, options);
     expected.server_is_ours = own_server.has_value();
-    progress.info("search server: " + transport.node_name(0) + " (" + (own_server ? "embedded" : version) + ")");
+    std::string nodes;
+    for (std::uint32_t node = 0; node < transport.node_count(); ++node)
+        nodes += (node == 0 ? "" : ", ") + transport.node_url(node);
+    progress.info("search server: " + nodes + " (" + (own_server ? "embedded" : version) + ")");
 
     // The broker.
     std::optional<EmbeddedBroker> own_broker;

@@ -36,6 +36,11 @@ public:
         return std::visit([&](const auto& transport) -> const std::string& { return transport.node_name(node); },
                           transport_);
     }
+    /// What of a node's URL may be shown.
+    [[nodiscard]] std::string node_url(std::uint32_t node) const {
+        const bool tls = std::holds_alternative<Tls>(transport_) || std::holds_alternative<TlsGzip>(transport_);
+        return (tls ? "https://" : "http://") + node_name(node);
+    }
     void shutdown() noexcept {
         std::visit([](auto& transport) { transport.shutdown(); }, transport_);
     }
