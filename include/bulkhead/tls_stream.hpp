@@ -198,6 +198,7 @@ public:
             if (error || done == 1) co_return error;
             const auto size = co_await s.next.async_read_some(s.buffers.read_into(),
                                                               asio::redirect_error(asio::use_awaitable, error));
+            if (error == asio::error::eof) error = asio::ssl::error::stream_truncated;
             if (error) co_return error;
             s.buffers.has_read(size);
         }
