@@ -346,7 +346,7 @@ private:
         stats_.abandoned += waiting - p.tracker.waiting() + failed - p.tracker.failed();
         if (kept_.bytes() != 0)
             kept_.drop_if([&](std::uint64_t key) {
-                return (key >> sequence_bits) == p.slot && !p.tracker.offset_of(key & sequence_mask);
+                return (key >> sequence_bits) == p.slot && !p.tracker.awaits(key & sequence_mask);
             });
     }
 
@@ -571,7 +571,8 @@ private:
             if ((rejected && options_.on_rejected == OnRejected::skip) ||
                 (unknown && options_.on_unknown == OnUnknown::skip)) {
                 end(p, below, p.tracker.settle(below));
-            } else if (offset && unknown && note.failure != 0 && options_.on_unknown == OnUnknown::dead_letter) {
+            } else if (unknown && note.failure != 0 && options_.on_unknown == OnUnknown::dead_letter &&
+                       p.tracker.awaits(below)) {
                 send_unknown({&p, below, *offset}, note);
             } else if (end(p, below, p.tracker.fail(below)) != OffsetTracker::Step::late) {
                 stop(reason_of(note));

@@ -106,11 +106,15 @@ public:
     [[nodiscard]] std::size_t waiting() const noexcept { return waiting_; }
     /// Records whose operations have all ended and of which one has failed.
     [[nodiscard]] std::size_t failed() const noexcept { return failed_; }
-    /// The record's offset, while operations of it are still to come.
+    /// Whether operations of the record are still to come, that is whether its settlement would change anything.
+    [[nodiscard]] bool awaits(Sequence sequence) const noexcept {
+        return sequence >= base_ && sequence - base_ < count_ &&
+               ring_[(head_ + (sequence - base_)) & (ring_.size() - 1)].waiting > 0;
+    }
+    /// The record's offset, while it is tracked.
     [[nodiscard]] std::optional<std::int64_t> offset_of(Sequence sequence) const noexcept {
         if (sequence < base_ || sequence - base_ >= count_) return std::nullopt;
-        const auto& record = ring_[(head_ + (sequence - base_)) & (ring_.size() - 1)];
-        return record.waiting > 0 ? std::optional{record.offset} : std::nullopt;
+        return ring_[(head_ + (sequence - base_)) & (ring_.size() - 1)].offset;
     }
 
     /// Calls `f(sequence, offset, operations)` for each record at or above `from` with operations still to come.

@@ -202,6 +202,26 @@ TEST_CASE("tombstones: deleted, skipped or dead-lettered", "[kafka_source][kafka
     }
 }
 
+TEST_CASE("a rewound record's copy is let go of, and its unknown outcome makes no letter",
+          "[kafka_source][kafka_letters][F153]") {
+    auto options = everything_to_the_topic();
+    options.keep_records = true;
+    options.max_kept_bytes = 2048;
+    Fixture f{options};
+    REQUIRE(f.deliver("one") == Delivered::taken); // it holds up what comes behind it
+    const std::string large_key(900, 'k');
+    REQUIRE(f.deliver("one", large_key) == Delivered::taken);
+    f.offset = 8; // the client goes back
+    REQUIRE(f.deliver("one", large_key) == Delivered::taken);
+    CHECK(f.source->accepting()); // one copy, not two
+    f.indexer.settle(1, Outcome::unknown);
+    f.source->poll();
+    CHECK(f.member.letters.empty());
+    f.indexer.settle_all();
+    CHECK(f.stored() == 9);
+    CHECK(adds_up(f.source->stats()));
+}
+
 TEST_CASE("an unknown outcome: stops, is passed, or goes to the dead-letter topic, by name",
           "[kafka_source][kafka_letters]") {
     KafkaSourceOptions options;
