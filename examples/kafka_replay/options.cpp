@@ -131,7 +131,8 @@ std::vector<std::pair<std::string, std::string>> key_values(const std::vector<st
         const auto equals = setting.find('=');
         // The value is not shown: it may be a password.
         if (equals == std::string::npos || equals == 0)
-            refuse("--kafka-option", "KEY=VALUE", setting.substr(0, equals));
+            refuse("--kafka-option", "KEY=VALUE",
+                   setting.substr(0, setting.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789._")));
         pairs.emplace_back(setting.substr(0, equals), setting.substr(equals + 1));
     }
     return pairs;

@@ -537,7 +537,7 @@ private:
             if (endings_[i].next != Next::letter) continue;
             endings_[i].next = Next::again;
             --entries[i].attempts;
-            if (said.empty()) said = join(said_[endings_[i].said].type, said_[endings_[i].said].reason);
+            if (said.empty()) said = said_[endings_[i].said].type;
         }
         return said;
     }
@@ -570,7 +570,7 @@ private:
         if (health == Health::unauthorized)
             for (auto& entry : bulk.batch.entries())
                 if (!entry.not_allowed) note_allowed(entry, true);
-        endpoint_in_trouble(flight, {}, join(said.type, said.reason), health, now);
+        endpoint_in_trouble(flight, {}, std::string{said.type}, health, now);
         requeue(std::move(bulk), now);
     }
     /// What was last answered about an operation was, or is no longer, that it is not allowed.
@@ -691,10 +691,11 @@ private:
                         time_point now) {
         std::string detail = reply.detail;
         if (detail.empty() && reply.error) detail = reply.error.message();
-        if (detail.empty()) detail = describe_error(flight.answer.head()).reason;
-        intake_.note_failure(type, detail, static_cast<std::uint16_t>(reply.status));
+        const auto said = detail.empty() ? describe_error(flight.answer.head()) : ItemError{};
+        intake_.note_failure(type, detail.empty() ? said.reason : detail, static_cast<std::uint16_t>(reply.status));
         intake_.update_stats([](Stats& stats) { ++stats.failed_requests; });
-        endpoint_in_trouble(flight, reply.retry_after, join(type, detail), health, now);
+        // The server's own words may repeat what it was sent.
+        endpoint_in_trouble(flight, reply.retry_after, join(type, detail.empty() ? said.type : detail), health, now);
     }
     /// Nobody travels for a while; then a single probe.
     void endpoint_in_trouble(const Flight& flight, std::optional<std::chrono::seconds> retry_after, std::string trouble,

@@ -94,7 +94,9 @@ struct Stats {
     std::uint64_t sealed_by_flush = 0; ///< an explicit flush, or close
 
     Health health = Health::ok;
-    std::string health_detail; ///< for people: what was last wrong with the endpoint
+    /// For people, and fit for a log: what was last wrong with the endpoint. Never a server's own words but an error's
+    /// type.
+    std::string health_detail;
 
     /// The most frequent failures by type, one sample each, at most 16.
     std::vector<FailureSample> failures;

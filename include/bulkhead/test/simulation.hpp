@@ -848,7 +848,7 @@ private:
     }
     /// Gives the model what the server takes, and returns an item for each operation. About half of what may be refused
     /// for these reasons is.
-    Items apply(const std::vector<Found>& found, const std::vector<Refusal>& kinds = {}) {
+    Items apply(const std::vector<Found>& found, const std::vector<Refusal>& may_refuse = {}) {
         Items items{std::vector<std::string>(found.size()), std::vector<Said>(found.size()), 0};
         std::string body;
         std::vector<std::size_t> taken;
@@ -857,7 +857,7 @@ private:
             if (op.bad) {
                 items.text[i] = item(400, "document_parsing_exception");
                 items.said[i] = discard_unparsable_ ? Said::never_mind : Said::no;
-            } else if (!kinds.empty() && random_.once_in(2) && refuse(random_.pick(kinds), op, items, i)) {
+            } else if (!may_refuse.empty() && random_.once_in(2) && refuse(random_.pick(may_refuse), op, items, i)) {
                 items.pushed_back += items.text[i].find("\"status\":429") != std::string::npos ? 1U : 0U;
             } else {
                 body += found[i].lines;
