@@ -243,6 +243,52 @@ TEST_CASE("driver: a coordinator that moves, brokers that go and come: nothing i
     live_all({moves, coordinator_down, leader_down});
 }
 
+TEST_CASE("driver: a fatal error, e.g. another one with our group.instance.id, stops it: nothing is committed any more",
+          "[broker_errors][F159]") {
+    const Watchdog watchdog;
+    const auto check_one = [](bool fenced) {
+        CAPTURE(fenced);
+        World world;
+        world.kafka.create_topic("t", 1);
+        world.produce("t", 1, 50);
+        auto options = options_for(world, "t");
+        options.config.emplace_back("group.instance.id", "one");
+        std::string said; // by the driver, on this thread
+        options.on_event = [&](const kafka::ClientEvent& event) {
+            if (event.kind == kafka::ClientEvent::Kind::fatal) said += std::string{event.text} + "\n";
+        };
+        TestDriver driver{world.indexer, EventMapper{}, options};
+        const auto poll_until = [&](auto predicate) {
+            while (!predicate()) REQUIRE(driver.poll_once(milliseconds{10}));
+        };
+        poll_until([&] { return world.committed("t", 1) == 50; });
+        world.store->black_hole = true;
+        world.produce("t", 1, 50);
+        poll_until([&] { return driver.source().stats().consumed == 100; });
+        if (fenced) {
+            push(world, {{heartbeat, {RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID}}});
+        } else {
+            rd_kafka_test_fatal_error(driver.handle(), RD_KAFKA_RESP_ERR_UNKNOWN, "by the test");
+        }
+        driver.run(); // returns by itself
+        CHECK(driver.fatal());
+        CHECK(said.find(fenced ? "enced" : "by the test") != std::string::npos);
+        const auto stored = driver.source().stats().offsets_stored;
+        // What settles now proves something, and is not committed: it may be another's by now.
+        world.store->black_hole = false;
+        world.store->wait_until([&] { return world.indexer.stats().pending == 0; });
+        CHECK_FALSE(driver.poll_once(milliseconds{10}));
+        const auto report = driver.close(seconds{10});
+        CHECK_FALSE(report.drained);
+        CHECK_FALSE(report.committed);
+        CHECK(report.stats.source.offsets_stored == stored);
+        CHECK(report.stats.source.abandoned == 50);
+        CHECK(world.committed("t", 1) == 50);
+    };
+    check_one(false);
+    check_one(true);
+}
+
 TEST_CASE("driver: a commit is as good as the worst of its partitions", "[broker_errors][F142]") {
     using kafka::detail::CommitFate;
     const auto judge = [](rd_kafka_resp_err_t whole, std::vector<rd_kafka_resp_err_t> each) {

@@ -278,8 +278,10 @@ public:
         if (!message || message->err == RD_KAFKA_RESP_ERR_NO_ERROR) return message;
         if (message->err != RD_KAFKA_RESP_ERR__PARTITION_EOF) {
             const auto* const text = rd_kafka_message_errstr(message.get());
-            notice(back_.get(), {.kind = ClientEvent::Kind::error,
-                                 .level = 3,
+            // A consumer's fatal error comes as a message, not by the callback.
+            const bool fatal = rd_kafka_fatal_error(rk_, nullptr, 0) != 0;
+            notice(back_.get(), {.kind = fatal ? ClientEvent::Kind::fatal : ClientEvent::Kind::error,
+                                 .level = fatal ? 2 : 3,
                                  .error = make_error(message->err),
                                  .text = text == nullptr ? "" : text});
         }
@@ -487,6 +489,7 @@ public:
     /// settlements; serves the client. To be called again soon: at least every second. False when there is nothing more
     /// to do but `close`.
     bool poll_once(std::chrono::milliseconds timeout) {
+        if (fatal_) return false;
         note_poll();
         source_.poll();
         if (source_.about_to_pause()) {
@@ -524,6 +527,8 @@ public:
         closing_by_ = std::chrono::steady_clock::now() + timeout;
         const auto left = [this] { return until(*closing_by_); };
         held_.clear(); // never taken, so they will be delivered again
+        const bool given_up = fatal_ && !source_.drained();
+        if (fatal_) source_.lost(); // what settles from here on is not stored
         source_.drain();
         source_.poll();
         while (!source_.drained() && !fatal_ && left() > std::chrono::milliseconds::zero()) {
@@ -533,7 +538,7 @@ public:
             source_.poll();
             publish(false);
         }
-        report.drained = source_.drained();
+        report.drained = !given_up && source_.drained();
         if (!fatal_) {
             report.committed = client_.commit_stored(std::min(std::max(left(), short_wait), options_.commit_timeout));
             client_.close(std::max(left(), short_wait));
@@ -573,7 +578,7 @@ private:
         const auto most = std::min(records_a_poll, rate_.available(last_poll_));
         for (std::size_t i = 0; i < most; ++i) {
             auto message = client_.poll(i == 0 ? timeout : std::chrono::milliseconds::zero());
-            if (!message) return;
+            if (!message || fatal_) return;
             rate_.take();
             if (!offer(*message)) return held_.push_back(std::move(message));
             if (!source_.accepting()) return;
@@ -638,6 +643,7 @@ private:
         on_notice({.kind = ClientEvent::Kind::assigned, .partitions = static_cast<std::size_t>(list.cnt)});
     }
     void on_revoked(const rd_kafka_topic_partition_list_t& list) override {
+        if (fatal_) return on_lost(list);
         drop_held(list);
         guarded([&] { source_.revoked(names_of(list), drain_time()); });
         if (list.cnt > 0) client_.commit_stored(options_.commit_timeout);
