@@ -7,7 +7,8 @@
 //
 // Prints its port when it listens, and at SIGTERM what it has seen, as a line of JSON. DELAY_MS passes before each
 // answer; after so many documents it answers nothing for 3 s, once. Bodies have a length or come in chunks, gzip or
-// not. With SINK_CERTIFICATE, a PEM file of a certificate and its key, by TLS.
+// not. To a GET it says what kafka_replay asks for: a version and the count of all documents. With SINK_CERTIFICATE, a
+// PEM file of a certificate and its key, by TLS.
 
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
@@ -49,6 +50,11 @@ Asked asked(std::string_view head) {
     return target.find("items.*.status") == std::string_view::npos ? Asked::errors_only : Asked::status;
 }
 
+std::string make_response(const std::string& body) {
+    return "HTTP/1.1 200 OK\r\nX-elastic-product: Elasticsearch\r\ncontent-type: application/json\r\ncontent-length: " +
+           std::to_string(body.size()) + "\r\n\r\n" + body;
+}
+
 std::string make_answer(Asked what, std::size_t items) {
     std::string body;
     if (what == Asked::errors_only) {
@@ -65,8 +71,7 @@ std::string make_answer(Asked what, std::size_t items) {
         for (std::size_t i = 0; i < items; ++i) body.append(i == 0 ? "" : ",").append(item);
         body += "]}";
     }
-    return "HTTP/1.1 200 OK\r\nX-elastic-product: Elasticsearch\r\ncontent-type: application/json\r\ncontent-length: " +
-           std::to_string(body.size()) + "\r\n\r\n" + body;
+    return make_response(body);
 }
 
 /// What all connections have seen.
@@ -248,6 +253,7 @@ private:
     }
 
     bool answer() {
+        if (head_.starts_with("get ")) return write_all(make_response(about()));
         const auto items = lines_ / 2;
         const auto before = totals_.documents.fetch_add(items);
         ++totals_.requests;
@@ -260,6 +266,9 @@ private:
         auto& made = answers_[items * 4 + static_cast<std::size_t>(what)];
         if (made.empty()) made = make_answer(what, items);
         return write_all(made);
+    }
+    [[nodiscard]] std::string about() const {
+        return R"({"version":{"number":"8.19.0"},"count":)" + std::to_string(totals_.documents) + "}";
     }
     bool write_all(std::string_view bytes) { return channel_.write_all(bytes); }
 
