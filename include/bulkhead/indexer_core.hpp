@@ -1322,8 +1322,7 @@ private:
     const std::array<std::string, 2> targets_; ///< without and with `items.*.result`
     const std::shared_ptr<Books> books_;
     intake_type& intake_ = books_->intake;
-    ClientIds client_ids_ = // virtual: repeatable
-        std::is_same_v<Clock, std::chrono::steady_clock> ? ClientIds{} : ClientIds{ClientIds::Repeatable{}};
+    ClientIds client_ids_ = ClientIds::of<Clock>();
     std::atomic<std::uint64_t> next_id_{1};
     std::mutex index_waiters_mutex_;
     std::unordered_map<std::uint64_t, Completion<error_code, IndexResult>> index_waiters_;

@@ -238,7 +238,7 @@ MUTANTS = [
      "            outstanding_.back() += told;\n        }\n"
      "        release_epoch(sealed_.front().epoch, entries.size());", SIMULATION),
     ("ids are random in virtual time", "indexer_core.hpp",
-     "std::is_same_v<Clock, std::chrono::steady_clock> ? ClientIds{} :", "true ? ClientIds{} :", SIMULATION),
+     "ClientIds::of<Clock>()", "ClientIds{}", SIMULATION),
     ("an answer that ends with its connection is whole", "http_exchange.hpp", "parser->is_done() && !parser->need_eof();",
      "parser->is_done();", EXCHANGE),
     ("a connection is used again after a time-out", "http_exchange.hpp", "    if (error && !early) reply.detail =",
