@@ -375,9 +375,11 @@ int replay(const Options& options, Report& report_of_run) {
     const auto url = own_server ? own_server->url() : options.url;
     const ServerApi server{url, probe_timeout};
     bulkhead::DeadLetters dead_letters;
-    if (!options.dead_letter_file.empty()) dead_letters = bulkhead::FileSink{{.path = options.dead_letter_file}};
-    std::optional<bulkhead::KafkaDeadLetters> to_topic;
-    if (!options.dead_letter_topic.empty()) dead_letters = to_topic.emplace().sink(background.executor());
+    std::optional<bulkhead::KafkaDeadLetters> places;
+    if (!options.dead_letter_file.empty())
+        dead_letters =
+            places.emplace().sink(background.executor(), bulkhead::FileSink{{.path = options.dead_letter_file}});
+    if (!options.dead_letter_topic.empty()) dead_letters = places.emplace().sink(background.executor());
     Indexer indexer{background.executor(), HttpTransport{background.executor(), http_options(url)}, options.indexer,
                     std::move(dead_letters)};
     server.check_reachable();
@@ -428,7 +430,7 @@ int replay(const Options& options, Report& report_of_run) {
     source_options.on_tombstone = options.on_tombstone;
     source_options.on_unknown = options.on_unknown;
     source_options.keep_records = options.keep_records;
-    source_options.dead_letters = to_topic;
+    source_options.dead_letters = places;
     source_options.on_event = [&](const SourceEvent& event) { tell(progress, event); };
     Driver driver{timed, RecordMapper{options, forwarder ? &*forwarder : nullptr}, driver_options, source_options};
 

@@ -882,8 +882,9 @@ private:
             const auto [line, source] = lines_of(entry, body.substr(offset, entry.bytes()));
             offset += entry.bytes();
             const auto& said = said_[ending.said];
+            const auto ticket = entry.ticket.slot == waiter_slot ? Ticket{} : entry.ticket; // `async_index`: our own
             kept->letters.push_back(
-                {line, source, own(said.type), own(said.reason), ending.status, entry.attempts, entry.ticket, age});
+                {line, source, own(said.type), own(said.reason), ending.status, entry.attempts, ticket, age});
         }
         intake_.update_stats([&](Stats& stats) { stats.dead_letters_waiting += entries.size(); });
         letters_.push_back(kept);
