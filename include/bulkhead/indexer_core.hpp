@@ -1194,7 +1194,14 @@ private:
             it = flush_waiters_.erase(it);
         }
         if (closing_) close(now);
-        if (in_flight_.empty()) intake_.trim();
+        if (in_flight_.empty()) trim();
+    }
+    /// After a burst: gives back what nothing needs now.
+    void trim() {
+        intake_.trim();
+        if (spare_flights_.size() > 1) spare_flights_.erase(spare_flights_.begin() + 1, spare_flights_.end());
+        if (endings_.capacity() > endings_worth_keeping) endings_ = {};
+        if (said_.capacity() > endings_worth_keeping) said_ = {};
     }
     /// One timer for everything: the earliest time at which `pump` has something to do.
     void arm_timer() {
@@ -1246,7 +1253,7 @@ private:
             if (!gave_up_) transport_.shutdown();
             timer_.cancel();
             armed_at_ = time_point::max();
-            intake_.trim();
+            trim();
         }
         for (auto& waiter : flush_waiters_) waiter.done(errc::closed);
         flush_waiters_.clear();
@@ -1353,6 +1360,7 @@ private:
     time_point sink_resume_ = time_point::min();
     std::vector<Ending> endings_; ///< of the bulk that is being judged
     std::vector<Said> said_;      ///< about its operations
+    static constexpr std::size_t endings_worth_keeping = 4096;
     std::list<FlushWaiter> flush_waiters_;
     std::deque<RoomWaiter> room_waiters_;
     std::list<CloseWaiter> close_waiters_;
