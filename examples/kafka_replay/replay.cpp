@@ -370,9 +370,11 @@ int replay(const Options& options, Report& report_of_run) {
     ServerApi server{background.executor(), SearchTransport{background.executor(), searching}, probe_timeout};
     const auto version = server.check(data_streams(options), [&](const std::string& text) { progress.warn(text); });
     bulkhead::DeadLetters dead_letters;
-    if (!options.dead_letter_file.empty()) dead_letters = bulkhead::FileSink{{.path = options.dead_letter_file}};
-    std::optional<bulkhead::KafkaDeadLetters> to_topic;
-    if (!options.dead_letter_topic.empty()) dead_letters = to_topic.emplace().sink(background.executor());
+    std::optional<bulkhead::KafkaDeadLetters> places;
+    if (!options.dead_letter_file.empty())
+        dead_letters =
+            places.emplace().sink(background.executor(), bulkhead::FileSink{{.path = options.dead_letter_file}});
+    if (!options.dead_letter_topic.empty()) dead_letters = places.emplace().sink(background.executor());
     Indexer indexer{background.executor(), transport, options.indexer, std::move(dead_letters)};
     if (options.install_template || own_server) install_templates(server, options);
     Expected expected;
@@ -424,7 +426,7 @@ int replay(const Options& options, Report& report_of_run) {
     source_options.on_tombstone = options.on_tombstone;
     source_options.on_unknown = options.on_unknown;
     source_options.keep_records = options.keep_records;
-    source_options.dead_letters = to_topic;
+    source_options.dead_letters = places;
     source_options.on_event = [&](const SourceEvent& event) { tell(progress, event, options.show_reasons); };
     Driver driver{timed, RecordMapper{options, forwarder ? &*forwarder : nullptr}, driver_options, source_options};
 

@@ -883,8 +883,9 @@ private:
             const auto [line, source] = lines_of(entry, body.substr(offset, entry.bytes()));
             offset += entry.bytes();
             const auto& said = said_[ending.said];
+            const auto ticket = entry.ticket.slot == waiter_slot ? Ticket{} : entry.ticket; // `async_index`: our own
             kept->letters.push_back(
-                {line, source, own(said.type), own(said.reason), ending.status, entry.attempts, entry.ticket, age});
+                {line, source, own(said.type), own(said.reason), ending.status, entry.attempts, ticket, age});
         }
         intake_.update_stats([&](Stats& stats) { stats.dead_letters_waiting += entries.size(); });
         letters_.push_back(kept);
@@ -1195,7 +1196,14 @@ private:
             it = flush_waiters_.erase(it);
         }
         if (closing_) close(now);
-        if (in_flight_.empty()) intake_.trim();
+        if (in_flight_.empty()) trim();
+    }
+    /// After a burst: gives back what nothing needs now.
+    void trim() {
+        intake_.trim();
+        if (spare_flights_.size() > 1) spare_flights_.erase(spare_flights_.begin() + 1, spare_flights_.end());
+        if (endings_.capacity() > endings_worth_keeping) endings_ = {};
+        if (said_.capacity() > endings_worth_keeping) said_ = {};
     }
     /// One timer for everything: the earliest time at which `pump` has something to do.
     void arm_timer() {
@@ -1247,7 +1255,7 @@ private:
             if (!gave_up_) transport_.shutdown();
             timer_.cancel();
             armed_at_ = time_point::max();
-            intake_.trim();
+            trim();
         }
         for (auto& waiter : flush_waiters_) waiter.done(errc::closed);
         flush_waiters_.clear();
@@ -1354,6 +1362,7 @@ private:
     time_point sink_resume_ = time_point::min();
     std::vector<Ending> endings_; ///< of the bulk that is being judged
     std::vector<Said> said_;      ///< about its operations
+    static constexpr std::size_t endings_worth_keeping = 4096;
     std::list<FlushWaiter> flush_waiters_;
     std::deque<RoomWaiter> room_waiters_;
     std::list<CloseWaiter> close_waiters_;

@@ -108,7 +108,7 @@ public:
             const auto bytes = op.bytes(*prefix);
             if (bytes > options_.max_operation_bytes) return refuse(Admission::too_large, 1);
             return place(bytes, 1, if_full, [&] { open_.append_unchecked(op, *prefix, ticket); });
-        } catch (const std::bad_alloc&) { // before anything was changed
+        } catch (const std::bad_alloc&) { // before it was taken
             return refuse(Admission::full, 1);
         }
     }
@@ -121,7 +121,11 @@ public:
         if (operations == 0) return {Admission::accepted};
         for (const auto& entry : scratch.entries())
             if (entry.bytes() > options_.max_operation_bytes) return refuse(Admission::too_large, operations);
-        return place(scratch.bytes(), operations, if_full, [&] { open_.append_unchecked(scratch, ticket); });
+        try {
+            return place(scratch.bytes(), operations, if_full, [&] { open_.append_unchecked(scratch, ticket); });
+        } catch (const std::bad_alloc&) { // before it was taken
+            return refuse(Admission::full, operations);
+        }
     }
     /// An operation that was found invalid before it came here.
     [[nodiscard]] Offered refuse_invalid(const FieldError& error) {
@@ -136,7 +140,8 @@ public:
         return refuse(Admission::full, operations);
     }
 
-    /// Seals what is open. Everything accepted before this call belongs to epochs before the returned one.
+    /// Seals what is open. Everything accepted before this call belongs to epochs before the returned one. Throws
+    /// `std::bad_alloc`; then it may still be open.
     std::uint64_t flush() {
         const auto lock = lock_briefly(mutex_);
         return flush_locked();
@@ -413,7 +418,7 @@ private:
         return true;
     }
     std::uint64_t flush_locked() {
-        if (!open_.empty()) seal(stats_.sealed_by_flush);
+        if (!open_.empty() && !seal(stats_.sealed_by_flush)) throw std::bad_alloc{};
         if (outstanding_.back() != 0) outstanding_.push_back(0);
         return first_epoch_ + outstanding_.size() - 1;
     }
@@ -439,8 +444,8 @@ private:
         sealed_.pop_front();
     }
     void drop_spare(std::vector<Batch>& freed) {
-        used_ -= spares_.back().footprint();
-        freed.push_back(std::move(spares_.back()));
+        freed.push_back(std::move(spares_.back())); // or nothing is changed
+        used_ -= freed.back().footprint();
         spares_.pop_back();
     }
     void release_epoch(std::uint64_t epoch, std::uint64_t operations) {
@@ -467,8 +472,12 @@ private:
         if (closed_ || bytes == 0 || bytes > most || spares_.size() > options_.max_in_flight ||
             used_ + bytes > options_.max_buffered_bytes)
             return std::move(batch);
-        batch.clear();
-        spares_.push_back(std::move(batch));
+        try {
+            spares_.push_back(std::move(batch));
+        } catch (const std::bad_alloc&) { // then it is no spare: what counts has been counted
+            return std::move(batch);
+        }
+        spares_.back().clear();
         used_ += bytes;
         return {};
     }

@@ -488,6 +488,25 @@ private:
         letter.partition = p.number;
         letter.offset = offset;
     }
+    /// By the ticket of an operation. False when it is none of ours.
+    bool place(KafkaLetter& letter, const Ticket& ticket) noexcept {
+        if (subscription_.ticket(ticket.key) != ticket) return false;
+        const auto& p = *partitions_[ticket.key >> sequence_bits];
+        const auto below = ticket.key & sequence_mask;
+        auto offset = at_least_once() ? p.tracker.offset_of(below) : static_cast<std::int64_t>(below);
+        if (!offset) offset = late_.offset_of(p.slot, below);
+        place(letter, p, offset.value_or(-1));
+        return true;
+    }
+    void place_all(detail::PlacedLetters& letters) noexcept {
+        try {
+            for (auto& letter : letters.letters()) {
+                KafkaLetter from;
+                if (place(from, letter.ticket)) letters.place(letter, from);
+            }
+        } catch (const std::bad_alloc&) { // then they go without
+        }
+    }
     void take_letters() {
         const auto mail = letters_->take();
         for (const auto& [stub, error] : mail.receipts) {
@@ -509,6 +528,7 @@ private:
             }
         }
         for (const auto& write : mail.writes) write_all(write);
+        for (const auto& question : mail.questions) place_all(question->letters());
     }
     /// The indexer's dead letters, with the positions of those that are ours.
     void write_all(const std::shared_ptr<detail::SinkWrite>& write) {
@@ -521,16 +541,8 @@ private:
             letter.attempts = from.attempts;
             letter.action_line = from.action_line;
             letter.source = from.source;
-            const auto key = from.ticket.key;
-            const bool ours = subscription_.ticket(key) == from.ticket;
-            if (ours) {
-                const auto& p = *partitions_[key >> sequence_bits];
-                const auto below = key & sequence_mask;
-                auto offset = at_least_once() ? p.tracker.offset_of(below) : static_cast<std::int64_t>(below);
-                if (!offset) offset = late_.offset_of(p.slot, below);
-                place(letter, p, offset.value_or(-1));
-            }
-            kept_.with(ours ? key : ~std::uint64_t{0}, [&](const Record* record) {
+            const bool ours = place(letter, from.ticket);
+            kept_.with(ours ? from.ticket.key : ~std::uint64_t{0}, [&](const Record* record) {
                 letter.record = record;
                 if constexpr (LetterWriter<C>) consumer_.write_letter(letter, LetterReceipt{write, {}});
             });

@@ -29,8 +29,7 @@ enum class Duplicates : std::uint8_t {
     forbid,    ///< it is not repeated: it settles as `Outcome::unknown`
     allow,     ///< it is sent again; at worst the document is stored twice
     client_id, ///< it gets an id when it is enqueued and travels as a `create`, so that a repetition meets itself. Not
-               ///< for targets that make ids themselves (time series data streams, some serverless collections):
-               ///< they refuse such documents one by one.
+               ///< for targets that make ids themselves, see `IndexerOptions::target_makes_ids`
 };
 
 /// In which order operations on the same document reach it.
@@ -136,6 +135,11 @@ struct IndexerOptions {
     RequestDefaults request{};
     RetryOptions retry{};
     Duplicates duplicates = Duplicates::forbid;
+    /// Says that the target takes no ids of its clients' making: time series data streams, OpenSearch's append-only
+    /// indices, some serverless collections. It cannot be seen from here: such a target refuses a document with an id
+    /// when it gets it, one by one. With this, `Duplicates::client_id` is refused at construction, where it would end
+    /// in nothing but refusals.
+    bool target_makes_ids = false;
     Ordering ordering = Ordering::none;
     /// Looked at before the library's own table (`verdicts.hpp`); the first rule that fits decides.
     std::vector<VerdictRule> verdicts{};
@@ -210,6 +214,8 @@ inline std::optional<FieldError> out_of_range(const char* field, std::chrono::mi
         if (auto e = out_of_range<unsigned>("verdicts.first", rule.first, 300, 599)) return e;
         if (auto e = out_of_range<unsigned>("verdicts.last", rule.last, rule.first, 599)) return e;
     }
+    if (o.target_makes_ids && o.duplicates == Duplicates::client_id)
+        return FieldError{"duplicates", "forbid or allow, since target_makes_ids", "client_id"};
     const auto& refresh = o.request.refresh;
     if (!refresh.empty() && refresh != "true" && refresh != "false" && refresh != "wait_for")
         return FieldError{"request.refresh", "true, false, wait_for or empty", refresh};

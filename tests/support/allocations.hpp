@@ -10,6 +10,12 @@ namespace bulkhead_test {
 /// and tests/gzip.
 [[nodiscard]] std::size_t allocations() noexcept;
 
+/// How often this thread's `operator new` has thrown so far.
+[[nodiscard]] std::size_t refused_allocations() noexcept;
+
+/// Bytes that this thread has got by `operator new` and not given back, as far as the same thread does both.
+[[nodiscard]] std::ptrdiff_t bytes_in_use() noexcept;
+
 /// While it lives, this thread's `operator new` throws `std::bad_alloc` after `successes` more calls.
 class FailingAllocations {
 public:

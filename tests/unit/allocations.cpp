@@ -11,18 +11,25 @@
 namespace {
 constexpr std::size_t never = std::numeric_limits<std::size_t>::max();
 thread_local std::size_t calls = 0;
+thread_local std::ptrdiff_t in_use = 0;
+thread_local std::size_t refusals = 0;
 thread_local std::size_t fail_at = never; // the value of `calls` from which on to throw
 thread_local bulkhead_test::FreedMemory* watcher = nullptr;
 
 void* allocate(std::size_t size) {
-    if (calls >= fail_at) throw std::bad_alloc{};
+    if (calls >= fail_at) {
+        ++refusals;
+        throw std::bad_alloc{};
+    }
     ++calls;
     void* const memory = std::malloc(size == 0 ? 1 : size); // NOLINT: this is the allocator
     if (memory == nullptr) throw std::bad_alloc{};
+    in_use += static_cast<std::ptrdiff_t>(malloc_usable_size(memory));
     return memory;
 }
 void release(void* memory) noexcept {
     if (watcher != nullptr && memory != nullptr) watcher->look_at(memory);
+    in_use -= static_cast<std::ptrdiff_t>(malloc_usable_size(memory));
     std::free(memory); // NOLINT
 }
 } // namespace
@@ -48,6 +55,8 @@ void operator delete[](void* memory, std::size_t) noexcept { release(memory); }
 namespace bulkhead_test {
 
 std::size_t allocations() noexcept { return calls; }
+std::ptrdiff_t bytes_in_use() noexcept { return in_use; }
+std::size_t refused_allocations() noexcept { return refusals; }
 FailingAllocations::FailingAllocations(std::size_t successes) noexcept { fail_at = calls + successes; }
 FailingAllocations::~FailingAllocations() { fail_at = never; }
 

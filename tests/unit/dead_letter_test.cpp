@@ -111,6 +111,23 @@ TEST_CASE("an operation whose attempts ran out, and one that a whole 400 or 413 
     CHECK(b.books_balance());
 }
 
+TEST_CASE("a dead letter of async_index has no ticket of the caller's", "[F124]") {
+    std::optional<Ticket> ticket;
+    Bench b{{}, CallbackSink{[&](std::span<const DeadLetter> letters) -> error_code {
+                ticket = letters[0].ticket;
+                return {};
+            }}};
+    std::optional<IndexResult> result;
+    b.indexer->async_index({.source = "{}"}, [&](error_code, IndexResult r) { result = std::move(r); });
+    b.run();
+    b.flush();
+    b.script->answer(0, Answer::items({refusal}));
+    b.run();
+    CHECK(ticket == Ticket{});
+    REQUIRE(result);
+    CHECK(result->outcome == Outcome::dead_lettered);
+}
+
 TEST_CASE("without a sink what is refused is told as rejected", "[F126]") {
     Bench b;
     b.put(1);
@@ -488,4 +505,13 @@ TEST_CASE("a dead letter as a line of JSON holds the operation byte for byte") {
     out.clear();
     append_dead_letter(out, {"{\"delete\":{}}", "", "t", "\xFF", 400, 1, {}, {}}, now);
     CHECK_FALSE(boost::json::parse(out).as_object().contains("source"));
+    for (const char* name : {"ticket", "topic", "partition", "offset"})
+        CHECK_FALSE(boost::json::parse(out).as_object().contains(name));
+    out.clear();
+    append_dead_letter(out, {"{}", "{}", "t", "", 400, 1, {3, 1, 18446744073709551615U}, {}, "l\"ogs", 7, 41}, now);
+    const auto placed = boost::json::parse(out);
+    CHECK(placed.at("ticket") == "18446744073709551615");
+    CHECK(placed.at("topic") == "l\"ogs");
+    CHECK(placed.at("partition") == 7);
+    CHECK(placed.at("offset") == 41);
 }
