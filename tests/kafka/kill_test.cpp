@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
+#include "kafka/child.hpp"
 #include "kafka/world.hpp"
 #include "support/catch.hpp"
 
@@ -6,14 +7,11 @@
 #include <bulkhead/standalone_indexer.hpp>
 #include <bulkhead/test/bulk_server.hpp>
 
-#include <csignal>
 #include <cstdlib>
 #include <limits>
 #include <random>
 
-#include <spawn.h>
 #include <sys/prctl.h>
-#include <sys/wait.h>
 
 using namespace bulkhead_test;
 
@@ -22,36 +20,10 @@ namespace {
 constexpr int partitions = 2;
 constexpr std::int64_t records = 6000; // in each
 
-/// A consumer in a process of its own: the test below this one, run by this program.
-class Child {
-public:
-    Child(const std::string& brokers, const std::string& url) {
-        std::vector<std::string> words{"kafka_tests", "[child]", "BULKHEAD_BROKERS=" + brokers, "BULKHEAD_URL=" + url};
-        char* arguments[] = {words[0].data(), words[1].data(), nullptr};
-        char* environment[] = {words[2].data(), words[3].data(), nullptr};
-        pid_t pid = 0;
-        if (posix_spawn(&pid, "/proc/self/exe", nullptr, nullptr, arguments, environment) == 0) pid_ = pid;
-    }
-    ~Child() {
-        kill();
-        wait();
-    }
-    Child(const Child&) = delete;
-    Child& operator=(const Child&) = delete;
-
-    void kill() const {
-        if (const pid_t pid = pid_; pid > 0) ::kill(pid, SIGKILL); // 0 would be all of us
-    }
-    /// Until it is no more.
-    void wait() {
-        int status = 0;
-        if (const pid_t pid = pid_; pid > 0) waitpid(pid, &status, 0);
-        pid_ = 0;
-    }
-
-private:
-    std::atomic<pid_t> pid_{0};
-};
+/// What runs the test below this one.
+std::vector<std::string> environment(const MockKafka& kafka, const test::BulkServer& server) {
+    return {"BULKHEAD_BROKERS=" + kafka.bootstrap_servers(), "BULKHEAD_URL=" + server.url()};
+}
 
 /// What goes wrong in a life with three violent deaths, by seed. Nothing: empty.
 std::string live_and_die(std::uint32_t seed) {
@@ -73,7 +45,7 @@ std::string live_and_die(std::uint32_t seed) {
         sent.note(request.body);
         const auto* const victim = child.load();
         if (victim == nullptr || request.number < deadly) return std::nullopt;
-        victim->kill();
+        victim->signal(SIGKILL);
         test::CannedAnswer none;
         none.apply_at_most = request.number == deadly ? applied : 0;
         none.close_without_answer = true;
@@ -91,7 +63,7 @@ std::string live_and_die(std::uint32_t seed) {
         const auto after = 1 + random() % 90;
         if (death != 0) deadly = server.bulk_requests() + after;
         applied = std::array<std::size_t, 3>{0, 10, 20}[random() % 3];
-        Child one{kafka.bootstrap_servers(), server.url()};
+        Child one{{"/proc/self/exe", "[child]"}, environment(kafka, server)};
         child = &one;
         if (death == 0) { // the first of them when something is committed
             static_cast<void>(wait([&] { return committed(0) + committed(1) > 0; }));
@@ -108,7 +80,7 @@ std::string live_and_die(std::uint32_t seed) {
             for (std::int64_t i = 0, end = committed(p); i < end; ++i)
                 done.emplace(id_of("t", p, i), sent.times(id_of("t", p, i)));
     }
-    const Child last{kafka.bootstrap_servers(), server.url()};
+    const Child last{{"/proc/self/exe", "[child]"}, environment(kafka, server)};
     if (!wait([&] { return committed(0) + committed(1) == partitions * records; })) wrong += "not all is committed; ";
     std::size_t lost = 0;
     for (int p = 0; p < partitions; ++p)
