@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSL-1.0
-"""One, two and three kafka_replay processes of a group on a real Kafka: rate, cost, and how long partitions stand still.
+"""One, two and three replays in a group on a real Kafka: rate, cost, and how long partitions stand still.
 
-Two servers: an endpoint that stores nothing and answers after 100 ms, where a member is limited by what it has under way
-and members add up; and a real OpenSearch on the same cores, where the server is the limit. The first round warms up and
+Two servers: an endpoint that stores nothing and answers after 100 ms, where a member is limited by what it has under
+way and members add up; and a real OpenSearch on the same cores, where the server is the limit. The first round warms up and
 is left out; the others go in turns, and the tables show medians. A rate is that of all documents over the longest
 member's time from its first record to its last settlement.
 
