@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSL-1.0
-"""One, two and three kafka_replay processes of a group on a real Kafka: rate, cost, and how long partitions stand still.
+"""One, two and three replays in a group on a real Kafka: rate, cost, and how long partitions stand still.
 
-Two servers: an endpoint that stores nothing and answers after 100 ms, where a member is limited by what it has under way
-and members add up; and a real OpenSearch on the same cores, where the server is the limit. The first round warms up and
+Two servers: an endpoint that stores nothing and answers after 100 ms, where a member is limited by what it has under
+way and members add up; and a real OpenSearch on the same cores, where the server is the limit. The first round warms up and
 is left out; the others go in turns, and the tables show medians. A rate is that of all documents over the longest
 member's time from its first record to its last settlement.
 
@@ -28,6 +28,7 @@ import engines  # noqa: E402 (it knows how to start the servers)
 
 PARTITIONS = 12
 DELAY_MS = 100
+BUFFERED = 8000  # documents in a member: by default the first one to come would take all that there is
 COUNTS = (1, 2, 3)
 
 
@@ -69,7 +70,8 @@ class Scale:
         processes = []
         for file in files:
             with file.open("w", encoding="utf-8") as output:
-                processes.append(self.start(url, group, "--until-end", "--quiet", *extra, output=output))
+                processes.append(self.start(url, group, "--until-end", "--quiet", "--max-buffered-items",
+                                            str(BUFFERED), *extra, output=output))
         cpu, memory = [], []
         for process in processes:
             _, status, usage = os.wait4(process.pid, 0)
@@ -158,6 +160,7 @@ def main():
     parser.add_argument("--records", type=int, default=300_000)
     parser.add_argument("--rounds", type=int, default=3, help="beside the one that warms up")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are stopped
     try:
         with contextlib.ExitStack() as stack:
             folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bulkhead-scale-")))

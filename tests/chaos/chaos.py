@@ -7,16 +7,16 @@ server are stopped or killed and started; the search server comes back with a wr
 429; of the records a share is no event, and a share is refused by the mapping.
 
 At the end, read from the servers and never from the tool under test: every good record is in the index, once, and a
-sample of them by id and by field; every bad one is in the dead-letter topic, at least once, by its partition and offset,
-and nothing else is; the group's committed offsets are the ends of the partitions. No process used more memory than its
-limit, and each that ended with a fault said one that the faults here explain. The tiny write queue did refuse.
+sample of them by id and by field; every bad one is in the dead-letter topic, at least once, by its partition and
+offset, and nothing else is; the group's committed offsets are the ends of the partitions. No process used more memory
+than its limit, and each that ended with a fault said one that the faults here explain. The tiny write queue did refuse.
 
 The schedule follows a seed; what the machine makes of it does not, so a seed repeats the faults and not the failure.
 
 Rows of the catalogue that happen here for real: members killed at any point and started again [F156], the broker away
-and back in the middle [F143], assignments lost with it [F139], partitions that change hands while documents are under way
-[F135], also one by one [F140], the buffer full for as long as the search server is away [F150], events that are none
-[F148], a document refused for good [F124].
+and back in the middle [F143], assignments lost with it [F139], partitions that change hands while documents are under
+way [F135], also one by one [F140], the buffer full for as long as the search server is away [F150], events that are
+none [F148], a document refused for good [F124].
 """
 import argparse
 import contextlib
@@ -237,7 +237,7 @@ class Chaos:
         healed = time.monotonic()
         while not self.at_end():
             if time.monotonic() - healed > HEALED_WITHIN:
-                raise Failed(f"the group is not at the ends of the partitions {HEALED_WITHIN} s after the last fault: " +
+                raise Failed(f"the group is not at the ends {HEALED_WITHIN} s after the last fault: " +
                              self.checks.kafka("lag", "events", GROUP).replace("\n", "; "))
             time.sleep(0.5)
             self.keep_members()
@@ -311,7 +311,7 @@ def main():
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--seconds", type=int, default=1800, help="how long faults go on")
     parser.add_argument("--assignor", choices=["range", "cooperative-sticky"], help="instead of what the seed draws")
-    parser.add_argument("--static", action=argparse.BooleanOptionalAction, help="static members; or what the seed draws")
+    parser.add_argument("--static", action=argparse.BooleanOptionalAction, help="members; or what the seed draws")
     parser.add_argument("--short", action="store_true", help="60,000 records, 50 seconds: for CI")
     parser.add_argument("--keep", type=pathlib.Path, help="a folder for the logs of a run that failed")
     arguments = parser.parse_args()

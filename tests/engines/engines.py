@@ -10,8 +10,8 @@ What is checked is read from the servers, never from the tool under test: the do
 offsets against the ends of the partitions, and a sample of ids and sources against the records in Kafka. A fault that
 was to be provoked must be seen in the server's own statistics, or the check fails.
 
-Rows of the catalogue that happen here for real: killed in the middle and started again [F156]; the server away while the
-topic is full, for longer than max.poll.interval.ms [F150]; documents refused for good, in a dead-letter topic [F124].
+Rows of the catalogue that happen here for real: killed in the middle and started again [F156]; the server away while
+the topic is full, for longer than max.poll.interval.ms [F150]; documents refused for good, in a dead-letter topic [F124].
 """
 import argparse
 import contextlib
@@ -399,8 +399,8 @@ def outage(checks, server, folder, records, seconds):
         topic = checks.topic(name, PARTITIONS, records)
         stream = f"{name}-{checks.unique}"
         process = checks.start(topic, server.url, stream, "--budget-bytes", "8MiB", "-X",
-                               f"max.poll.interval.ms={poll_interval}", "-X", "session.timeout.ms=6000", "--report",
-                               str(folder / f"{name}.json"), stderr=said)
+                               f"max.poll.interval.ms={poll_interval}", "-X",
+                               f"session.timeout.ms={poll_interval}", "--report", str(folder / f"{name}.json"), stderr=said)
         try:
             wait_for("the first documents", lambda: indexed(server.url, stream) > 0, process)
             before = checks.count(server.url, stream)
@@ -433,7 +433,8 @@ def outage(checks, server, folder, records, seconds):
         check(before < records, f"it was in the middle: {before:,} of {records:,}")
         check(now <= then + 4 and most <= then + 16,  # what a fetch brings while it is unpacked
               f"memory: {then:.0f} MiB after {early:.0f} s, {now:.0f} MiB at the end, at most {most:.0f} MiB between")
-        check(report["seconds_paused"] >= 0.9 * seconds, f"paused for {report['seconds_paused']:.0f} s, its buffer full")
+        paused = report["seconds_paused"]
+        check(paused >= 0.9 * seconds, f"paused for {paused:.0f} s, its buffer full")
         check(report["longest_poll_gap_ms"] < poll_interval / 2,
               f"longest_poll_gap_ms {report['longest_poll_gap_ms']} (max.poll.interval.ms {poll_interval:,})")
         check("lost " not in text and all(p["assigned"] for p in report["partitions"]),
@@ -451,23 +452,25 @@ def documented(heading, program):
 
 
 def dead_letters(checks, server, records):
-    """Refused because of a mapping, mended, and replayed as docs/operating.md says."""
-    name, dead, every = "dead-letters", "apm.logs.dead", 100
+    """Refused because of a mapping, mended, and replayed in the two ways of docs/operating.md."""
+    name, dead, bare, every = "dead-letters", "apm.logs.dead", "apm.logs.dead.bare", 100
     say(f"  {name}: {records:,} records, refused, mended and replayed as documented")
     stream = "apm-logs"
 
     def mapping(kind):
         post(server.url, f"/_index_template/{name}", {
-            "index_patterns": [stream], "data_stream": {}, "priority": 500, "template": {"mappings": {"properties": {
+            "index_patterns": [stream, f"{stream}-bare"], "data_stream": {}, "priority": 500, "template": {"mappings": {"properties": {
                 "@timestamp": {"type": "date"}, "labels": {"properties": {"poison": {"type": kind}}}}}}}, "PUT")
 
     topic = f"bulkhead.{name}.{checks.unique}"
     checks.kafka("create", topic, PARTITIONS)
     checks.kafka("produce", topic, PARTITIONS, records, 0, every)
     checks.kafka("create", dead, 2)
+    checks.kafka("create", bare, 2)
     mapping("long")
     refused = len([n for n in range(records) if n % every == 13])
-    good = records - refused - len([n for n in range(records) if n % every == 7])
+    invalid = {(n % PARTITIONS, n // PARTITIONS) for n in range(records) if n % every == 7}
+    good = records - refused - len(invalid)
 
     def replay(arguments):
         done = subprocess.run([str(checks.replay), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -476,14 +479,16 @@ def dead_letters(checks, server, records):
             say(done.stdout + done.stderr)
         check(done.returncode == 0, f"kafka_replay ends with 0 (it ended with {done.returncode})")
 
-    replay(["--brokers", checks.brokers, "--url", server.url, "--topic", topic, "--group", name, "--error-topic", "",
-            "--until-end", "--keep-records", "--dead-letter-topic", dead, "--quiet"])
-    check(checks.count(server.url, stream) == good, f"{good:,} documents are there")
-    letters = [line.split()[2] for line in checks.kafka("letters", dead).splitlines()]
-    check(len(letters) == refused and set(letters) == {"mapper_parsing_exception"}, f"{len(letters):,} letters")
+    for where, letters_to, more in ((stream, dead, ["--keep-records"]), (f"{stream}-bare", bare, [])):
+        replay(["--brokers", checks.brokers, "--url", server.url, "--topic", topic, "--group", where, "--data-stream",
+                where, "--error-topic", "", "--until-end", "--dead-letter-topic", letters_to, "--quiet", *more])
+        check(checks.count(server.url, where) == good, f"{good:,} documents are there")
+        letters = [line.split()[2] for line in checks.kafka("letters", letters_to).splitlines()]
+        check(len(letters) == refused and set(letters) == {"mapper_parsing_exception"}, f"{len(letters):,} letters")
 
     mapping("keyword")
-    post(server.url, f"/{stream}/_rollover")  # the field's type is that of the next index
+    for where in (stream, f"{stream}-bare"):
+        post(server.url, f"/{where}/_rollover")  # the field's type is that of the next index
     command = [part.replace("HOST:PORT", "{}") for part in documented("Dead letters", "kafka_replay")]
     check(command.count("{}") == 1 and command.count("http://{}") == 1 and dead in command, "the documented command")
     command = [part.format(checks.brokers if part == "{}" else server.url.split("//")[1]) for part in command]
@@ -492,6 +497,16 @@ def dead_letters(checks, server, records):
         found = checks.count(server.url, stream)
         check(found == good + refused, f"replayed {again}: {found:,} of {good + refused:,} documents")
     checks.compare_sample(dead, server.url, stream, 1, prefix="mended-")
+
+    lines = (re.sub(r"^\d+ \d+ (?={)", "", line) for line in checks.kafka("sample", bare, 1).splitlines())
+    body = "".join(line + "\n" for line in lines if line)  # the messages, one after the other
+    request = urllib.request.Request(f"{server.url}/_bulk", body.encode(), {"Content-Type": "application/x-ndjson"})
+    with urllib.request.urlopen(request, timeout=120) as answer:
+        said = json.load(answer)
+    check(not said["errors"], f"the {len(said['items']):,} operations of {bare} are the body of a _bulk request")
+    found = checks.count(server.url, f"{stream}-bare")
+    check(found == good + refused, f"sent again: {found:,} of {good + refused:,} documents")
+    checks.compare_sample(topic, server.url, f"{stream}-bare", 1, without=invalid)
 
 
 def indexed(url, stream):
