@@ -421,7 +421,7 @@ private:
         source.keep_records = random_.once_in(2);
         source.max_kept_bytes = random_.once_in(2) ? 1024 : std::size_t{1} << 20;
         source.pause_after = std::chrono::milliseconds{random_.once_in(2) ? 0 : random_.between(10, 400)};
-        revoke_drain_ = std::chrono::milliseconds{random_.once_in(3) ? 0 : random_.between(20, 500)};
+        revoke_drain_ = std::chrono::milliseconds{random_.once_in(3) ? 0 : 10 * random_.between(1, 50)};
         statically_ = random_.once_in(3);
 
         processes_.resize(random_.between(2, 3));
@@ -484,7 +484,8 @@ private:
             kafka_.lose_commit_answers = random_.once_in(3);
             return;
         case 21:
-            if (slot) rewind(*slot);
+            for (auto& process : processes_)
+                if (process) rewind(*process);
             return;
         case 22: { // retention, as far as nothing is lost by it
             const auto log = random_.below(kafka_.logs());
@@ -845,6 +846,7 @@ private:
     /// A source wants to wait: in virtual time, with everything else going on. True: its time is up.
     bool wait(Process& process) {
         expect(process.in_revoke, "I25: nothing but a revoke waits");
+        expect(ManualClock::now() < process.revoke_until, "I25: a revoke waits no longer than it may");
         process.woken = false;
         ++waiting_;
         struct Done {
@@ -1272,6 +1274,7 @@ private:
             mark(KafkaMark::kept_full);
         }
         if (process.must_stop != nullptr) expect(process.source->stopped(), "a source stops", process.must_stop);
+        expect(!process.source->stopped() || process.must_stop != nullptr, "a source does not stop without a reason");
         if (process.client.pause_error) return;
         for (const auto log : process.client.owned()) {
             const auto limit = process.options.max_span_per_partition;
