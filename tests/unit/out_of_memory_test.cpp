@@ -90,10 +90,11 @@ struct Books {
         return true;
     }
     void collect_dropped() {
-        std::size_t charge = 0;
-        const auto tickets = intake->take_dropped(charge);
-        dropped += tickets.size();
-        intake->release(Intake::dropped_epoch, tickets.size(), charge);
+        Intake::Dropped one;
+        while (intake->take_dropped(one)) {
+            dropped += one.tickets.size();
+            intake->release(one.epoch, one.tickets.size(), one.charge());
+        }
     }
 };
 bool balanced(const Stats& s) { return s.offered == s.accepted + s.refused() && s.accepted == s.settled() + s.pending; }
