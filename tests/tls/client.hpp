@@ -58,7 +58,9 @@ public:
     struct Connection {
         explicit Connection(typename Connector::stream_type made) : stream{std::move(made)} {}
         typename Connector::stream_type stream;
-        asio::cancellation_signal stop;
+        // Asio looks at the signal once more when the coroutine that set `opened` has ended.
+        std::shared_ptr<asio::cancellation_signal> signal = std::make_shared<asio::cancellation_signal>();
+        asio::cancellation_signal& stop = *signal;
         boost::beast::flat_buffer buffer;
         std::optional<Opened> opened;
         std::string head;
@@ -76,7 +78,8 @@ public:
         const asio::any_io_executor strand = asio::make_strand(context_);
         auto connection = std::make_unique<Connection>(connector_.make_stream(strand));
         asio::co_spawn(strand, open(connector_, *connection, {host, std::to_string(port)}),
-                       asio::bind_cancellation_slot(connection->stop.slot(), asio::detached));
+                       asio::bind_cancellation_slot(connection->stop.slot(),
+                                                    [keep = connection->signal](const std::exception_ptr&) {}));
         return connection;
     }
     std::unique_ptr<Connection> connect(const std::string& host, std::uint16_t port) {
