@@ -401,6 +401,7 @@ private:
     static int on_password_asked(char* to, int size, int /*writing*/, void* data) noexcept {
         const auto& password = static_cast<const TlsOptions*>(data)->key_password;
         if (password.empty() || password.size() > static_cast<std::size_t>(size)) return -1;
+        // OpenSSL wants no NUL at its end. NOLINTNEXTLINE(bugprone-not-null-terminated-result)
         std::memcpy(to, password.data(), password.size());
         return static_cast<int>(password.size());
     }
