@@ -98,6 +98,8 @@ private:
     NodeCheck check;
     check.name = std::move(name);
     const auto status = std::to_string(reply.status);
+    // Who may only write documents may not ask (403), and a server may lack the module that answers (405).
+    const bool in_their_words = member(body, "error") != nullptr && member(body, "status") != nullptr;
     if (reply.error && reply.status == 0) {
         auto why = reply.detail.empty() ? reply.error.message() : reply.detail;
         if (why.starts_with(check.name + ": ")) why.erase(0, check.name.size() + 2);
@@ -106,9 +108,9 @@ private:
         check.problem = "does not accept the credentials (" + status + "): see HttpOptions::credentials";
     } else if (reply.status >= 500 || reply.status == 429) {
         check.problem = "answers, but is not ready (" + status + ")";
-    } else if (reply.status >= 300 && reply.status != 403) {
+    } else if (reply.status >= 300 && reply.status != 403 && !in_their_words) {
         check.problem = "is not a search server, or the URL's path is wrong (" + status + " to GET /)";
-    } else if (reply.status != 403) { // who may only write documents may not ask
+    } else if (reply.status < 300) {
         const auto* version = member(body, "version");
         if (version != nullptr) check.version = text_of(member(*version, "number"));
         const bool opensearch = version != nullptr && text_of(member(*version, "distribution")) == "opensearch";

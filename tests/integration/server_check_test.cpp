@@ -108,6 +108,11 @@ TEST_CASE("who may not ask for the version may still be allowed to write") {
     CHECK(report.index == IndexState::unknown);
 }
 
+TEST_CASE("a server that does not tell its version, but refuses as a search server does, is one") {
+    Canned server{{{"/", {"405 Method Not Allowed", R"({"error":"Incorrect HTTP method for uri [/]","status":405})"}}}};
+    CHECK(server.check().usable());
+}
+
 TEST_CASE("a check says whether the index takes documents") {
     const auto state = [](const std::pair<std::string, std::string>& settings) {
         Canned server{{{"/", elasticsearch}, {"/logs-a%2Fb/_settings?flat_settings=true", settings}}};
