@@ -441,6 +441,7 @@ int replay(const Options& options, Report& report_of_run) {
     report_of_run.partitions = driver.source().partitions();
     const auto lag = consumption.lag();
     const auto stop_reason = driver.source().stop_reason();
+    const std::string fatal = driver.fatal() ? rd_kafka_err2str(rd_kafka_fatal_error(driver.handle(), nullptr, 0)) : "";
     const auto before_close = driver.source().stats();
     const auto given_back = never_enqueued(before_close) - before_close.stashed;
     auto settled_at = Clock::now();
@@ -488,7 +489,8 @@ int replay(const Options& options, Report& report_of_run) {
     auto fault = find_fault(summary, expected);
     if (stop_reason != bulkhead::StopReason::none)
         fault = "stopped (" + std::string{to_string(stop_reason)} + ")" + (fault.empty() ? "" : "; " + fault);
-    if (driver.fatal()) fault = "Kafka client: fatal error" + (fault.empty() ? "" : "; " + fault);
+    if (driver.fatal())
+        fault = "Kafka client: fatal error" + (fatal.empty() ? "" : ": " + fatal) + (fault.empty() ? "" : "; " + fault);
     if (fault.empty()) {
         progress.info("everything consumed is accounted for");
     } else {

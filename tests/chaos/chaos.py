@@ -48,6 +48,8 @@ GROUP = "chaos"
 KNOWN_FAULTS = [re.compile(text) for text in (
     r"# records are pending: not proven, and not committed as done",  # stopped while the search server was away
     r"search server .* does not (count|refresh) .*: status 503.*",  # started while it was coming up
+    # The answer to a static member's JoinGroup died with the broker: librdkafka asked again and fenced itself.
+    r"Kafka client: fatal error: Broker: Static consumer fenced by other consumer with same group\.instance\.id",
 )]
 TEMPLATE = {"index_patterns": [STREAM], "data_stream": {}, "priority": 500, "template": {"mappings": {"properties": {
     "@timestamp": {"type": "date"}, "labels": {"properties": {"poison": {"type": "long"}}}}}}}

@@ -322,14 +322,14 @@ def bad_network(replays, folder):
     with Toxiproxy(folder / "toxiproxy", replays.server.url) as network:
 
         def suffer(process, _stream):
-            for kind, stream, toxicity, attributes in (
-                    ("latency", "downstream", 1.0, {"latency": 300, "jitter": 200}),
-                    ("bandwidth", "upstream", 1.0, {"rate": 500}),
-                    ("slicer", "downstream", 1.0, {"average_size": 20, "size_variation": 10, "delay": 10}),
-                    ("reset_peer", "downstream", 0.5, {"timeout": 20}),
-                    ("limit_data", "downstream", 0.5, {"bytes": 300}),
-                    ("timeout", "downstream", 0.5, {"timeout": 500})):
-                with network.toxic(kind, stream, toxicity, **attributes):
+            for kind, stream, attributes in (
+                    ("latency", "downstream", {"latency": 300, "jitter": 200}),
+                    ("bandwidth", "upstream", {"rate": 500}),
+                    ("slicer", "downstream", {"average_size": 20, "size_variation": 10, "delay": 10}),
+                    ("reset_peer", "downstream", {"timeout": 20}),
+                    ("limit_data", "downstream", {"bytes": 300}),
+                    ("timeout", "downstream", {"timeout": 500})):
+                with network.toxic(kind, stream, **attributes):
                     time.sleep(1.5)  # a toxic works on connections, and there is no telling which have met it
             check(process.poll() is None, "six kinds of trouble while it ran")
 
