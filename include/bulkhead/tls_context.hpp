@@ -45,8 +45,9 @@ enum class TlsVerification : std::uint8_t {
 };
 
 /// How TLS is done. The version is 1.2 or 1.3, ciphers are OpenSSL's own choice but never without encryption or
-/// authentication (security level 1 at least), and there is no renegotiation, compression or early data. Files are read
-/// once, at construction of the connector (`InvalidOption`). Revocation is not looked up.
+/// authentication (security level 1 at least), and there is no renegotiation, compression or early data; the system's
+/// OpenSSL configuration can only be stricter. Files are read once, at construction of the connector (`InvalidOption`):
+/// another certificate needs another connector. Revocation is not looked up.
 struct TlsOptions {
     /// A PEM file with the certificates to trust, instead of the system's. Each is trusted for what it is, whether it
     /// is self-signed, an authority below another, or the server's own.
@@ -284,8 +285,9 @@ public:
         if (!context_) throw std::bad_alloc{};
         ERR_clear_error();
         auto* const c = context_.get();
-        SSL_CTX_set_min_proto_version(c, TLS1_2_VERSION);
-        SSL_CTX_set_max_proto_version(c, 0);
+        // The system's configuration may demand more, but not less.
+        SSL_CTX_set_min_proto_version(
+            c, std::max<int>(TLS1_2_VERSION, static_cast<int>(SSL_CTX_get_min_proto_version(c))));
         SSL_CTX_set_security_level(c, std::max(1, SSL_CTX_get_security_level(c)));
         SSL_CTX_set_options(c, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
         static constexpr unsigned char protocols[] = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'};

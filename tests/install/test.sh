@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSL-1.0
-# Builds a user's project against this library: installed, and as a subdirectory; without librdkafka, and with it.
+# Builds a user's project against this library: installed, and as a subdirectory; without librdkafka and OpenSSL, and with
+# them.
 # Usage: test.sh [an empty or missing directory to work in]
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -37,9 +38,10 @@ consumer() {
 }
 
 without_librdkafka=-DCMAKE_DISABLE_FIND_PACKAGE_librdkafka=ON
+without_openssl=-DCMAKE_DISABLE_FIND_PACKAGE_OpenSSL=ON
 
 quietly cmake -S "$source" -B "$work/build" -G Ninja -DCMAKE_INSTALL_PREFIX="$work/prefix" "$without_librdkafka" \
-    -DBULKHEAD_BUILD_TESTS=OFF -DBULKHEAD_BUILD_EXAMPLES=OFF -DBULKHEAD_BUILD_BENCHMARKS=OFF
+    "$without_openssl" -DBULKHEAD_BUILD_TESTS=OFF -DBULKHEAD_BUILD_EXAMPLES=OFF -DBULKHEAD_BUILD_BENCHMARKS=OFF
 quietly cmake --install "$work/build"
 rm -rf "$work/build"
 
@@ -51,8 +53,10 @@ if grep -rF "$source" "$work/prefix"; then
     exit 1
 fi
 
-consumer found consumer -- -DCMAKE_PREFIX_PATH="$work/prefix" "$without_librdkafka"
+consumer found consumer -- -DCMAKE_PREFIX_PATH="$work/prefix" "$without_librdkafka" "$without_openssl"
 consumer found-rdkafka kafka_consumer -- -DCMAKE_PREFIX_PATH="$work/prefix" -DWITH_RDKAFKA=ON
-consumer added consumer -- -DBULKHEAD_SOURCE="$source" "$without_librdkafka"
+consumer found-tls tls_consumer -- -DCMAKE_PREFIX_PATH="$work/prefix" -DWITH_TLS=ON
+consumer added consumer -- -DBULKHEAD_SOURCE="$source" "$without_librdkafka" "$without_openssl"
 consumer added-rdkafka kafka_consumer -- -DBULKHEAD_SOURCE="$source" -DWITH_RDKAFKA=ON
+consumer added-tls tls_consumer -- -DBULKHEAD_SOURCE="$source" -DWITH_TLS=ON
 echo "install test: passed"
