@@ -228,7 +228,9 @@ public:
             char byte = 0;
             if (s.decrypt({&byte, 1}) != 0 || s.failed) return false;
             const auto size = s.next.receive(s.buffers.read_into(), 0, error);
-            if (error == asio::error::would_block) return SSL_has_pending(s.ssl.get()) == 0;
+            // Not with a part of a record, nor with whole records that hold a part of a message.
+            if (error == asio::error::would_block)
+                return SSL_has_pending(s.ssl.get()) == 0 && SSL_in_init(s.ssl.get()) == 0;
             if (!error) s.buffers.has_read(size);
         }
         return false;

@@ -71,6 +71,11 @@ public:
         collect();
         return true;
     }
+    void change_keys() {
+        SSL_key_update(ssl_.get(), SSL_KEY_UPDATE_REQUESTED);
+        SSL_do_handshake(ssl_.get());
+        collect();
+    }
     void say(const std::string& text) {
         SSL_write(ssl_.get(), text.data(), static_cast<int>(text.size()));
         collect();
@@ -203,7 +208,7 @@ struct Line {
         for (bool more = true; more;) {
             run();
             more = server.take(*peer);
-            if (server.heard.size() == request.size() && !answered()) {
+            if (server.heard.size() == request_head.size() + asio::buffer_size(body) && !answered()) {
                 server.say(whole_answer);
                 answer_end = server.said.size();
             }
@@ -516,5 +521,96 @@ TEST_CASE("TLS: a bit that flips in whatever the client says is no success", "[F
             line.end();
             check(line);
         }
+    }
+}
+
+namespace {
+
+/// A body that takes several writes.
+std::string large_body() {
+    std::string body;
+    while (body.size() < 300'000) body += "{\"n\":" + std::to_string(body.size()) + "}\n";
+    return body;
+}
+
+/// How much the client says in its handshake, and the server in all.
+std::pair<std::size_t, std::size_t> sizes_of(const Way& way) {
+    Line clean{way};
+    clean.begin();
+    clean.go_on();
+    clean.end();
+    const std::size_t request_record = request.size() + 22;
+    return {clean.peer->received.size() - request_record, clean.server.said.size()};
+}
+
+} // namespace
+
+TEST_CASE("TLS: writing waits where a ticket has been read in part, and goes on with the rest of it") {
+    const Way way{"long tickets", TLS1_3_VERSION, true, all, false};
+    const auto [handshake_size, all_said] = sizes_of(way);
+    CHECK(all_said > 4000); // with two tickets, in many records
+    const auto large = large_body();
+    for (std::size_t at = 0; at < all_said; at += 50) {
+        INFO("server byte " << at);
+        Line line{way};
+        line.body[1] = asio::buffer(large);
+        line.peer->takes = handshake_size + 50; // the first write is under way, and more are to follow
+        line.lets_through = at;
+        line.begin();
+        line.go_on();
+        line.peer->take(all);
+        line.pump();
+        line.lets_through = all;
+        line.pump();
+        CHECK(line.over);
+        line.end();
+        CHECK(line.server.heard == request_head + request_action + large);
+        REQUIRE(line.result);
+        CHECK_FALSE(line.result->reply.error);
+        CHECK(line.result->reusable);
+        if (at + 100 < all_said) { // what has been read in part never comes to its end
+            Line cut{way};
+            cut.body[1] = asio::buffer(large);
+            cut.peer->takes = handshake_size + 50;
+            cut.lets_through = at;
+            cut.begin();
+            cut.go_on();
+            cut.peer->take(all);
+            cut.pump();
+            if (!cut.over) cut.peer->hang_up(asio::error::connection_reset);
+            cut.pump();
+            CHECK(cut.over);
+            cut.end();
+            if (cut.result) CHECK(cut.result->reply.error);
+        }
+    }
+}
+
+TEST_CASE("TLS: keys that change while a write is under way: the answer to that goes out in its turn") {
+    const Way way{"TLS 1.3", TLS1_3_VERSION, false, all, false};
+    const auto handshake_size = sizes_of(way).first;
+    const auto large = large_body();
+    for (const std::size_t taken : {1U, 100U, 20'000U, 131'000U, 140'000U, 270'000U}) {
+        INFO(taken << " bytes of the request are taken when the keys change");
+        Line line{way};
+        line.body[1] = asio::buffer(large);
+        line.peer->takes = handshake_size + taken;
+        line.begin();
+        line.go_on();
+        for (int i = 0; i < 3; ++i) {
+            line.server.change_keys();
+            line.pump();
+        }
+        line.peer->take(50'000);
+        line.pump();
+        line.server.change_keys();
+        line.pump();
+        line.peer->take(all);
+        line.pump();
+        line.end();
+        CHECK(line.server.heard == request_head + request_action + large);
+        REQUIRE(line.result);
+        CHECK_FALSE(line.result->reply.error);
+        CHECK(line.result->reusable);
     }
 }
