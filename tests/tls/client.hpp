@@ -12,6 +12,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/strand.hpp>
 
+#include <exception>
 #include <memory>
 #include <optional>
 #include <string>
@@ -75,8 +76,11 @@ public:
     std::unique_ptr<Connection> start(const std::string& host, std::uint16_t port) {
         const asio::any_io_executor strand = asio::make_strand(context_);
         auto connection = std::make_unique<Connection>(connector_.make_stream(strand));
-        asio::co_spawn(strand, open(connector_, *connection, {host, std::to_string(port)}),
-                       asio::bind_cancellation_slot(connection->stop.slot(), asio::detached));
+        auto* const c = connection.get();
+        const bulkhead::Peer peer{host, std::to_string(port)};
+        const auto done = [c](std::exception_ptr, Opened opened) { c->opened = std::move(opened); };
+        asio::co_spawn(strand, connector_.open(c->stream, peer, {1s, 2s, 3s, 10s}),
+                       asio::bind_cancellation_slot(c->stop.slot(), done));
         return connection;
     }
     std::unique_ptr<Connection> connect(const std::string& host, std::uint16_t port) {
@@ -114,10 +118,6 @@ public:
     Connector& connector() noexcept { return connector_; }
 
 private:
-    static asio::awaitable<void> open(Connector& connector, Connection& c, Peer peer) {
-        const ConnectTimeouts timeouts{1s, 2s, 3s, 10s};
-        c.opened = co_await connector.open(c.stream, peer, timeouts);
-    }
     static asio::awaitable<void> exchange(Connection& c) {
         ExchangeOptions<ManualClock> options;
         options.head = c.head;

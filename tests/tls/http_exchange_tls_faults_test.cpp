@@ -322,11 +322,10 @@ std::set<std::size_t> positions(const std::string& traffic, std::size_t step) {
 }
 
 const Way ways[] = {
-    {"TLS 1.3", TLS1_3_VERSION, false, all, false},   {"TLS 1.3", TLS1_3_VERSION, false, all, true},
-    {"TLS 1.3", TLS1_3_VERSION, false, 1, false},     {"TLS 1.3", TLS1_3_VERSION, false, 1, true},
-    {"TLS 1.2", TLS1_2_VERSION, false, all, false},   {"TLS 1.2", TLS1_2_VERSION, false, all, true},
-    {"TLS 1.2", TLS1_2_VERSION, false, 1, false},     {"long tickets", TLS1_3_VERSION, true, all, false},
-    {"long tickets", TLS1_3_VERSION, true, 1, false},
+    {"TLS 1.3", TLS1_3_VERSION, false, all, false}, {"TLS 1.3", TLS1_3_VERSION, false, all, true},
+    {"TLS 1.3", TLS1_3_VERSION, false, 1, false},   {"TLS 1.3", TLS1_3_VERSION, false, 1, true},
+    {"TLS 1.2", TLS1_2_VERSION, false, all, false}, {"TLS 1.2", TLS1_2_VERSION, false, all, true},
+    {"TLS 1.2", TLS1_2_VERSION, false, 1, false},   {"long tickets", TLS1_3_VERSION, true, all, false},
 };
 
 enum class Side { client, server };
