@@ -403,7 +403,7 @@ private:
     static int on_password_asked(char* to, int size, int /*writing*/, void* data) noexcept {
         const auto& password = static_cast<const TlsOptions*>(data)->key_password;
         if (password.empty() || password.size() > static_cast<std::size_t>(size)) return -1;
-        std::memcpy(to, password.data(), password.size());
+        std::copy(password.begin(), password.end(), to);
         return static_cast<int>(password.size());
     }
     static int on_certificate_asked(SSL* ssl, X509** /*certificate*/, EVP_PKEY** /*key*/) noexcept {
