@@ -39,6 +39,8 @@ enum class errc : int {
     handshake_timeout,     ///< the TLS handshake was not finished in time
     untrusted_certificate, ///< the server's certificate is not trusted; `Reply::detail` says why
     handshake_failed,      ///< the TLS handshake failed otherwise; `Reply::detail` says why
+    write_timeout,         ///< the server has taken nothing of the request for `HttpOptions::write_timeout`
+    credentials_unavailable, ///< the source of the credentials, or the signer, had none to give
 };
 
 /// The category of `errc`. It has a fixed id, so that two shared objects agree on it.
@@ -77,6 +79,8 @@ private:
         case errc::handshake_timeout: return "the TLS handshake was not finished in time";
         case errc::untrusted_certificate: return "the server's certificate is not trusted";
         case errc::handshake_failed: return "the TLS handshake failed";
+        case errc::write_timeout: return "the server stopped taking the request";
+        case errc::credentials_unavailable: return "the credentials are not available";
         }
         return "unknown bulkhead error";
     }
@@ -115,7 +119,9 @@ inline const boost::system::error_category& bulkhead_category() noexcept {
                                           "sink_failed",
                                           "handshake_timeout",
                                           "untrusted_certificate",
-                                          "handshake_failed"};
+                                          "handshake_failed",
+                                          "write_timeout",
+                                          "credentials_unavailable"};
     return names[static_cast<std::size_t>(value) - 1];
 }
 
@@ -136,6 +142,16 @@ public:
 private:
     FieldError error_;
 };
+
+namespace detail {
+/// What somebody else said, such as a peer or the network, fit for a log: bounded, control characters replaced.
+[[nodiscard]] inline std::string printable(std::string_view text) {
+    std::string out{text.substr(0, 256)};
+    for (auto& c : out)
+        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = ' ';
+    return out;
+}
+} // namespace detail
 
 } // namespace bulkhead::inline v1
 

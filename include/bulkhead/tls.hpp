@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-#include <bulkhead/http_connector.hpp>
+#include <bulkhead/http_transport.hpp>
 #include <bulkhead/tls_context.hpp>
 #include <bulkhead/tls_stream.hpp>
 
@@ -37,7 +37,7 @@ public:
         return context_->make_stream(asio::ip::tcp::socket{executor});
     }
     /// Once for each stream.
-    asio::awaitable<Opened> open(stream_type& stream, Peer peer, ConnectTimeouts timeouts) {
+    asio::awaitable<Opened> open(stream_type& stream, NodeAddress peer, ConnectTimeouts timeouts) {
         return open(context_, stream, std::move(peer), timeouts);
     }
     [[nodiscard]] static bool alive(stream_type& stream) noexcept { return !stream.worn_out() && stream.quiet(); }
@@ -58,8 +58,8 @@ public:
     }
 
 private:
-    static asio::awaitable<Opened> open(std::shared_ptr<detail::TlsContext> context, stream_type& stream, Peer peer,
-                                        ConnectTimeouts timeouts) {
+    static asio::awaitable<Opened> open(std::shared_ptr<detail::TlsContext> context, stream_type& stream,
+                                        NodeAddress peer, ConnectTimeouts timeouts) {
         co_await asio::this_coro::throw_if_cancelled(false);
         const auto deadline = Clock::now() + timeouts.total;
         Opened opened;
@@ -96,9 +96,8 @@ private:
 };
 static_assert(Connector<TlsConnector<>>);
 
-// LEAD: include http_transport.hpp above; with the new one, which takes a connector, this comes to life:
-// /// HTTP over TLS to one or more servers.
-// using HttpsTransport = basic_http_transport<TlsConnector<>>;
-// static_assert(Transport<HttpsTransport>);
+/// HTTP over TLS. With compressed bodies: `basic_http_transport<TlsConnector<>, GzipEncoder>`.
+using HttpsTransport = basic_http_transport<TlsConnector<>>;
+static_assert(Transport<HttpsTransport>);
 
 } // namespace bulkhead::inline v1

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSL-1.0
-# Builds a user's project against this library: installed, and as a subdirectory; without librdkafka and OpenSSL, and with
-# them.
+# Builds a user's project against this library: installed, and as a subdirectory; without what only its
+# components need, and with each of them.
 # Usage: test.sh [an empty or missing directory to work in]
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -37,11 +37,11 @@ consumer() {
     done
 }
 
-without_librdkafka=-DCMAKE_DISABLE_FIND_PACKAGE_librdkafka=ON
-without_openssl=-DCMAKE_DISABLE_FIND_PACKAGE_OpenSSL=ON
+bare=(-DCMAKE_DISABLE_FIND_PACKAGE_librdkafka=ON -DCMAKE_DISABLE_FIND_PACKAGE_libdeflate=ON
+    -DCMAKE_DISABLE_FIND_PACKAGE_OpenSSL=ON)
 
-quietly cmake -S "$source" -B "$work/build" -G Ninja -DCMAKE_INSTALL_PREFIX="$work/prefix" "$without_librdkafka" \
-    "$without_openssl" -DBULKHEAD_BUILD_TESTS=OFF -DBULKHEAD_BUILD_EXAMPLES=OFF -DBULKHEAD_BUILD_BENCHMARKS=OFF
+quietly cmake -S "$source" -B "$work/build" -G Ninja -DCMAKE_INSTALL_PREFIX="$work/prefix" "${bare[@]}" \
+    -DBULKHEAD_BUILD_TESTS=OFF -DBULKHEAD_BUILD_EXAMPLES=OFF -DBULKHEAD_BUILD_BENCHMARKS=OFF
 quietly cmake --install "$work/build"
 rm -rf "$work/build"
 
@@ -53,10 +53,23 @@ if grep -rF "$source" "$work/prefix"; then
     exit 1
 fi
 
-consumer found consumer -- -DCMAKE_PREFIX_PATH="$work/prefix" "$without_librdkafka" "$without_openssl"
+consumer found consumer -- -DCMAKE_PREFIX_PATH="$work/prefix" "${bare[@]}"
 consumer found-rdkafka kafka_consumer -- -DCMAKE_PREFIX_PATH="$work/prefix" -DWITH_RDKAFKA=ON
+consumer found-gzip gzip_consumer -- -DCMAKE_PREFIX_PATH="$work/prefix" -DWITH_GZIP=ON
 consumer found-tls tls_consumer -- -DCMAKE_PREFIX_PATH="$work/prefix" -DWITH_TLS=ON
-consumer added consumer -- -DBULKHEAD_SOURCE="$source" "$without_librdkafka" "$without_openssl"
+consumer added consumer -- -DBULKHEAD_SOURCE="$source" "${bare[@]}"
 consumer added-rdkafka kafka_consumer -- -DBULKHEAD_SOURCE="$source" -DWITH_RDKAFKA=ON
+consumer added-gzip gzip_consumer -- -DBULKHEAD_SOURCE="$source" -DWITH_GZIP=ON
 consumer added-tls tls_consumer -- -DBULKHEAD_SOURCE="$source" -DWITH_TLS=ON
+
+# What a component lacks is said.
+# lacking <component> <library>
+lacking() {
+    if cmake -S "$here" -B "$work/lacking-$1" -G Ninja -DCMAKE_PREFIX_PATH="$work/prefix" "-DWITH_${1^^}=ON" "${bare[@]}" \
+        >"$work/log" 2>&1 || ! tr -s '\n ' ' ' <"$work/log" | grep -qi "its component $1 needs $2"; then
+        cat "$work/log" && echo "install test: a missing $2 was not noticed" && exit 1
+    fi >&2
+}
+lacking gzip libdeflate
+lacking tls OpenSSL
 echo "install test: passed"

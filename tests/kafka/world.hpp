@@ -48,7 +48,9 @@ struct Store {
     std::mutex mutex;
     std::condition_variable changed;
     std::map<std::string, int> documents;
-    std::atomic<bool> black_hole{false}; ///< takes requests and does not answer
+    std::atomic<bool> black_hole{false};    ///< takes requests and does not answer
+    std::atomic<std::uint16_t> status{200}; ///< another one: what every request is answered
+    std::atomic<int> refused{0};            ///< requests that were
 
     std::size_t size() {
         const std::lock_guard lock{mutex};
@@ -57,6 +59,15 @@ struct Store {
     std::map<std::string, int> copy() {
         const std::lock_guard lock{mutex};
         return documents;
+    }
+    /// Counts the ids in a bulk request, and does nothing more.
+    void note(std::string_view body) {
+        const std::lock_guard lock{mutex};
+        constexpr std::string_view name = "\"_id\":\"";
+        for (std::size_t at = 0; (at = body.find(name, at)) != std::string_view::npos;) {
+            at += name.size();
+            ++documents[std::string{body.substr(at, body.find('"', at) - at)}];
+        }
     }
     int times(const std::string& id) {
         const std::lock_guard lock{mutex};
@@ -91,6 +102,12 @@ public:
         }
         if (store->black_hole) {
             reply.error = *shut ? error_code{asio::error::operation_aborted} : error_code{errc::request_timeout};
+            co_return reply;
+        }
+        if (const std::uint16_t status = store->status; status != 200) {
+            ++store->refused;
+            reply.status = status;
+            reply.body_complete = true;
             co_return reply;
         }
         std::string body;
@@ -148,9 +165,9 @@ struct EventMapper {
 /// Brokers, a server, an indexer with a thread of its own.
 struct World {
     /// `letters`: where what the server refuses (a document with the word poison) goes.
-    explicit World(IndexerOptions options = {}, const std::optional<KafkaDeadLetters>& letters = {})
-        : indexer{context.get_executor(), StoreTransport{store}, patient(std::move(options)),
-                  letters ? DeadLetters{letters->sink(context.get_executor())} : DeadLetters{}},
+    explicit World(IndexerOptions options = {}, const std::optional<KafkaDeadLetters>& letters = {}, int brokers = 1)
+        : kafka{brokers}, indexer{context.get_executor(), StoreTransport{store}, patient(std::move(options)),
+                                  letters ? DeadLetters{letters->sink(context.get_executor())} : DeadLetters{}},
           thread{[this] { context.run(); }} {}
     ~World() {
         store->black_hole = false;

@@ -12,7 +12,6 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/strand.hpp>
 
-#include <exception>
 #include <memory>
 #include <optional>
 #include <string>
@@ -59,7 +58,9 @@ public:
     struct Connection {
         explicit Connection(typename Connector::stream_type made) : stream{std::move(made)} {}
         typename Connector::stream_type stream;
-        asio::cancellation_signal stop;
+        // Asio looks at the signal once more when the coroutine that set `opened` has ended.
+        std::shared_ptr<asio::cancellation_signal> signal = std::make_shared<asio::cancellation_signal>();
+        asio::cancellation_signal& stop = *signal;
         boost::beast::flat_buffer buffer;
         std::optional<Opened> opened;
         std::string head;
@@ -76,11 +77,9 @@ public:
     std::unique_ptr<Connection> start(const std::string& host, std::uint16_t port) {
         const asio::any_io_executor strand = asio::make_strand(context_);
         auto connection = std::make_unique<Connection>(connector_.make_stream(strand));
-        auto* const c = connection.get();
-        const bulkhead::Peer peer{host, std::to_string(port)};
-        const auto done = [c](std::exception_ptr, Opened opened) { c->opened = std::move(opened); };
-        asio::co_spawn(strand, connector_.open(c->stream, peer, {1s, 2s, 3s, 10s}),
-                       asio::bind_cancellation_slot(c->stop.slot(), done));
+        asio::co_spawn(strand, open(connector_, *connection, {host, std::to_string(port)}),
+                       asio::bind_cancellation_slot(connection->stop.slot(),
+                                                    [keep = connection->signal](const std::exception_ptr&) {}));
         return connection;
     }
     std::unique_ptr<Connection> connect(const std::string& host, std::uint16_t port) {
@@ -118,6 +117,10 @@ public:
     Connector& connector() noexcept { return connector_; }
 
 private:
+    static asio::awaitable<void> open(Connector& connector, Connection& c, NodeAddress peer) {
+        const ConnectTimeouts timeouts{1s, 2s, 3s, 10s};
+        c.opened = co_await connector.open(c.stream, peer, timeouts);
+    }
     static asio::awaitable<void> exchange(Connection& c) {
         ExchangeOptions<ManualClock> options;
         options.head = c.head;

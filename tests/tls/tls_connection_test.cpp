@@ -390,7 +390,7 @@ TEST_CASE("one connector serves many strands on many threads") {
                std::atomic<int>& counter) -> asio::awaitable<void> {
                 for (int round = 0; round < rounds; ++round) {
                     auto stream = copy.make_stream(executor);
-                    const bulkhead::Peer peer{"search.example", std::to_string(port)};
+                    const bulkhead::NodeAddress peer{"search.example", std::to_string(port)};
                     const ConnectTimeouts timeouts{60s, 60s, 60s, 60s};
                     const auto opened = co_await copy.open(stream, peer, timeouts);
                     if (opened.error) co_return;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <bulkhead/kafka/commit_result.hpp>
 #include <bulkhead/kafka/letter_producer.hpp>
 #include <bulkhead/kafka/rdkafka_handles.hpp>
 #include <bulkhead/kafka/token_bucket.hpp>
@@ -35,13 +36,15 @@ namespace bulkhead::inline v1::kafka {
 /// Something that the client reports. Views are valid only while `on_event` runs.
 struct ClientEvent {
     enum class Kind : std::uint8_t {
-        log,           ///< a line of librdkafka's log; `level` is syslog's, 3 and below are errors
-        error,         ///< librdkafka goes on and recovers by itself: a broker is down, a topic is unknown, …
-        fatal,         ///< it does not: the driver stops
-        assigned,      ///< the group gave us `partitions` partitions
-        revoked,       ///< it took them back
-        lost,          ///< they are gone without notice; what was not committed will be delivered again
-        commit_failed, ///< stored offsets were not committed this time; they stay stored
+        log,      ///< a line of librdkafka's log; `level` is syslog's, 3 and below are errors
+        error,    ///< librdkafka goes on and recovers by itself: a broker is down, a topic is unknown, …
+        fatal,    ///< it does not: the driver stops
+        assigned, ///< the group gave us `partitions` partitions
+        revoked,  ///< it took them back
+        lost,     ///< they are gone without notice; what was not committed will be delivered again
+        /// Stored offsets were not committed this time; they stay stored and go with the next commit. `level` 4: the
+        /// coordinator, or the way to it; 3: refused, e.g. for want of a permission.
+        commit_failed,
     };
     Kind kind{};
     int level = 6;
@@ -106,7 +109,8 @@ struct DriverStats {
     std::uint64_t lag = 0; ///< records not yet taken, as far as known: of partitions that have delivered one
     std::uint64_t rebalances = 0;
     std::uint64_t client_errors = 0;
-    std::uint64_t commit_errors = 0;
+    std::uint64_t commit_errors = 0;           ///< stored offsets were not committed, and are committed later
+    std::uint64_t commits_stale = 0;           ///< the group had moved on: their new owner reads them again
     std::chrono::milliseconds max_poll_gap{0}; ///< the longest time that the client was not polled
 };
 
@@ -176,6 +180,7 @@ public:
         virtual void on_revoked(const rd_kafka_topic_partition_list_t& list) = 0;
         virtual void on_lost(const rd_kafka_topic_partition_list_t& list) = 0;
         virtual void on_notice(const ClientEvent& event) noexcept = 0;
+        virtual void on_commit(const CommitResult& result) noexcept = 0;
 
     protected:
         Listener() = default;
@@ -202,8 +207,10 @@ public:
                           .text = reason});
         });
         rd_kafka_conf_set_offset_commit_cb(conf.get(), [](rd_kafka_t*, rd_kafka_resp_err_t error,
-                                                          rd_kafka_topic_partition_list_t* offsets,
-                                                          void* back) { tell_commit(back, error, offsets); });
+                                                          rd_kafka_topic_partition_list_t* offsets, void* back) {
+            if (auto* const told = static_cast<Back*>(back)->listener.load())
+                told->on_commit(judge_commit(error, offsets));
+        });
         if (options.on_event) {
             rd_kafka_conf_set_log_cb(conf.get(), [](const rd_kafka_t* rk, int level, const char*, const char* text) {
                 notice(rd_kafka_opaque(rk), {.kind = ClientEvent::Kind::log, .level = level, .text = text});
@@ -271,28 +278,30 @@ public:
         if (!message || message->err == RD_KAFKA_RESP_ERR_NO_ERROR) return message;
         if (message->err != RD_KAFKA_RESP_ERR__PARTITION_EOF) {
             const auto* const text = rd_kafka_message_errstr(message.get());
-            notice(back_.get(), {.kind = ClientEvent::Kind::error,
-                                 .level = 3,
+            // A consumer's fatal error comes as a message, not by the callback.
+            const bool fatal = rd_kafka_fatal_error(rk_, nullptr, 0) != 0;
+            notice(back_.get(), {.kind = fatal ? ClientEvent::Kind::fatal : ClientEvent::Kind::error,
+                                 .level = fatal ? 2 : 3,
                                  .error = make_error(message->err),
                                  .text = text == nullptr ? "" : text});
         }
         return nullptr;
     }
-    /// Commits what is stored and waits for the broker's word, at most so long. True when it is committed, or when
-    /// there was nothing to commit.
+    /// Commits what is stored and waits for the broker's word, at most so long; again while the trouble may pass. True
+    /// when all of it is committed, or when there was nothing to commit.
     bool commit_stored(std::chrono::milliseconds timeout) noexcept {
-        const QueuePtr queue{rd_kafka_queue_new(rk_)};
-        auto result = RD_KAFKA_RESP_ERR__IN_PROGRESS;
-        const auto on_result = [](rd_kafka_t*, rd_kafka_resp_err_t error, rd_kafka_topic_partition_list_t*,
-                                  void* opaque) { *static_cast<rd_kafka_resp_err_t*>(opaque) = error; };
-        const auto failed = rd_kafka_commit_queue(rk_, nullptr, queue.get(), on_result, &result);
-        if (failed != RD_KAFKA_RESP_ERR_NO_ERROR) {
-            result = failed;
-        } else {
-            rd_kafka_queue_poll_callback(queue.get(), static_cast<int>(timeout.count()));
+        using namespace std::chrono_literals;
+        const auto deadline = std::chrono::steady_clock::now() + timeout;
+        for (;;) {
+            const auto result = commit_once(deadline);
+            if (auto* const told = back_->listener.load()) told->on_commit(result);
+            if (result.fate != CommitFate::again) return result.fate == CommitFate::committed;
+            const auto left =
+                std::chrono::floor<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+            if (left <= 0ms) return false;
+            const QueuePtr silent{rd_kafka_queue_new(rk_)};
+            rd_kafka_queue_poll_callback(silent.get(), static_cast<int>(std::min(left, 50ms).count()));
         }
-        tell_commit(back_.get(), result, nullptr);
-        return result == RD_KAFKA_RESP_ERR_NO_ERROR || result == RD_KAFKA_RESP_ERR__NO_OFFSET;
     }
     /// The end of the partition as the latest fetch told it; nothing when none has.
     [[nodiscard]] std::optional<std::int64_t> end_of(const std::string& topic, std::int32_t partition) noexcept {
@@ -367,18 +376,16 @@ private:
     static void notice(void* back, const ClientEvent& event) noexcept {
         if (auto* const listener = static_cast<Back*>(back)->listener.load()) listener->on_notice(event);
     }
-    // An offset that could not be committed stays stored, and goes with the next commit; after a rebalance it is its
-    // new owner's business. `_NO_OFFSET`: nothing was new.
-    static void tell_commit(void* back, rd_kafka_resp_err_t error,
-                            const rd_kafka_topic_partition_list_t* offsets) noexcept {
-        if (error == RD_KAFKA_RESP_ERR__NO_OFFSET) return;
-        for (int i = 0; error == RD_KAFKA_RESP_ERR_NO_ERROR && offsets != nullptr && i < offsets->cnt; ++i)
-            error = offsets->elems[i].err;
-        if (error == RD_KAFKA_RESP_ERR_NO_ERROR) return;
-        notice(back, {.kind = ClientEvent::Kind::commit_failed,
-                      .level = 4,
-                      .error = make_error(error),
-                      .text = rd_kafka_err2str(error)});
+    [[nodiscard]] CommitResult commit_once(std::chrono::steady_clock::time_point deadline) noexcept {
+        const QueuePtr queue{rd_kafka_queue_new(rk_)}; // when it is gone no answer comes any more
+        CommitResult result{CommitFate::again, RD_KAFKA_RESP_ERR__TIMED_OUT};
+        const auto on_result = [](rd_kafka_t*, rd_kafka_resp_err_t error, rd_kafka_topic_partition_list_t* offsets,
+                                  void* told) { *static_cast<CommitResult*>(told) = judge_commit(error, offsets); };
+        if (const auto failed = rd_kafka_commit_queue(rk_, nullptr, queue.get(), on_result, &result))
+            return judge_commit(failed, nullptr);
+        const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+        rd_kafka_queue_poll_callback(queue.get(), static_cast<int>(std::max<std::int64_t>(left.count(), 0)));
+        return result;
     }
     static void rebalance(rd_kafka_t* rk, rd_kafka_resp_err_t what, rd_kafka_topic_partition_list_t* list, void* back) {
         auto* const listener = static_cast<Back*>(back)->listener.load();
@@ -482,6 +489,7 @@ public:
     /// settlements; serves the client. To be called again soon: at least every second. False when there is nothing more
     /// to do but `close`.
     bool poll_once(std::chrono::milliseconds timeout) {
+        if (fatal_) return false;
         note_poll();
         source_.poll();
         if (source_.about_to_pause()) {
@@ -519,6 +527,8 @@ public:
         closing_by_ = std::chrono::steady_clock::now() + timeout;
         const auto left = [this] { return until(*closing_by_); };
         held_.clear(); // never taken, so they will be delivered again
+        const bool given_up = fatal_ && !source_.drained();
+        if (fatal_) source_.lost(); // what settles from here on is not stored
         source_.drain();
         source_.poll();
         while (!source_.drained() && !fatal_ && left() > std::chrono::milliseconds::zero()) {
@@ -528,7 +538,7 @@ public:
             source_.poll();
             publish(false);
         }
-        report.drained = source_.drained();
+        report.drained = !given_up && source_.drained();
         if (!fatal_) {
             report.committed = client_.commit_stored(std::min(std::max(left(), short_wait), options_.commit_timeout));
             client_.close(std::max(left(), short_wait));
@@ -568,7 +578,7 @@ private:
         const auto most = std::min(records_a_poll, rate_.available(last_poll_));
         for (std::size_t i = 0; i < most; ++i) {
             auto message = client_.poll(i == 0 ? timeout : std::chrono::milliseconds::zero());
-            if (!message) return;
+            if (!message || fatal_) return;
             rate_.take();
             if (!offer(*message)) return held_.push_back(std::move(message));
             if (!source_.accepting()) return;
@@ -633,6 +643,7 @@ private:
         on_notice({.kind = ClientEvent::Kind::assigned, .partitions = static_cast<std::size_t>(list.cnt)});
     }
     void on_revoked(const rd_kafka_topic_partition_list_t& list) override {
+        if (fatal_) return on_lost(list);
         drop_held(list);
         guarded([&] { source_.revoked(names_of(list), drain_time()); });
         if (list.cnt > 0) client_.commit_stored(options_.commit_timeout);
@@ -645,13 +656,22 @@ private:
     }
     void on_notice(const ClientEvent& event) noexcept override {
         if (event.kind == ClientEvent::Kind::error) ++client_errors_;
-        if (event.kind == ClientEvent::Kind::commit_failed) ++commit_errors_;
         if (event.kind == ClientEvent::Kind::fatal) fatal_ = true;
         if (!options_.on_event) return;
         try {
             options_.on_event(event);
         } catch (...) { // NOLINT: user code must not throw through librdkafka
         }
+    }
+    void on_commit(const detail::CommitResult& result) noexcept override {
+        using detail::CommitFate;
+        if (result.fate == CommitFate::stale) ++commits_stale_;
+        if (result.fate <= CommitFate::stale) return;
+        ++commit_errors_;
+        on_notice({.kind = ClientEvent::Kind::commit_failed,
+                   .level = result.fate == CommitFate::refused ? 3 : 4,
+                   .error = make_error(result.error),
+                   .text = rd_kafka_err2str(result.error)});
     }
     /// How long a revoke may wait.
     [[nodiscard]] std::chrono::milliseconds drain_time() const {
@@ -707,6 +727,7 @@ private:
         stats.rebalances = rebalances_;
         stats.client_errors = client_errors_;
         stats.commit_errors = commit_errors_;
+        stats.commits_stale = commits_stale_;
         stats.max_poll_gap = max_poll_gap_;
         if (client_.handle() != nullptr) {
             client_.tell_letter_trouble();
@@ -724,6 +745,7 @@ private:
     std::uint64_t rebalances_ = 0;
     std::uint64_t client_errors_ = 0;
     std::uint64_t commit_errors_ = 0;
+    std::uint64_t commits_stale_ = 0;
     bool fatal_ = false;
     bool closed_ = false;
     std::atomic<bool> stop_requested_{false};
