@@ -3,6 +3,7 @@
 
 #include <bulkhead/error.hpp>
 #include <bulkhead/http_exchange.hpp>
+#include <bulkhead/secret.hpp>
 #include <bulkhead/tls_stream.hpp>
 
 #include <boost/asio/ip/address.hpp>
@@ -63,7 +64,7 @@ struct TlsOptions {
     std::string certificate_file{};
     /// The PEM file of its private key; `certificate_file` where empty.
     std::string key_file{};
-    /// The key's password, where it has one. (A plain string until credentials are built in.)
+    /// The key's password, where it has one. The connector overwrites its own copy once the key is read.
     std::string key_password{};
     /// The name, or the address, that the server's certificate is verified against and that is asked for (SNI), where
     /// it is not the URL's: seldom needed.
@@ -297,12 +298,12 @@ public:
         SSL_CTX_set_client_cert_cb(c, &TlsContext::on_certificate_asked);
         trust();
         identify();
+        wipe(options_.key_password);
     }
     TlsContext(const TlsContext&) = delete;
     TlsContext& operator=(const TlsContext&) = delete;
     ~TlsContext() = default;
 
-    [[nodiscard]] const TlsOptions& options() const noexcept { return options_; }
     /// Throws `std::bad_alloc`.
     template <class NextLayer>
     [[nodiscard]] TlsStream<NextLayer> make_stream(NextLayer next) {
