@@ -220,7 +220,10 @@ private:
             {
                 const std::lock_guard lock{mutex};
                 closed = true;
-                for (auto& node : nodes) node.idle.clear();
+                for (auto& node : nodes) {
+                    for (const auto& connection : node.idle) C::closing(connection->stream);
+                    node.idle.clear();
+                }
                 idle_count = 0;
                 sweeper.cancel();
                 under_way = busy;

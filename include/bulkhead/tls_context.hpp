@@ -3,6 +3,7 @@
 
 #include <bulkhead/error.hpp>
 #include <bulkhead/http_exchange.hpp>
+#include <bulkhead/secret.hpp>
 #include <bulkhead/tls_stream.hpp>
 
 #include <boost/asio/ip/address.hpp>
@@ -45,8 +46,9 @@ enum class TlsVerification : std::uint8_t {
 };
 
 /// How TLS is done. The version is 1.2 or 1.3, ciphers are OpenSSL's own choice but never without encryption or
-/// authentication (security level 1 at least), and there is no renegotiation, compression or early data. Files are read
-/// once, at construction of the connector (`InvalidOption`). Revocation is not looked up.
+/// authentication (security level 1 at least), and there is no renegotiation, compression or early data; the system's
+/// OpenSSL configuration can only be stricter. Files are read once, at construction of the connector (`InvalidOption`):
+/// another certificate needs another connector. Revocation is not looked up.
 struct TlsOptions {
     /// A PEM file with the certificates to trust, instead of the system's. Each is trusted for what it is, whether it
     /// is self-signed, an authority below another, or the server's own.
@@ -62,7 +64,7 @@ struct TlsOptions {
     std::string certificate_file{};
     /// The PEM file of its private key; `certificate_file` where empty.
     std::string key_file{};
-    /// The key's password, where it has one. (A plain string until credentials are built in.)
+    /// The key's password, where it has one. The connector overwrites its own copy once the key is read.
     std::string key_password{};
     /// The name, or the address, that the server's certificate is verified against and that is asked for (SNI), where
     /// it is not the URL's: seldom needed.
@@ -284,8 +286,9 @@ public:
         if (!context_) throw std::bad_alloc{};
         ERR_clear_error();
         auto* const c = context_.get();
-        SSL_CTX_set_min_proto_version(c, TLS1_2_VERSION);
-        SSL_CTX_set_max_proto_version(c, 0);
+        // The system's configuration may demand more, but not less.
+        SSL_CTX_set_min_proto_version(
+            c, std::max<int>(TLS1_2_VERSION, static_cast<int>(SSL_CTX_get_min_proto_version(c))));
         SSL_CTX_set_security_level(c, std::max(1, SSL_CTX_get_security_level(c)));
         SSL_CTX_set_options(c, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
         static constexpr unsigned char protocols[] = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
@@ -295,12 +298,12 @@ public:
         SSL_CTX_set_client_cert_cb(c, &TlsContext::on_certificate_asked);
         trust();
         identify();
+        wipe(options_.key_password);
     }
     TlsContext(const TlsContext&) = delete;
     TlsContext& operator=(const TlsContext&) = delete;
     ~TlsContext() = default;
 
-    [[nodiscard]] const TlsOptions& options() const noexcept { return options_; }
     /// Throws `std::bad_alloc`.
     template <class NextLayer>
     [[nodiscard]] TlsStream<NextLayer> make_stream(NextLayer next) {
@@ -401,8 +404,7 @@ private:
     static int on_password_asked(char* to, int size, int /*writing*/, void* data) noexcept {
         const auto& password = static_cast<const TlsOptions*>(data)->key_password;
         if (password.empty() || password.size() > static_cast<std::size_t>(size)) return -1;
-        // OpenSSL wants no NUL at its end. NOLINTNEXTLINE(bugprone-not-null-terminated-result)
-        std::memcpy(to, password.data(), password.size());
+        std::copy(password.begin(), password.end(), to);
         return static_cast<int>(password.size());
     }
     static int on_certificate_asked(SSL* ssl, X509** /*certificate*/, EVP_PKEY** /*key*/) noexcept {

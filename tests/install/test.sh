@@ -37,7 +37,8 @@ consumer() {
     done
 }
 
-bare=(-DCMAKE_DISABLE_FIND_PACKAGE_librdkafka=ON -DCMAKE_DISABLE_FIND_PACKAGE_libdeflate=ON)
+bare=(-DCMAKE_DISABLE_FIND_PACKAGE_librdkafka=ON -DCMAKE_DISABLE_FIND_PACKAGE_libdeflate=ON
+    -DCMAKE_DISABLE_FIND_PACKAGE_OpenSSL=ON)
 
 quietly cmake -S "$source" -B "$work/build" -G Ninja -DCMAKE_INSTALL_PREFIX="$work/prefix" "${bare[@]}" \
     -DBULKHEAD_BUILD_TESTS=OFF -DBULKHEAD_BUILD_EXAMPLES=OFF -DBULKHEAD_BUILD_BENCHMARKS=OFF
@@ -55,13 +56,20 @@ fi
 consumer found consumer -- -DCMAKE_PREFIX_PATH="$work/prefix" "${bare[@]}"
 consumer found-rdkafka kafka_consumer -- -DCMAKE_PREFIX_PATH="$work/prefix" -DWITH_RDKAFKA=ON
 consumer found-gzip gzip_consumer -- -DCMAKE_PREFIX_PATH="$work/prefix" -DWITH_GZIP=ON
+consumer found-tls tls_consumer -- -DCMAKE_PREFIX_PATH="$work/prefix" -DWITH_TLS=ON
 consumer added consumer -- -DBULKHEAD_SOURCE="$source" "${bare[@]}"
 consumer added-rdkafka kafka_consumer -- -DBULKHEAD_SOURCE="$source" -DWITH_RDKAFKA=ON
 consumer added-gzip gzip_consumer -- -DBULKHEAD_SOURCE="$source" -DWITH_GZIP=ON
+consumer added-tls tls_consumer -- -DBULKHEAD_SOURCE="$source" -DWITH_TLS=ON
 
 # What a component lacks is said.
-if cmake -S "$here" -B "$work/lacking" -G Ninja -DCMAKE_PREFIX_PATH="$work/prefix" -DWITH_GZIP=ON "${bare[@]}" \
-    >"$work/log" 2>&1 || ! tr -s '\n ' ' ' <"$work/log" | grep -q 'Its component gzip needs libdeflate'; then
-    cat "$work/log" && echo "install test: a missing libdeflate was not noticed" && exit 1
-fi >&2
+# lacking <component> <library>
+lacking() {
+    if cmake -S "$here" -B "$work/lacking-$1" -G Ninja -DCMAKE_PREFIX_PATH="$work/prefix" "-DWITH_${1^^}=ON" "${bare[@]}" \
+        >"$work/log" 2>&1 || ! tr -s '\n ' ' ' <"$work/log" | grep -qi "its component $1 needs $2"; then
+        cat "$work/log" && echo "install test: a missing $2 was not noticed" && exit 1
+    fi >&2
+}
+lacking gzip libdeflate
+lacking tls OpenSSL
 echo "install test: passed"

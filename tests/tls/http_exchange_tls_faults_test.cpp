@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
-// Every fault at every byte of the encrypted traffic: of the handshake, of a request and of its answer, on a new
-// connection and on a kept one. What must come of it is told from what the server could decrypt, and from how much of
-// its own words the client was given.
+// Every fault at every kind of byte of the encrypted traffic: of the handshake, of a request and of its answer, on a
+// new connection and on a kept one; there, of TLS 1.3, at each byte. What must come of it is told from what the server
+// could decrypt, and from how much of its own words the client was given.
 #include "support/catch.hpp"
 #include "support/memory_stream.hpp"
 #include "support/still_clock.hpp"
@@ -70,6 +70,11 @@ public:
         ERR_clear_error();
         collect();
         return true;
+    }
+    void change_keys() {
+        SSL_key_update(ssl_.get(), SSL_KEY_UPDATE_REQUESTED);
+        SSL_do_handshake(ssl_.get());
+        collect();
     }
     void say(const std::string& text) {
         SSL_write(ssl_.get(), text.data(), static_cast<int>(text.size()));
@@ -203,7 +208,7 @@ struct Line {
         for (bool more = true; more;) {
             run();
             more = server.take(*peer);
-            if (server.heard.size() == request.size() && !answered()) {
+            if (server.heard.size() == request_head.size() + asio::buffer_size(body) && !answered()) {
                 server.say(whole_answer);
                 answer_end = server.said.size();
             }
@@ -300,13 +305,10 @@ void check(const Line& line) {
     }
 }
 
-/// Where to be faulty: at every byte, or at all of those that differ by what they are.
-std::set<std::size_t> positions(const std::string& traffic, bool every) {
+/// Where to be faulty: at every so many bytes, and at all of those that differ by what they are.
+std::set<std::size_t> positions(const std::string& traffic, std::size_t step) {
     std::set<std::size_t> out;
-    if (every) {
-        for (std::size_t at = 0; at <= traffic.size() + 2; ++at) out.insert(at);
-        return out;
-    }
+    for (std::size_t at = 0; at < traffic.size(); at += step) out.insert(at);
     for (std::size_t at = 0; at + 5 <= traffic.size();) { // records, and a few bytes around each beginning
         const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(traffic[at + i]); };
         const auto next = at + 5U + byte(3) * 256U + byte(4);
@@ -320,11 +322,10 @@ std::set<std::size_t> positions(const std::string& traffic, bool every) {
 }
 
 const Way ways[] = {
-    {"TLS 1.3", TLS1_3_VERSION, false, all, false},   {"TLS 1.3", TLS1_3_VERSION, false, all, true},
-    {"TLS 1.3", TLS1_3_VERSION, false, 1, false},     {"TLS 1.3", TLS1_3_VERSION, false, 1, true},
-    {"TLS 1.2", TLS1_2_VERSION, false, all, false},   {"TLS 1.2", TLS1_2_VERSION, false, all, true},
-    {"TLS 1.2", TLS1_2_VERSION, false, 1, false},     {"long tickets", TLS1_3_VERSION, true, all, false},
-    {"long tickets", TLS1_3_VERSION, true, 1, false},
+    {"TLS 1.3", TLS1_3_VERSION, false, all, false}, {"TLS 1.3", TLS1_3_VERSION, false, all, true},
+    {"TLS 1.3", TLS1_3_VERSION, false, 1, false},   {"TLS 1.3", TLS1_3_VERSION, false, 1, true},
+    {"TLS 1.2", TLS1_2_VERSION, false, all, false}, {"TLS 1.2", TLS1_2_VERSION, false, all, true},
+    {"TLS 1.2", TLS1_2_VERSION, false, 1, false},   {"long tickets", TLS1_3_VERSION, true, all, false},
 };
 
 enum class Side { client, server };
@@ -342,10 +343,11 @@ void everywhere(Side side, F f) {
             CHECK_FALSE(*clean.handshake);
             check(clean);
             CHECK(clean.result->reusable);
-            const bool every = way.grain == all && way.version == TLS1_3_VERSION && !way.long_tickets;
+            const bool plain = way.grain == all && way.version == TLS1_3_VERSION && !way.long_tickets;
+            const std::size_t step = !plain ? 100 : way.kept ? 1 : 7;
             places = positions(side == Side::client ? clean.peer->received.substr(clean.from_client)
                                                     : clean.server.said.substr(clean.from_server),
-                               every);
+                               step);
         }
         for (const auto place : places) {
             Line line{way};
@@ -518,5 +520,96 @@ TEST_CASE("TLS: a bit that flips in whatever the client says is no success", "[F
             line.end();
             check(line);
         }
+    }
+}
+
+namespace {
+
+/// A body that takes several writes.
+std::string large_body() {
+    std::string body;
+    while (body.size() < 300'000) body += "{\"n\":" + std::to_string(body.size()) + "}\n";
+    return body;
+}
+
+/// How much the client says in its handshake, and the server in all.
+std::pair<std::size_t, std::size_t> sizes_of(const Way& way) {
+    Line clean{way};
+    clean.begin();
+    clean.go_on();
+    clean.end();
+    const std::size_t request_record = request.size() + 22;
+    return {clean.peer->received.size() - request_record, clean.server.said.size()};
+}
+
+} // namespace
+
+TEST_CASE("TLS: writing waits where a ticket has been read in part, and goes on with the rest of it") {
+    const Way way{"long tickets", TLS1_3_VERSION, true, all, false};
+    const auto [handshake_size, all_said] = sizes_of(way);
+    CHECK(all_said > 4000); // with two tickets, in many records
+    const auto large = large_body();
+    for (std::size_t at = 0; at < all_said; at += 50) {
+        INFO("server byte " << at);
+        Line line{way};
+        line.body[1] = asio::buffer(large);
+        line.peer->takes = handshake_size + 50; // the first write is under way, and more are to follow
+        line.lets_through = at;
+        line.begin();
+        line.go_on();
+        line.peer->take(all);
+        line.pump();
+        line.lets_through = all;
+        line.pump();
+        CHECK(line.over);
+        line.end();
+        CHECK(line.server.heard == request_head + request_action + large);
+        REQUIRE(line.result);
+        CHECK_FALSE(line.result->reply.error);
+        CHECK(line.result->reusable);
+        if (at + 100 < all_said) { // what has been read in part never comes to its end
+            Line cut{way};
+            cut.body[1] = asio::buffer(large);
+            cut.peer->takes = handshake_size + 50;
+            cut.lets_through = at;
+            cut.begin();
+            cut.go_on();
+            cut.peer->take(all);
+            cut.pump();
+            if (!cut.over) cut.peer->hang_up(asio::error::connection_reset);
+            cut.pump();
+            CHECK(cut.over);
+            cut.end();
+            if (cut.result) CHECK(cut.result->reply.error);
+        }
+    }
+}
+
+TEST_CASE("TLS: keys that change while a write is under way: the answer to that goes out in its turn") {
+    const Way way{"TLS 1.3", TLS1_3_VERSION, false, all, false};
+    const auto handshake_size = sizes_of(way).first;
+    const auto large = large_body();
+    for (const std::size_t taken : {1U, 100U, 20'000U, 131'000U, 140'000U, 270'000U}) {
+        INFO(taken << " bytes of the request are taken when the keys change");
+        Line line{way};
+        line.body[1] = asio::buffer(large);
+        line.peer->takes = handshake_size + taken;
+        line.begin();
+        line.go_on();
+        for (int i = 0; i < 3; ++i) {
+            line.server.change_keys();
+            line.pump();
+        }
+        line.peer->take(50'000);
+        line.pump();
+        line.server.change_keys();
+        line.pump();
+        line.peer->take(all);
+        line.pump();
+        line.end();
+        CHECK(line.server.heard == request_head + request_action + large);
+        REQUIRE(line.result);
+        CHECK_FALSE(line.result->reply.error);
+        CHECK(line.result->reusable);
     }
 }

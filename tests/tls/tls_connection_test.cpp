@@ -23,6 +23,30 @@ void say_own(ServerEnd& end) {
     end.stream().handshake(asio::ssl::stream_base::server, ignored);
 }
 
+/// Tickets that take several records each.
+void with_long_tickets(SSL_CTX* context) {
+    const auto lengthen = [](SSL* ssl, void*) -> int {
+        const std::string data(1500, 't');
+        return SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), data.data(), data.size());
+    };
+    const auto take = [](SSL*, SSL_SESSION*, const unsigned char*, size_t, SSL_TICKET_STATUS,
+                         void*) -> SSL_TICKET_RETURN { return SSL_TICKET_RETURN_USE; };
+    SSL_CTX_set_max_send_fragment(context, 512);
+    SSL_CTX_set_session_ticket_cb(context, lengthen, take, nullptr);
+}
+/// Only the first record of one.
+void say_part_of_a_ticket(ServerEnd& end) {
+    auto* const instead = BIO_new(BIO_s_mem());
+    SSL_set0_wbio(end.ssl(), instead);
+    SSL_new_session_ticket(end.ssl());
+    SSL_do_handshake(end.ssl());
+    char* data = nullptr;
+    const auto size = static_cast<std::size_t>(BIO_get_mem_data(instead, &data));
+    const std::size_t first = 5U + static_cast<unsigned char>(data[3]) * 256U + static_cast<unsigned char>(data[4]);
+    CHECK(first < size);
+    end.stream().next_layer().send(asio::buffer(data, first));
+}
+
 using Connector = TlsConnector<ManualClock, LoopbackResolver>;
 
 } // namespace
@@ -109,43 +133,60 @@ TEST_CASE("a goodbye is said, and never waited for", "[F120]") {
 }
 
 TEST_CASE("an idle connection rests on TLS's own messages, and on nothing else", "[F049][F051]") {
-    enum class Says { nothing, tickets, new_keys, data, a_byte, part_of_a_record, goodbye, hangs_up, resets };
+    enum class Says {
+        nothing,
+        tickets,
+        new_keys,
+        data,
+        a_byte,
+        part_of_a_record,
+        part_of_a_ticket,
+        goodbye,
+        hangs_up,
+        resets
+    };
     const int version = GENERATE(TLS1_2_VERSION, TLS1_3_VERSION);
-    const auto says = GENERATE(Says::nothing, Says::tickets, Says::new_keys, Says::data, Says::a_byte,
-                               Says::part_of_a_record, Says::goodbye, Says::hangs_up, Says::resets);
-    if (version == TLS1_2_VERSION && (says == Says::tickets || says == Says::new_keys)) return;
+    const auto says =
+        GENERATE(Says::nothing, Says::tickets, Says::new_keys, Says::data, Says::a_byte, Says::part_of_a_record,
+                 Says::part_of_a_ticket, Says::goodbye, Says::hangs_up, Says::resets);
+    const bool of_1_3 = says == Says::tickets || says == Says::new_keys || says == Says::part_of_a_ticket;
+    if (version == TLS1_2_VERSION && of_1_3) return;
     CAPTURE(version, static_cast<int>(says));
     const bool stays = says == Says::nothing || says == Says::tickets || says == Says::new_keys;
 
     asio::io_context context;
     bool asked = false;
     bool said = false;
-    Server server{
-        context, {.identity = house.server, .highest_version = version}, [&](ServerEnd& end) -> asio::awaitable<void> {
-            (void)co_await end.request();
-            co_await end.say(answer("{}"));
-            while (!asked) co_await asio::post(asio::use_awaitable);
-            if (says == Says::tickets) {
-                for (int i = 0; i < 3; ++i) {
-                    SSL_new_session_ticket(end.ssl());
-                    say_own(end);
-                }
-            }
-            if (says == Says::new_keys) {
-                SSL_key_update(end.ssl(), SSL_KEY_UPDATE_REQUESTED);
-                say_own(end);
-            }
-            if (says == Says::data) co_await end.say(answer("{\"of\":\"nobody\"}"));
-            if (says == Says::a_byte) co_await end.say("x");
-            if (says == Says::part_of_a_record) {
-                const std::string part{"\x17\x03\x03\x00\x40xyz", 8};
-                end.stream().next_layer().send(asio::buffer(part));
-            }
-            if (says == Says::goodbye) end.say_goodbye();
-            if (says == Says::resets) end.reset();
-            said = true;
-            if (says != Says::hangs_up) co_await obliging(end);
-        }};
+    std::function<void(SSL_CTX*)> tune;
+    if (says == Says::part_of_a_ticket) tune = &with_long_tickets;
+    Server server{context,
+                  {.identity = house.server, .highest_version = version, .tune = tune},
+                  [&](ServerEnd& end) -> asio::awaitable<void> {
+                      (void)co_await end.request();
+                      co_await end.say(answer("{}"));
+                      while (!asked) co_await asio::post(asio::use_awaitable);
+                      if (says == Says::tickets) {
+                          for (int i = 0; i < 3; ++i) {
+                              SSL_new_session_ticket(end.ssl());
+                              say_own(end);
+                          }
+                      }
+                      if (says == Says::new_keys) {
+                          SSL_key_update(end.ssl(), SSL_KEY_UPDATE_REQUESTED);
+                          say_own(end);
+                      }
+                      if (says == Says::data) co_await end.say(answer("{\"of\":\"nobody\"}"));
+                      if (says == Says::a_byte) co_await end.say("x");
+                      if (says == Says::part_of_a_record) {
+                          const std::string part{"\x17\x03\x03\x00\x40xyz", 8};
+                          end.stream().next_layer().send(asio::buffer(part));
+                      }
+                      if (says == Says::part_of_a_ticket) say_part_of_a_ticket(end);
+                      if (says == Says::goodbye) end.say_goodbye();
+                      if (says == Says::resets) end.reset();
+                      said = true;
+                      if (says != Says::hangs_up) co_await obliging(end);
+                  }};
     Client client{context, trusting_house()};
     const auto connection = client.connect("search.example", server.port());
     client.ask(*connection);

@@ -3,6 +3,8 @@
 #include "support/catch.hpp"
 #include "tls/client.hpp"
 
+#include <cstdlib>
+
 using namespace tls_client;
 using tls_loopback::Server;
 using tls_loopback::ServerEnd;
@@ -23,6 +25,7 @@ Opened refused(const tls_loopback::Options& server_options, const TlsOptions& op
     Client client{context, options};
     const auto connection = client.connect(host, server.port());
     CHECK(connection->opened->error);
+    abort_stream(connection->stream);
     client.until([&] { return server.open_connections() == 0; });
     CHECK(requests == 0);
     return *connection->opened;
@@ -82,6 +85,20 @@ TEST_CASE("a certificate of an authority that is not trusted: refused, and it sa
     CHECK(contains(by_system, "set TlsOptions::ca_file or ca_fingerprint"));
     INFO("nor when the server sends its authority along");
     CHECK(contains(distrusted(house.server, {}, "search.example", {house.authority}), "self-signed certificate in"));
+}
+
+TEST_CASE("where nothing is set the system's authorities are trusted", "[F166]") {
+    const Files files;
+    const auto system = files.put("system.pem", house.authority.pem());
+    ::setenv("SSL_CERT_FILE", system.c_str(), 1); // the system's, for OpenSSL
+    const TlsOptions options;
+    CHECK(accepted({.identity = house.server}, options).empty());
+    INFO("but not beside what is set");
+    CHECK_FALSE(distrusted(house.server, trusting(house.stranger)).empty());
+    TlsOptions pinned;
+    pinned.ca_fingerprint = house.stranger.fingerprint();
+    CHECK_FALSE(distrusted(house.server, pinned).empty());
+    ::unsetenv("SSL_CERT_FILE");
 }
 
 TEST_CASE("an authority of the same name with another key is another authority", "[F046]") {
@@ -487,6 +504,9 @@ TEST_CASE("options that cannot be are refused at construction, by name", "[F166]
     o.key_file = files.put("other-key.pem", house.server.key_pem());
     CHECK(starts(refusal(o), "key_file|"));
     CHECK(contains(refusal(o), "mismatch"));
+    const Identity of_another_kind{{}, {EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519"), &EVP_PKEY_free}};
+    o.key_file = files.put("ed25519.pem", of_another_kind.key_pem());
+    CHECK(starts(refusal(o), "key_file|"));
     o.key_file.clear();
     CHECK(starts(refusal(o), "certificate_file|"));
     INFO("a password that is missing, or wrong, is not asked for on a terminal");
