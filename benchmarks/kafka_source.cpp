@@ -32,12 +32,12 @@ constexpr std::int32_t partitions = 6;
 
 /// Records of 400 bytes in runs of 500 a partition, as a fetch brings them; poll() after each run.
 template <class M>
-void deliver(benchmark::State& state, M mapper) {
+void deliver(benchmark::State& state, M mapper, const KafkaSourceOptions& options = {}) {
     const std::string payload = R"({"message":")" + std::string(400 - 14, 'x') + R"("})";
     StandaloneIndexer<ObligingTransport> indexer{0, IndexerOptions{.index = "logs"}};
     NullConsumer consumer;
-    KafkaSource<typename StandaloneIndexer<ObligingTransport>::indexer_type, NullConsumer, M> source{*indexer, consumer,
-                                                                                                     std::move(mapper)};
+    KafkaSource<typename StandaloneIndexer<ObligingTransport>::indexer_type, NullConsumer, M> source{
+        *indexer, consumer, std::move(mapper), options};
     for (std::int32_t p = 0; p < partitions; ++p) source.assigned(topic, p);
     constexpr std::int64_t run = 500;
     std::int64_t number = 0;
@@ -63,12 +63,15 @@ void deliver(benchmark::State& state, M mapper) {
 }
 
 void deliver_passthrough(benchmark::State& state) { deliver(state, Passthrough{}); }
+/// A copy of each record is kept until it is settled, for its dead letter.
+void deliver_keep_records(benchmark::State& state) { deliver(state, Passthrough{}, {.keep_records = true}); }
 /// The bookkeeping alone: no operation, so nothing reaches the indexer.
 void deliver_skipped(benchmark::State& state) {
     deliver(state, [](const Record& /*record*/, Batch& /*out*/) { return Mapped::skip; });
 }
 
 BENCHMARK(deliver_passthrough)->MeasureProcessCPUTime();
+BENCHMARK(deliver_keep_records)->MeasureProcessCPUTime();
 BENCHMARK(deliver_skipped)->MeasureProcessCPUTime();
 
 } // namespace

@@ -29,7 +29,6 @@
 namespace {
 
 using Clock = std::chrono::steady_clock;
-using Indexer = bulkhead::BulkIndexer<bulkhead::HttpTransport>;
 
 std::string text_of(const char* name, const char* otherwise) {
     const char* value = std::getenv(name); // NOLINT(concurrency-mt-unsafe): no thread has begun
@@ -136,6 +135,7 @@ void print(const char* name, const Histogram& times) {
 }
 
 /// Offers every document until it is accepted.
+template <class Indexer>
 class Producer {
 public:
     Producer(Indexer& indexer, const std::vector<std::string>& documents) : indexer_{indexer}, documents_{documents} {}
@@ -175,7 +175,8 @@ private:
     std::size_t at_ = 0;
 };
 
-int send(const std::string& port, std::size_t count, std::size_t bytes) {
+template <class Transport>
+int send(const bulkhead::HttpOptions& http, const auto& connector, std::size_t count, std::size_t bytes) {
     const auto documents = load_documents(bytes);
     const auto timing = text_of("LAT", "");
     const bool timed = !timing.empty();
@@ -189,8 +190,8 @@ int send(const std::string& port, std::size_t count, std::size_t bytes) {
 
     boost::asio::io_context context{1};
     auto work = boost::asio::make_work_guard(context);
-    Indexer indexer{context.get_executor(),
-                    bulkhead::HttpTransport{context.get_executor(), {.url = "http://127.0.0.1:" + port}}, options};
+    bulkhead::BulkIndexer<Transport> indexer{context.get_executor(), Transport{context.get_executor(), http, connector},
+                                             options};
     std::thread background{[&] { context.run(); }};
 
     Histogram times;
@@ -231,6 +232,26 @@ int send(const std::string& port, std::size_t count, std::size_t bytes) {
     }
     std::printf("}\n");
     return stats.indexed == count ? 0 : 1;
+}
+
+/// By TLS with CA_FILE, gzip with GZIP (the level).
+int send(const std::string& port, std::size_t count, std::size_t bytes) {
+    using namespace bulkhead;
+    using Tls = TlsConnector<>;
+    using Plain = PlainConnector<>;
+    const auto authority = text_of("CA_FILE", "");
+    HttpOptions http;
+    http.url = (authority.empty() ? "http" : "https") + std::string{"://127.0.0.1:"} + port;
+    const auto level = number_of("GZIP", 0);
+    if (level != 0) http.compression_level = static_cast<int>(level);
+    if (authority.empty())
+        return level == 0 ? send<HttpTransport>(http, Plain{}, count, bytes)
+                          : send<GzipTransport>(http, Plain{}, count, bytes);
+    TlsOptions options;
+    options.ca_file = authority;
+    const Tls tls{options};
+    return level == 0 ? send<HttpsTransport>(http, tls, count, bytes)
+                      : send<basic_http_transport<Tls, GzipEncoder>>(http, tls, count, bytes);
 }
 
 } // namespace

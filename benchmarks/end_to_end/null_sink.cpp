@@ -7,10 +7,12 @@
 //
 // Prints its port when it listens, and at SIGTERM what it has seen, as a line of JSON. DELAY_MS passes before each
 // answer; after so many documents it answers nothing for 3 s, once. Bodies have a length or come in chunks, gzip or
-// not.
+// not. To a GET it says what kafka_replay asks for: a version and the count of all documents. With SINK_CERTIFICATE, a
+// PEM file of a certificate and its key, by TLS.
 
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
+#include <openssl/ssl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -48,6 +50,11 @@ Asked asked(std::string_view head) {
     return target.find("items.*.status") == std::string_view::npos ? Asked::errors_only : Asked::status;
 }
 
+std::string make_response(const std::string& body) {
+    return "HTTP/1.1 200 OK\r\nX-elastic-product: Elasticsearch\r\ncontent-type: application/json\r\ncontent-length: " +
+           std::to_string(body.size()) + "\r\n\r\n" + body;
+}
+
 std::string make_answer(Asked what, std::size_t items) {
     std::string body;
     if (what == Asked::errors_only) {
@@ -64,8 +71,7 @@ std::string make_answer(Asked what, std::size_t items) {
         for (std::size_t i = 0; i < items; ++i) body.append(i == 0 ? "" : ",").append(item);
         body += "]}";
     }
-    return "HTTP/1.1 200 OK\r\nX-elastic-product: Elasticsearch\r\ncontent-type: application/json\r\ncontent-length: " +
-           std::to_string(body.size()) + "\r\n\r\n" + body;
+    return make_response(body);
 }
 
 /// What all connections have seen.
@@ -83,10 +89,48 @@ struct Settings {
     std::uint64_t stall_after = 0; ///< 0: never
 };
 
+/// One connection's bytes, by TLS or as they are.
+class Channel {
+public:
+    Channel(int fd, SSL_CTX* tls) : fd_{fd} {
+        if (tls == nullptr) return;
+        ssl_ = SSL_new(tls);
+        SSL_set_fd(ssl_, fd);
+        if (SSL_accept(ssl_) != 1) shutdown(fd, SHUT_RDWR);
+    }
+    ~Channel() {
+        if (ssl_ != nullptr) {
+            SSL_shutdown(ssl_);
+            SSL_free(ssl_);
+        }
+        close(fd_);
+    }
+    Channel(const Channel&) = delete;
+    Channel& operator=(const Channel&) = delete;
+    std::size_t receive(char* to, std::size_t most) {
+        const auto count =
+            ssl_ != nullptr ? ssize_t{SSL_read(ssl_, to, static_cast<int>(most))} : recv(fd_, to, most, 0);
+        return count > 0 ? static_cast<std::size_t>(count) : 0;
+    }
+    bool write_all(std::string_view bytes) {
+        while (!bytes.empty()) {
+            const auto count = ssl_ != nullptr ? ssize_t{SSL_write(ssl_, bytes.data(), static_cast<int>(bytes.size()))}
+                                               : send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+            if (count <= 0) return false;
+            bytes.remove_prefix(static_cast<std::size_t>(count));
+        }
+        return true;
+    }
+
+private:
+    int fd_;
+    SSL* ssl_ = nullptr;
+};
+
 /// What a connection sends, through one buffer.
 class Input {
 public:
-    explicit Input(int fd) : fd_{fd} {}
+    explicit Input(Channel& channel) : channel_{channel} {}
     /// Appends what comes up to and with `mark`. False at the end.
     bool read_until(std::string_view mark, std::string& text) {
         for (;;) {
@@ -115,11 +159,10 @@ public:
 
 private:
     bool receive() {
-        const auto count = recv(fd_, buffer_.data(), buffer_.size(), 0);
-        have_ = {buffer_.data(), count > 0 ? static_cast<std::size_t>(count) : 0};
-        return count > 0;
+        have_ = {buffer_.data(), channel_.receive(buffer_.data(), buffer_.size())};
+        return !have_.empty();
     }
-    int fd_;
+    Channel& channel_;
     std::vector<char> buffer_ = std::vector<char>(std::size_t{1} << 20);
     std::string_view have_;
 };
@@ -154,8 +197,8 @@ private:
 /// One client, served by a thread of its own with blocking calls: nothing is cheaper for few connections.
 class Connection {
 public:
-    Connection(int fd, const Settings& settings, Totals& totals)
-        : fd_{fd}, settings_{settings}, totals_{totals}, input_{fd} {}
+    Connection(int fd, SSL_CTX* tls, const Settings& settings, Totals& totals)
+        : channel_{fd, tls}, settings_{settings}, totals_{totals}, input_{channel_} {}
     void serve() {
         while (read_head()) {
             const int open = ++totals_.open;
@@ -165,7 +208,6 @@ public:
             --totals_.open;
             if (!alive) break;
         }
-        close(fd_);
     }
 
 private:
@@ -211,6 +253,7 @@ private:
     }
 
     bool answer() {
+        if (head_.starts_with("get ")) return write_all(make_response(about()));
         const auto items = lines_ / 2;
         const auto before = totals_.documents.fetch_add(items);
         ++totals_.requests;
@@ -224,16 +267,12 @@ private:
         if (made.empty()) made = make_answer(what, items);
         return write_all(made);
     }
-    bool write_all(std::string_view bytes) const {
-        while (!bytes.empty()) {
-            const auto count = send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-            if (count <= 0) return false;
-            bytes.remove_prefix(static_cast<std::size_t>(count));
-        }
-        return true;
+    [[nodiscard]] std::string about() const {
+        return R"({"version":{"number":"8.19.0"},"count":)" + std::to_string(totals_.documents) + "}";
     }
+    bool write_all(std::string_view bytes) { return channel_.write_all(bytes); }
 
-    int fd_;
+    Channel channel_;
     const Settings& settings_;
     Totals& totals_;
     Input input_;
@@ -259,7 +298,20 @@ int listen_on_loopback() {
     return listener;
 }
 
+/// Nothing without a certificate.
+SSL_CTX* make_tls() {
+    const char* const file = std::getenv("SINK_CERTIFICATE"); // NOLINT(concurrency-mt-unsafe): no thread has begun
+    if (file == nullptr) return nullptr;
+    auto* const tls = SSL_CTX_new(TLS_server_method());
+    if (SSL_CTX_use_certificate_chain_file(tls, file) != 1 ||
+        SSL_CTX_use_PrivateKey_file(tls, file, SSL_FILETYPE_PEM) != 1)
+        throw std::runtime_error{std::string{"no certificate and key in "} + file};
+    return tls;
+}
+
 void run(const Settings& settings) {
+    auto* const tls = make_tls();
+    std::signal(SIGPIPE, SIG_IGN);
     sigset_t ending{};
     sigemptyset(&ending);
     sigaddset(&ending, SIGTERM);
@@ -267,12 +319,12 @@ void run(const Settings& settings) {
     pthread_sigmask(SIG_BLOCK, &ending, nullptr);
     static Totals totals; // the connections' threads end with the process
     const int listener = listen_on_loopback();
-    std::thread{[listener, &settings] {
+    std::thread{[listener, tls, &settings] {
         for (int fd = -1; (fd = accept(listener, nullptr, nullptr)) >= 0;) {
             const int one = 1;
             setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
             ++totals.connections;
-            std::thread{[fd, &settings] { Connection{fd, settings, totals}.serve(); }}.detach();
+            std::thread{[fd, tls, &settings] { Connection{fd, tls, settings, totals}.serve(); }}.detach();
         }
     }}.detach();
     int signal = 0;

@@ -15,6 +15,7 @@ import platform
 import random
 import signal
 import statistics
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -67,6 +68,15 @@ PEERS = {
     "rsyslog": ("rsyslog", {}, 300_000),
     "syslog-ng": ("syslog-ng", {}, 700_000),
 }
+# By TLS and compressed, beside plain. CA_FILE and SINK_CERTIFICATE are added where TLS is named.
+TRANSPORTS = {
+    "plain": ("bulkhead_client", {}, 8_000_000),
+    "TLS": ("bulkhead_client", {"TLS": "1"}, 8_000_000),
+    "gzip": ("bulkhead_client", {"GZIP": "1"}, 2_000_000),
+    "TLS and gzip": ("bulkhead_client", {"GZIP": "1", "TLS": "1"}, 2_000_000),
+    "go-docappender, gzip 6": ("go-docappender", {"GZIP": "1"}, 500_000),
+    "go-docappender, gzip 1": ("go-docappender", {"GZIP": "1", "GZIP_LEVEL": "1"}, 1_000_000),
+}
 # Those that have a call to hand a document in. The documents are few enough that the stall is not the half of it.
 STALLED = {"bulkhead": 2_000_000, "go-docappender": 2_000_000, "go-esutil": 300_000, "go-opensearchutil": 300_000,
            "java-elasticsearch": 60_000, "java-elasticsearch, legacy transport": 60_000, "java-opensearch": 300_000}
@@ -98,7 +108,12 @@ def find(options, program):
 
 
 def measure(options, documents_file, program, environment, count, sink_options=()):
-    with subprocess.Popen([str(options.bin / "null_sink"), *sink_options], stdout=subprocess.PIPE, text=True) as sink:
+    environment = dict(environment)
+    sink_environment = dict(os.environ)
+    if environment.pop("TLS", None):
+        environment["CA_FILE"] = sink_environment["SINK_CERTIFICATE"] = str(certificate(documents_file.parent))
+    with subprocess.Popen([str(options.bin / "null_sink"), *sink_options], stdout=subprocess.PIPE, text=True,
+                          env=sink_environment) as sink:
         try:
             port = sink.stdout.readline().strip()
             done = subprocess.run([str(find(options, program)), port, str(count), str(BYTES)],
@@ -114,9 +129,22 @@ def measure(options, documents_file, program, environment, count, sink_options=(
         raise SystemExit(f"{program}: {row['docs']} documents sent, {row['indexed']} counted as indexed, the sink saw "
                          f"{seen['documents']}")
     row["most_open"] = seen["most_open"]
+    row["wire"] = seen["body_bytes"] / seen["documents"]
     row["rate"] = row["docs"] / row["wall_s"]
     row["cpu"] = row["cpu_s"] / row["docs"] * 1e6
     return row
+
+
+def certificate(folder):
+    """A certificate for 127.0.0.1 that vouches for itself, and its key."""
+    file = folder / "certificate.pem"
+    if not file.exists():
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+                        "-nodes", "-days", "2", "-subj", "/CN=sink", "-addext", "subjectAltName=IP:127.0.0.1",
+                        "-keyout", folder / "key.pem", "-out", folder / "certificate.only"], check=True,
+                       capture_output=True)
+        file.write_text((folder / "certificate.only").read_text() + (folder / "key.pem").read_text())
+    return file
 
 
 def table(header, rows):
@@ -187,6 +215,36 @@ def peers_phase(options, documents_file):
     return table(header, rows) + "\n\nThe last two columns: than bulkhead in the same round."
 
 
+def cipher_cost(wire_bytes):
+    """Microseconds that OpenSSL's own benchmark needs to encrypt so many bytes in full records."""
+    done = subprocess.run(["openssl", "speed", "-elapsed", "-seconds", "2", "-bytes", "16384", "-evp", "aes-256-gcm"],
+                          capture_output=True, text=True, check=True)
+    thousand_bytes = float(done.stdout.strip().splitlines()[-1].split()[-1].rstrip("k"))
+    return wire_bytes / thousand_bytes * 1e3
+
+
+def transports_phase(options, documents_file):
+    if not shutil.which("openssl"):
+        raise SystemExit("openssl is needed: apt-get install openssl")
+    runs = interleaved(options, documents_file, TRANSPORTS)
+    rows = []
+    for name, done in runs.items():
+        rows.append([name, spread([r["rate"] / 1e6 for r in done], 2), spread([r["cpu"] for r in done], 3),
+                     f"{max(r['rss_kb'] for r in done) / 1024:.0f}",
+                     f"{statistics.median(r['wire'] for r in done):.0f}",
+                     f"{statistics.median(a['cpu'] / b['cpu'] for a, b in zip(done, runs['plain'])):.2f}"])
+    cipher = cipher_cost(BYTES + 30)
+    plain, tls = (statistics.median(r["cpu"] for r in runs[name]) for name in ("plain", "TLS"))
+    said = (f"openssl speed: AES-256-GCM costs {cipher:.3f} µs for a document's bytes. TLS {tls:.3f} µs, twice plain plus "
+            f"that {2 * plain + cipher:.3f} µs.")
+    for peer in (name for name in runs if name.startswith("go-")):
+        ratio = statistics.median(a["cpu"] / b["cpu"] for a, b in zip(runs[peer], runs["gzip"]))
+        said += f" {peer}: {ratio:.1f} times our gzip's CPU in the same round."
+    header = ["transport", "million docs/s: min / med / max", "CPU µs/doc: min / med / max", "RSS MiB", "bytes/doc sent",
+              "CPU, × plain"]
+    return table(header, rows) + "\n\n" + said
+
+
 def stall_phase(options, documents_file):
     rows = []
     for name, count in STALLED.items():
@@ -235,6 +293,7 @@ def main():
     parser.add_argument("--bin", type=pathlib.Path, default=ROOT / "build/release/bin")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peers", action="store_true", help="the bulk helpers of other clients instead")
+    parser.add_argument("--transports", action="store_true", help="TLS and gzip beside plain instead")
     parser.add_argument("--peer-bin", type=pathlib.Path, default=ROOT / "build/peers")
     parser.add_argument("--plots", type=pathlib.Path, help="a folder for plots of the peers, by gnuplot")
     parser.add_argument("--short", dest="divide", action="store_const", const=8, default=1, help="an eighth of it all")
@@ -243,7 +302,8 @@ def main():
         documents_file = pathlib.Path(folder) / "documents.ndjson"
         make_documents(documents_file)
         print(f"{machine()}; {options.rounds} rounds\n")
-        phases = (peers_phase, stall_phase) if options.peers else (main_phase, latency_phase, delay_phase)
+        phases = ((transports_phase,) if options.transports else (peers_phase, stall_phase) if options.peers else
+                  (main_phase, latency_phase, delay_phase))
         for phase in phases:
             print(phase(options, documents_file) + "\n", flush=True)
     return 0

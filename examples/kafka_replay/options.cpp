@@ -43,6 +43,7 @@ constexpr const char* footer =
     throw UsageError{option + ": expected " + expected + ", found " + (found.empty() ? "nothing" : found)};
 }
 
+/// What the transport itself would refuse is refused here, before anything is started.
 void check_url(const std::string& url) {
     const auto parsed = boost::urls::parse_uri(url);
     const auto port_is_good = [&] {
@@ -50,12 +51,12 @@ void check_url(const std::string& url) {
         const std::string digits{parsed->port()};
         return !digits.empty() && digits.size() <= 5 && std::stoi(digits) >= 1 && std::stoi(digits) <= 65535;
     };
-    const bool good = parsed.has_value() && parsed->scheme() == "http" && !parsed->host().empty() &&
-                      !parsed->has_userinfo() && !parsed->has_query() && !parsed->has_fragment() && port_is_good();
+    const bool good = parsed.has_value() && (parsed->scheme() == "http" || parsed->scheme() == "https") &&
+                      !parsed->host().empty() && !parsed->has_query() && !parsed->has_fragment() && port_is_good();
     if (good) return;
     // What stands before an @ may be a password.
     const auto at = url.rfind('@');
-    refuse("--url", "http://HOST[:PORT][/PATH]", at == std::string::npos ? url : "…" + url.substr(at));
+    refuse("--url", "http[s]://HOST[:PORT][/PATH]", at == std::string::npos ? url : "…" + url.substr(at));
 }
 
 void check_topic(const std::string& option, const std::string& topic) {
@@ -77,6 +78,7 @@ std::string option_of(const std::string& field) {
     if (field == "max_buffered_bytes") return "--budget-bytes";
     if (field == "max_buffered_operations") return "--max-buffered-items";
     if (field == "request_timeout") return "--request-timeout-ms";
+    if (field == "compression_level") return "--gzip-level";
     return field;
 }
 
@@ -103,6 +105,12 @@ void check(const Options& o) {
     check_stream("--data-stream", o.streams.name(StreamKey::apm_logs));
     check_stream("--span-data-stream", o.streams.name(StreamKey::apm_spans));
     if (!o.url.empty()) check_url(o.url);
+    for (const auto& url : o.http.more_urls) {
+        check_url(url);
+        if (url.starts_with("https:") != o.url.starts_with("https:"))
+            throw UsageError{"--url: all nodes by http or all by https"};
+    }
+    if (const auto wrong = bulkhead::validate(o.http)) refuse(option_of(wrong->field), wrong->limit, wrong->value);
     if (!o.input.empty() && !o.embedded_broker())
         throw UsageError{"--input: it fills the embedded broker, so it does not go together with --brokers"};
     if (o.dry_run && o.embedded_broker())
@@ -123,10 +131,28 @@ std::vector<std::pair<std::string, std::string>> key_values(const std::vector<st
         const auto equals = setting.find('=');
         // The value is not shown: it may be a password.
         if (equals == std::string::npos || equals == 0)
-            refuse("--kafka-option", "KEY=VALUE", setting.substr(0, equals));
+            refuse("--kafka-option", "KEY=VALUE",
+                   setting.substr(0, setting.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789._")));
         pairs.emplace_back(setting.substr(0, equals), setting.substr(equals + 1));
     }
     return pairs;
+}
+
+/// From files or from the environment, never from arguments, which every user of the machine can read.
+bulkhead::Credentials credentials(const std::string& user, const std::string& password_file,
+                                  const std::string& api_key_file) {
+    using bulkhead::Credentials;
+    using bulkhead::SecretSource;
+    const bool key_is_set = std::getenv("ELASTICSEARCH_API_KEY") != nullptr;
+    if (!user.empty() && (!api_key_file.empty() || key_is_set))
+        throw UsageError{"--user: it does not go together with an API key"};
+    if (user.empty() && !password_file.empty()) throw UsageError{"--password-file: it needs --user"};
+    if (!user.empty())
+        return Credentials::basic(user, password_file.empty() ? SecretSource::environment("ELASTICSEARCH_PASSWORD")
+                                                              : SecretSource::file(password_file));
+    if (!api_key_file.empty()) return Credentials::api_key(SecretSource::file(api_key_file));
+    if (key_is_set) return Credentials::api_key(SecretSource::environment("ELASTICSEARCH_API_KEY"));
+    return {};
 }
 
 std::string one_line(std::string text) {
@@ -181,6 +207,11 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
     std::string ids = "record";
     std::string from = "stored";
     std::string format = "text";
+    std::vector<std::string> urls;
+    std::string user;
+    std::string password_file;
+    std::string api_key_file;
+    bool insecure = false;
     CLI::App app{description, "kafka_replay"};
     app.footer(footer);
     app.get_formatter()->column_width(34);
@@ -226,8 +257,47 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
         ->group(kafka_group);
 
     const auto server_group = "Search server";
-    app.add_option("--url", o.url, "http://HOST[:PORT][/PATH]; none: an embedded server")
+    app.add_option("--url", urls,
+                   "http[s]://HOST[:PORT][/PATH], several nodes of one cluster separated by commas; none: an embedded\n"
+                   "server")
+        ->delimiter(',')
         ->envname("ELASTICSEARCH_URL")
+        ->group(server_group);
+    app.add_option("--user", user, "User for basic authentication; the password is never an argument")
+        ->envname("ELASTICSEARCH_USER")
+        ->group(server_group);
+    app.add_option("--password-file", password_file,
+                   "Its password, read again after a 401; without it, from $ELASTICSEARCH_PASSWORD")
+        ->envname("ELASTICSEARCH_PASSWORD_FILE")
+        ->type_name("FILE")
+        ->group(server_group);
+    app.add_option("--api-key-file", api_key_file,
+                   "An encoded API key, read again after a 401; without it, from $ELASTICSEARCH_API_KEY if that is set")
+        ->envname("ELASTICSEARCH_API_KEY_FILE")
+        ->type_name("FILE")
+        ->group(server_group);
+    app.add_option("--ca-file", o.tls.ca_file, "Certificates (PEM) to trust instead of the system's")
+        ->envname("ELASTICSEARCH_CA_FILE")
+        ->type_name("FILE")
+        ->group(server_group);
+    app.add_option("--ca-fingerprint", o.tls.ca_fingerprint,
+                   "SHA-256 of the certificate authority's certificate, as Elasticsearch prints it at set-up")
+        ->envname("ELASTICSEARCH_CA_FINGERPRINT")
+        ->type_name("HEX")
+        ->group(server_group);
+    app.add_option("--client-certificate", o.tls.certificate_file, "Our own certificate (PEM)")
+        ->type_name("FILE")
+        ->group(server_group);
+    app.add_option("--client-key", o.tls.key_file, "and its key (PEM)")->type_name("FILE")->group(server_group);
+    app.add_flag("--insecure-trust-any-certificate", insecure,
+                 "Do not verify the server: whoever is on the way can read and change everything")
+        ->group(server_group);
+    app.add_flag("--allow-credentials-in-clear", o.http.allow_credentials_in_clear,
+                 "Send credentials also by plain http to another host")
+        ->group(server_group);
+    app.add_flag("--gzip", o.gzip, "Compress bulk requests")->envname("BULK_GZIP")->group(server_group);
+    app.add_option("--gzip-level", o.http.compression_level, "1 (quick) to 12")
+        ->capture_default_str()
         ->group(server_group);
     app.add_option("--server-port", o.server_port, "The embedded server's port; 0: any")
         ->capture_default_str()
@@ -360,6 +430,9 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
     app.add_option("--report", o.report, "A file for all that is known at the end, as JSON; replaced as a whole")
         ->type_name("FILE")
         ->group(output_group);
+    app.add_flag("--show-reasons", o.show_reasons,
+                 "Show the server's reasons too, in warnings and in the report: they may quote what documents hold")
+        ->group(output_group);
     app.add_flag("-q,--quiet", o.quiet, "No progress, only warnings and the summary")->group(output_group);
     app.set_version_flag("--version", "kafka_replay of bulkhead");
 
@@ -383,6 +456,12 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
     o.format = format == "json" ? Format::json : Format::text;
     if (o.ids == Ids::automatic) o.indexer.duplicates = bulkhead::Duplicates::allow; // lost would be worse
     o.kafka = key_values(kafka);
+    if (!urls.empty()) {
+        o.url = urls.front();
+        o.http.more_urls.assign(urls.begin() + 1, urls.end());
+    }
+    o.http.credentials = credentials(user, password_file, api_key_file);
+    if (insecure) o.tls.verification = bulkhead::TlsVerification::none_this_is_insecure;
     o.from = parse_start(from);
     check(o);
     if (o.embedded_broker()) o.exit_at_end = true;

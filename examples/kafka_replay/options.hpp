@@ -5,8 +5,10 @@
 #include "kafka_probe.hpp"
 #include "streams.hpp"
 
+#include <bulkhead/http_options.hpp>
 #include <bulkhead/kafka_source.hpp>
 #include <bulkhead/options.hpp>
+#include <bulkhead/tls.hpp>
 
 #include <chrono>
 #include <cstdint>
@@ -39,7 +41,10 @@ struct Options {
     bool dry_run = false;
 
     // The search server
-    std::string url; ///< empty: an embedded server
+    std::string url;            ///< empty: an embedded server
+    bulkhead::HttpOptions http; ///< all but its `url`
+    bulkhead::TlsOptions tls;
+    bool gzip = false;
     std::uint16_t server_port = 0;
     DataStreams streams;
     bool install_template = false;
@@ -66,7 +71,8 @@ struct Options {
     // What it says
     Format format = Format::text;
     bool quiet = false;
-    std::string report{}; ///< a file for the report of the run; empty: none
+    bool show_reasons = false; ///< the server's words, which may quote documents
+    std::string report{};      ///< a file for the report of the run; empty: none
 
     [[nodiscard]] bool embedded_broker() const noexcept { return brokers.empty(); }
     [[nodiscard]] bool embedded_server() const noexcept { return url.empty(); }

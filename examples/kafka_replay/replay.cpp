@@ -14,7 +14,6 @@
 #include "timed_indexer.hpp"
 
 #include <bulkhead/bulk_indexer.hpp>
-#include <bulkhead/http_transport.hpp>
 #include <bulkhead/kafka/rdkafka.hpp>
 #include <bulkhead/sinks/file_sink.hpp>
 
@@ -37,12 +36,11 @@ namespace replay {
 namespace {
 
 namespace asio = boost::asio;
-using bulkhead::HttpTransport;
 using bulkhead::Outcome;
 using bulkhead::SourceEvent;
 using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
-using Indexer = bulkhead::BulkIndexer<HttpTransport>;
+using Indexer = bulkhead::BulkIndexer<SearchTransport>;
 using Driver = bulkhead::kafka::Driver<TimedIndexer<Indexer>, RecordMapper>;
 
 constexpr milliseconds probe_timeout{5000};
@@ -97,7 +95,7 @@ std::string place(const SourceEvent& event) {
            (event.offset < 0 ? "?" : std::to_string(event.offset));
 }
 
-void tell(Progress& progress, const SourceEvent& event) {
+void tell(Progress& progress, const SourceEvent& event, bool show_reasons) {
     using Kind = SourceEvent::Kind;
     switch (event.kind) {
     case Kind::without_payload:
@@ -110,8 +108,8 @@ void tell(Progress& progress, const SourceEvent& event) {
     case Kind::too_large: progress.trouble(Trouble::failed, "event too large for the limits: " + place(event)); break;
     case Kind::failed:
         progress.trouble(Trouble::failed, std::string{to_string(event.outcome)} + ": " + place(event) + ": status " +
-                                              std::to_string(event.status) + " " + std::string{event.type} + ": " +
-                                              std::string{event.reason} + " " + std::string{event.action_line});
+                                              std::to_string(event.status) + " " + std::string{event.type} +
+                                              (show_reasons ? ": " + bulkhead::detail::printable(event.reason) : ""));
         break;
     case Kind::letter_failed:
         progress.trouble(Trouble::failed,
@@ -167,7 +165,7 @@ std::vector<std::string> data_streams(const Options& options) {
     return names;
 }
 
-void install_templates(const ServerApi& server, const Options& options) {
+void install_templates(ServerApi& server, const Options& options) {
     for (const auto key : {StreamKey::apm_logs, StreamKey::apm_spans}) {
         if (key == StreamKey::apm_spans && options.span_topic.empty()) continue;
         const auto& name = options.streams.name(key);
@@ -175,16 +173,10 @@ void install_templates(const ServerApi& server, const Options& options) {
     }
 }
 
-std::uint64_t count_documents(const ServerApi& server, const Options& options) {
+std::uint64_t count_documents(ServerApi& server, const Options& options) {
     std::uint64_t sum = 0;
     for (const auto& name : data_streams(options)) sum += server.count(name);
     return sum;
-}
-
-bulkhead::HttpOptions http_options(const std::string& url) {
-    bulkhead::HttpOptions http;
-    http.url = url;
-    return http;
 }
 
 /// Consumes until the end, an interrupt, or until the source stops by itself.
@@ -384,20 +376,26 @@ int replay(const Options& options, Report& report_of_run) {
     // The search server.
     std::optional<EmbeddedServer> own_server;
     if (options.embedded_server()) own_server.emplace(options.server_port);
-    const auto url = own_server ? own_server->url() : options.url;
-    const ServerApi server{url, probe_timeout};
+    auto searching = options;
+    if (own_server) searching.url = own_server->url();
+    const SearchTransport transport{background.executor(), searching};
+    ServerApi server{background.executor(), SearchTransport{background.executor(), searching}, probe_timeout};
+    const auto version = server.check(data_streams(options), [&](const std::string& text) { progress.warn(text); });
     bulkhead::DeadLetters dead_letters;
-    if (!options.dead_letter_file.empty()) dead_letters = bulkhead::FileSink{{.path = options.dead_letter_file}};
-    std::optional<bulkhead::KafkaDeadLetters> to_topic;
-    if (!options.dead_letter_topic.empty()) dead_letters = to_topic.emplace().sink(background.executor());
-    Indexer indexer{background.executor(), HttpTransport{background.executor(), http_options(url)}, options.indexer,
-                    std::move(dead_letters)};
-    server.check_reachable();
+    std::optional<bulkhead::KafkaDeadLetters> places;
+    if (!options.dead_letter_file.empty())
+        dead_letters =
+            places.emplace().sink(background.executor(), bulkhead::FileSink{{.path = options.dead_letter_file}});
+    if (!options.dead_letter_topic.empty()) dead_letters = places.emplace().sink(background.executor());
+    Indexer indexer{background.executor(), transport, options.indexer, std::move(dead_letters)};
     if (options.install_template || own_server) install_templates(server, options);
     Expected expected;
     expected.count_before = count_documents(server, options);
     expected.server_is_ours = own_server.has_value();
-    progress.info("search server: " + url + (own_server ? " (embedded)" : ""));
+    std::string nodes;
+    for (std::uint32_t node = 0; node < transport.node_count(); ++node)
+        nodes += (node == 0 ? "" : ", ") + transport.node_url(node);
+    progress.info("search server: " + nodes + " (" + (own_server ? "embedded" : version) + ")");
 
     // The broker.
     std::optional<EmbeddedBroker> own_broker;
@@ -440,8 +438,8 @@ int replay(const Options& options, Report& report_of_run) {
     source_options.on_tombstone = options.on_tombstone;
     source_options.on_unknown = options.on_unknown;
     source_options.keep_records = options.keep_records;
-    source_options.dead_letters = to_topic;
-    source_options.on_event = [&](const SourceEvent& event) { tell(progress, event); };
+    source_options.dead_letters = places;
+    source_options.on_event = [&](const SourceEvent& event) { tell(progress, event, options.show_reasons); };
     Driver driver{timed, RecordMapper{options, forwarder ? &*forwarder : nullptr}, driver_options, source_options};
 
     progress.info("joining consumer group " + options.group + " at " + brokers +
@@ -488,7 +486,10 @@ int replay(const Options& options, Report& report_of_run) {
     if (!count_failure.empty()) progress.warn(count_failure);
     for (const auto& failure : close.stats.failures)
         progress.warn(grouped(failure.count) + " times " + failure.type + " (status " + std::to_string(failure.status) +
-                      ")" + (failure.reason.empty() ? "" : ", e.g. " + failure.reason));
+                      ")" +
+                      (failure.reason.empty() || !options.show_reasons
+                           ? ""
+                           : ", e.g. " + bulkhead::detail::printable(failure.reason)));
     if (was_interrupted)
         progress.warn(report.drained ? "interrupted: everything under way is settled, and its offsets are " +
                                            std::string{report.committed ? "committed" : "not committed"}
@@ -512,6 +513,8 @@ int replay(const Options& options, Report& report_of_run) {
         auto& r = report_of_run;
         r.summary = summary;
         r.failures = close.stats.failures;
+        if (!options.show_reasons)
+            for (auto& failure : r.failures) failure.reason.clear();
         r.dead_letters = report.stats.source.dead_letters;
         r.rebalances = report.stats.rebalances;
         r.full = report.stats.source.full;

@@ -93,6 +93,7 @@ struct Entry {
     bool ambiguous : 1 = false;     ///< an earlier attempt may have been applied: not answered, or refused half-way
     bool unanswered : 1 = false;    ///< an earlier attempt was sent and not answered
     bool holds_id : 1 = false;      ///< `Ordering::per_id`: it is the one of its id that is under way
+    bool not_allowed : 1 = false;   ///< the last answer about it was `Verdict::environment`
     [[nodiscard]] std::size_t bytes() const noexcept { return std::size_t{action_bytes} + source_bytes; }
 };
 static_assert(sizeof(Entry) == 32);
@@ -266,6 +267,7 @@ public:
         bytes_.append_unchecked(other.body());
         for (auto entry : other.entries_) {
             entry.ticket = ticket;
+            entry.holds_id = entry.not_allowed = false; // what another indexer handed back meant itself
             entries_.push_back(entry);
         }
     }

@@ -19,6 +19,19 @@ public:
         std::random_device random;
         for (auto& c : prefix_) c = digits[random() % digits.size()];
     }
+    /// Repeatable, for tests in virtual time. Whoever makes two of the same seed makes the same ids twice.
+    explicit ClientIds(std::uint64_t seed) noexcept {
+        prefix_.fill('-');
+        std::to_chars(prefix_.data(), prefix_.data() + prefix_.size(), seed, 36);
+    }
+    /// By the clock: one that hands out seeds is not real.
+    template <class Clock>
+    [[nodiscard]] static ClientIds of() {
+        if constexpr (requires { Clock::next_seed(); })
+            return ClientIds{Clock::next_seed()};
+        else
+            return {};
+    }
     using Room = std::array<char, 40>;
     [[nodiscard]] std::string_view next(Room& room) noexcept {
         auto* const end = std::copy(prefix_.begin(), prefix_.end(), room.begin());

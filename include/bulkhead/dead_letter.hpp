@@ -33,6 +33,9 @@ struct DeadLetter {
     std::uint32_t attempts = 0;
     Ticket ticket{};
     std::chrono::nanoseconds age{}; ///< since its batch was opened, when it was refused
+    std::string_view topic{};       ///< the Kafka record that it came from, see `KafkaDeadLetters`; empty: not known
+    std::int32_t partition = -1;
+    std::int64_t offset = -1; ///< -1: not known
 };
 
 /// Where operations go that the server refuses for good.
@@ -64,8 +67,10 @@ private:
 /// Appends a dead letter as one JSON object, without a newline:
 ///
 ///     {"@timestamp":"2026-11-24T10:00:00Z","status":400,"type":"…","reason":"…","attempts":1,"age_ms":12,
-///      "action":"{\"index\":…}","source":"{\"n\":1}"}
+///      "ticket":"7","topic":"logs","partition":0,"offset":41,"action":"{\"index\":…}","source":"{\"n\":1}"}
 ///
+/// `ticket` is the key of the operation's ticket, if it had one; a string, since JSON's readers lose the last digits of
+/// 64-bit numbers. `topic`, `partition` and `offset` say which Kafka record it came from, where that is known.
 /// `action` and `source` are strings, so that they come back byte for byte, whatever the document is. Bytes that are
 /// not UTF-8 come as `source_hex`. A delete has no source.
 inline void append_dead_letter(std::string& out, const DeadLetter& letter, std::chrono::system_clock::time_point now) {
@@ -95,6 +100,12 @@ inline void append_dead_letter(std::string& out, const DeadLetter& letter, std::
     out.append(",\"attempts\":").append(std::to_string(letter.attempts));
     const auto age = std::chrono::duration_cast<std::chrono::milliseconds>(letter.age).count();
     out.append(",\"age_ms\":").append(std::to_string(age));
+    if (letter.ticket.slot != Ticket::nobody) field("ticket", std::to_string(letter.ticket.key));
+    if (!letter.topic.empty()) {
+        field("topic", is_utf8(letter.topic) ? letter.topic : "unreadable");
+        out.append(",\"partition\":").append(std::to_string(letter.partition));
+        if (letter.offset >= 0) out.append(",\"offset\":").append(std::to_string(letter.offset));
+    }
     field("action", letter.action_line);
     if (is_utf8(letter.source)) {
         if (!letter.source.empty()) field("source", letter.source);

@@ -17,25 +17,30 @@ using error_code = boost::system::error_code;
 
 /// Errors that bulkhead itself reports. What the network reports comes as Asio's own codes.
 enum class errc : int {
-    closed = 1,         ///< the indexer is closing or closed
-    full,               ///< the budget is used up
-    too_large,          ///< one operation exceeds a limit by itself
-    invalid_operation,  ///< an operation that would break the bulk request
-    deadline_exceeded,  ///< the deadline passed while operations were still pending
-    too_old,            ///< `RetryOptions::max_age` passed before the operation could be proven
-    attempts_exhausted, ///< the server refused the operation `RetryOptions::max_attempts` times, each time retryably
-    overflow,           ///< dropped by `Overflow::drop_oldest`
-    no_answer,          ///< sent, but no complete answer came, and repeating was not safe
-    malformed_answer,   ///< a success status whose body is not a whole, well-formed bulk answer
-    resolve_timeout,    ///< the host name was not resolved in time
-    connect_timeout,    ///< the connection was not established in time
-    request_timeout,    ///< no complete answer within the request's time
-    answer_too_large,   ///< the answer exceeds `max_answer_bytes`
-    early_answer,       ///< the server answered before it had read the request
-    protocol_error,     ///< the peer does not speak HTTP/1.1 as it must
-    would_deadlock,     ///< waiting here would block a thread that runs the indexer
-    sink_full,          ///< the dead-letter file has reached its size
-    sink_failed,        ///< the dead-letter sink did not take what it was given
+    closed = 1,            ///< the indexer is closing or closed
+    full,                  ///< the budget is used up
+    too_large,             ///< one operation exceeds a limit by itself
+    invalid_operation,     ///< an operation that would break the bulk request
+    deadline_exceeded,     ///< the deadline passed while operations were still pending
+    too_old,               ///< `RetryOptions::max_age` passed before the operation could be proven
+    attempts_exhausted,    ///< the server refused the operation `RetryOptions::max_attempts` times, each time retryably
+    overflow,              ///< dropped by `Overflow::drop_oldest`
+    no_answer,             ///< sent, but no complete answer came, and repeating was not safe
+    malformed_answer,      ///< a success status whose body is not a whole, well-formed bulk answer
+    resolve_timeout,       ///< the host name was not resolved in time
+    connect_timeout,       ///< the connection was not established in time
+    request_timeout,       ///< no complete answer within the request's time
+    answer_too_large,      ///< the answer exceeds `max_answer_bytes`
+    early_answer,          ///< the server answered before it had read the request
+    protocol_error,        ///< the peer does not speak HTTP/1.1 as it must
+    would_deadlock,        ///< waiting here would block a thread that runs the indexer
+    sink_full,             ///< the dead-letter file has reached its size
+    sink_failed,           ///< the dead-letter sink did not take what it was given
+    handshake_timeout,     ///< the TLS handshake was not finished in time
+    untrusted_certificate, ///< the server's certificate is not trusted; `Reply::detail` says why
+    handshake_failed,      ///< the TLS handshake failed otherwise; `Reply::detail` says why
+    write_timeout,         ///< the server has taken nothing of the request for `HttpOptions::write_timeout`
+    credentials_unavailable, ///< the source of the credentials, or the signer, had none to give
 };
 
 /// The category of `errc`. It has a fixed id, so that two shared objects agree on it.
@@ -71,6 +76,11 @@ private:
         case errc::would_deadlock: return "waiting here would block a thread that runs the indexer";
         case errc::sink_full: return "the dead-letter file has reached its size";
         case errc::sink_failed: return "the dead-letter sink did not take what it was given";
+        case errc::handshake_timeout: return "the TLS handshake was not finished in time";
+        case errc::untrusted_certificate: return "the server's certificate is not trusted";
+        case errc::handshake_failed: return "the TLS handshake failed";
+        case errc::write_timeout: return "the server stopped taking the request";
+        case errc::credentials_unavailable: return "the credentials are not available";
         }
         return "unknown bulkhead error";
     }
@@ -106,7 +116,12 @@ inline const boost::system::error_category& bulkhead_category() noexcept {
                                           "protocol_error",
                                           "would_deadlock",
                                           "sink_full",
-                                          "sink_failed"};
+                                          "sink_failed",
+                                          "handshake_timeout",
+                                          "untrusted_certificate",
+                                          "handshake_failed",
+                                          "write_timeout",
+                                          "credentials_unavailable"};
     return names[static_cast<std::size_t>(value) - 1];
 }
 
@@ -127,6 +142,16 @@ public:
 private:
     FieldError error_;
 };
+
+namespace detail {
+/// What somebody else said, such as a peer or the network, fit for a log: bounded, control characters replaced.
+[[nodiscard]] inline std::string printable(std::string_view text) {
+    std::string out{text.substr(0, 256)};
+    for (auto& c : out)
+        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = ' ';
+    return out;
+}
+} // namespace detail
 
 } // namespace bulkhead::inline v1
 

@@ -21,7 +21,7 @@
 namespace bulkhead::inline v1 {
 
 /// Where a node listens.
-struct Peer {
+struct NodeAddress {
     std::string host; ///< a name, or an address without brackets
     std::string port; ///< a number
 };
@@ -47,7 +47,7 @@ struct Opened {
 /// nobody asked for. `closing` is told of a connection that ends in peace, before it is closed.
 template <class C>
 concept Connector = requires(C& connector, const asio::any_io_executor& executor, typename C::stream_type& stream,
-                             Peer peer, ConnectTimeouts timeouts) {
+                             NodeAddress peer, ConnectTimeouts timeouts) {
     { connector.make_stream(executor) } -> std::same_as<typename C::stream_type>;
     { connector.open(stream, peer, timeouts) } -> std::same_as<asio::awaitable<Opened>>;
     { C::alive(stream) } -> std::same_as<bool>;
@@ -69,7 +69,7 @@ public:
     using Endpoints = asio::ip::tcp::resolver::results_type;
 
     /// `errc::resolve_timeout`, `errc::connect_timeout`, or what the resolver or the last address tried said.
-    static asio::awaitable<error_code> dial(asio::ip::tcp::socket& socket, Peer peer, ConnectTimeouts timeouts) {
+    static asio::awaitable<error_code> dial(asio::ip::tcp::socket& socket, NodeAddress peer, ConnectTimeouts timeouts) {
         co_await asio::this_coro::throw_if_cancelled(false);
         const auto deadline = Clock::now() + timeouts.total;
         Endpoints endpoints;
@@ -102,7 +102,8 @@ private:
         error_code error;
         bool over = false;
     };
-    static asio::awaitable<void> look_up(std::shared_ptr<Lookup> lookup, Peer peer, typename Clock::time_point until) {
+    static asio::awaitable<void> look_up(std::shared_ptr<Lookup> lookup, NodeAddress peer,
+                                         typename Clock::time_point until) {
         co_await asio::this_coro::throw_if_cancelled(false);
         lookup->done.expires_at(until);
         lookup->resolver.async_resolve(peer.host, peer.port, [lookup](const error_code& failed, Endpoints found) {
@@ -151,7 +152,7 @@ public:
     static constexpr std::string_view default_port = "80";
 
     [[nodiscard]] stream_type make_stream(const asio::any_io_executor& executor) const { return stream_type{executor}; }
-    asio::awaitable<Opened> open(stream_type& socket, Peer peer, ConnectTimeouts timeouts) {
+    asio::awaitable<Opened> open(stream_type& socket, NodeAddress peer, ConnectTimeouts timeouts) {
         Opened opened;
         opened.error = co_await detail::Dialer<Clock, Resolver>::dial(socket, std::move(peer), timeouts);
         co_return opened;

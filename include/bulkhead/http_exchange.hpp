@@ -45,9 +45,9 @@ namespace detail {
 template <class Clock>
 class Watchdog {
 public:
+    explicit Watchdog(const asio::any_io_executor& executor) : state_{std::make_shared<State>(executor)} {}
     template <class F>
-    Watchdog(const asio::any_io_executor& executor, typename Clock::time_point at, F bite)
-        : state_{std::make_shared<State>(executor)} {
+    Watchdog(const asio::any_io_executor& executor, typename Clock::time_point at, F bite) : Watchdog{executor} {
         watch(at, std::move(bite));
     }
     Watchdog(const Watchdog&) = delete;
@@ -76,14 +76,6 @@ private:
     };
     std::shared_ptr<State> state_;
 };
-
-/// What a peer or the network said, fit for a log: bounded, control characters replaced.
-[[nodiscard]] inline std::string printable(std::string_view text) {
-    std::string out{text.substr(0, 256)};
-    for (auto& c : out)
-        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = ' ';
-    return out;
-}
 
 /// A Beast body that hands its bytes to an `AnswerSink` where they lie, without keeping any.
 struct SinkBody {
@@ -131,6 +123,8 @@ struct ExchangeOptions {
     std::string_view head;                    ///< request line and header fields, the empty line included
     std::span<const asio::const_buffer> body; ///< sent as it is, gathered, never copied
     typename Clock::time_point deadline;      ///< for everything: the last byte of the answer included
+    /// How long writing may stand still before the peer is given up.
+    typename Clock::duration write_timeout = std::chrono::hours{24};
     std::size_t max_answer_bytes = std::size_t{256} << 20;
 };
 
@@ -168,8 +162,10 @@ asio::awaitable<ExchangeResult> http_exchange(Stream& stream, boost::beast::flat
         explicit Writer(const asio::any_io_executor& executor) : done{executor} {}
         asio::basic_waitable_timer<Clock> done; // cancelled when the writing is over
         std::size_t written = 0;
+        typename Clock::time_point moved = Clock::now(); ///< when some of the request was last taken
         error_code error;
         bool busy = true;
+        bool stalled = false;
     };
     const auto writer = std::make_shared<Writer>(executor);
     writer->done.expires_at(Clock::time_point::max());
@@ -186,9 +182,19 @@ asio::awaitable<ExchangeResult> http_exchange(Stream& stream, boost::beast::flat
     const auto soon = [deadline = options.deadline] {
         return std::min(deadline, Clock::now() + std::chrono::seconds{1});
     };
-    const auto all_at_once = [](const error_code& error, std::size_t) {
+    const auto all_at_once = [writer](const error_code& error, std::size_t written) {
+        if (written != 0) writer->moved = Clock::now();
         return error ? std::size_t{0} : std::numeric_limits<std::size_t>::max();
     };
+    detail::Watchdog<Clock> pusher{executor};
+    const auto give_up_when_stalled = [writer, &pusher, &stream, timeout = options.write_timeout](auto& again) -> void {
+        if (!writer->busy) return;
+        const auto until = writer->moved + timeout;
+        if (until > Clock::now()) return pusher.watch(until, [again] { again(again); });
+        writer->stalled = true;
+        abort_stream(stream);
+    };
+    if (options.write_timeout < options.deadline - Clock::now()) give_up_when_stalled(give_up_when_stalled);
     asio::async_write(stream, request, all_at_once,
                       [writer, &watchdog, &stream, soon](const error_code& error, std::size_t written) {
                           writer->written = written;
@@ -247,7 +253,9 @@ asio::awaitable<ExchangeResult> http_exchange(Stream& stream, boost::beast::flat
 
     const auto head_bytes = options.head.size();
     reply.sent = writer->written == total ? Sent::complete : writer->written > head_bytes ? Sent::partial : Sent::none;
-    if (watchdog.bitten() && error) {
+    if (writer->stalled && !early) {
+        reply.error = errc::write_timeout;
+    } else if (watchdog.bitten() && error) {
         reply.error =
             writer->error && writer->error != asio::error::operation_aborted ? writer->error : errc::request_timeout;
     } else if (early || (!error && reply.sent != Sent::complete)) {

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <bulkhead/credentials.hpp>
 #include <bulkhead/options.hpp>
+#include <bulkhead/signer.hpp>
 
+#include <boost/asio/ip/address.hpp>
 #include <boost/url/parse.hpp>
 #include <boost/url/url_view.hpp>
 
@@ -10,6 +13,9 @@
 #include <charconv>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -18,26 +24,72 @@
 
 namespace bulkhead::inline v1 {
 
-/// Where the server is, and how to talk to it. Checked at construction of the transport (`InvalidOption`).
+/// One attempt to carry a bulk request, as `HttpOptions::on_request_…` are told of it. Never a body, a header's value
+/// or a secret. The views are valid during the call.
+struct RequestEvent {
+    std::uint32_t node = 0;             ///< 0: `url`, 1 and up: `more_urls`
+    std::string_view host;              ///< its name and port
+    std::size_t operations = 0;         ///< in the request
+    std::size_t body_bytes = 0;         ///< uncompressed
+    std::size_t wire_bytes = 0;         ///< as sent; 0 when nothing was; only at the end
+    std::uint32_t attempt = 1;          ///< 1 for the first time that this body travels
+    unsigned status = 0;                ///< of the answer; 0 without; only at the end, as all below
+    error_code error{};                 ///< success when a whole HTTP answer was read
+    std::chrono::nanoseconds latency{}; ///< connecting included
+    bool connection_reused = false;
+};
+
+/// Where the cluster is, and how to talk to it. Checked at construction of the transport (`InvalidOption`).
 struct HttpOptions {
-    /// `http://host[:port][/path]`; the path is put before `/_bulk`. Port 80 when none is given, as everywhere: name
-    /// Elasticsearch's and OpenSearch's 9200. User and password, query and fragment are refused; so is `https` by the
-    /// plain transport.
+    /// `http://host[:port][/path]`; the path is put before `/_bulk`. Port 80 (443 for `https`) when none is given, as
+    /// everywhere: name Elasticsearch's and OpenSearch's 9200. `user:password@` before the host, percent-encoded, is
+    /// taken out and used as `Credentials::basic`; it is never shown. Query and fragment are refused; so is `https` by
+    /// the plain transport: that is `HttpsTransport` of `bulkhead/tls.hpp`.
     std::string url = "http://127.0.0.1:9200";
-    /// Sent with every request, e.g. `{"Authorization", "ApiKey …"}`. Names are tokens (RFC 9110); values are visible
-    /// ASCII, spaces and tabs, at most 8 KiB. `Host`, `Content-Length`, `Content-Type`, `Transfer-Encoding`,
-    /// `Connection` and `User-Agent` are the transport's own.
+    /// Further nodes of the same cluster. Requests go to the one with the fewest in flight; one that fails is rested.
+    std::vector<std::string> more_urls{};
+    /// The `Authorization` field. Asked for again after an answer 401, so that it can be rotated. None by default.
+    Credentials credentials{};
+    /// Signs each request, e.g. `AwsSigV4` of `bulkhead/aws_sigv4.hpp`. Not together with `credentials`.
+    Signer signer{};
+    /// Whether credentials may travel over plain HTTP to a host that is not this one, readable for everybody between.
+    bool allow_credentials_in_clear = false;
+    /// Sent with every request, e.g. `{"X-Opaque-Id", "shop-7"}`, which Elasticsearch and OpenSearch repeat in their
+    /// slow and deprecation logs. Names are tokens (RFC 9110); values are visible ASCII, spaces and tabs, at most 8
+    /// KiB. `Host`, `Content-Length`, `Content-Type`, `Content-Encoding`, `Accept`, `Transfer-Encoding`, `Connection`
+    /// and `User-Agent` are the transport's own.
     std::vector<std::pair<std::string, std::string>> headers{};
     std::string user_agent = "bulkhead";
-    /// How long resolving the host's name and connecting may take together. 1 ms to 10 min.
+    /// Asks an Elasticsearch to behave as this major version, by its media types `application/vnd.elasticsearch+…`.
+    /// 0: plain media types, which every version and OpenSearch understand. 7 to 99; more than the server's own version
+    /// it refuses with 400, and OpenSearch refuses any with 406 or 415.
+    unsigned compatible_with = 0;
+    /// For transports that compress: gzip's level, 1 (quick) to 12. Limits on sizes stay on uncompressed bytes.
+    int compression_level = 1;
+    /// How long looking up the host's name may take. 1 ms to 10 min, as the next three.
+    std::chrono::milliseconds resolve_timeout{5000};
+    /// How long connecting may take, for all of the host's addresses together.
     std::chrono::milliseconds connect_timeout{5000};
+    /// How long the TLS handshake may take.
+    std::chrono::milliseconds handshake_timeout{10'000};
+    /// How long the server may take no byte of a request that is being sent. The whole of a request, answer included,
+    /// is bounded by `IndexerOptions::request_timeout`.
+    std::chrono::milliseconds write_timeout{30'000};
     /// A connection that has been idle for longer is closed: load balancers drop idle connections without a word (60 s
     /// at AWS, 4 min at Azure). 0 ms (never reuse) to 1 h.
     std::chrono::milliseconds idle_max{30'000};
-    /// Idle connections that are kept. 0 to 1024.
+    /// Idle connections that are kept, to all nodes together. 0 to 1024.
     std::size_t max_idle_connections = 16;
+    /// How long a node is left alone after it failed, where there are others; twice as long after each further failure
+    /// in a row, up to `node_longest_rest`. Before it gets requests again it must have answered a `GET /`. 1 ms to 1 h.
+    std::chrono::milliseconds node_first_rest{1000};
+    std::chrono::milliseconds node_longest_rest{60'000};
     /// A longer answer is cut off (`errc::answer_too_large`). 1 KiB to 2 GiB.
     std::size_t max_answer_bytes = std::size_t{256} << 20;
+    /// Called before and after each attempt, on a connection's strand: several at once where the context has several
+    /// threads. Must neither block nor throw.
+    std::function<void(const RequestEvent&)> on_request_started{};
+    std::function<void(const RequestEvent&)> on_request_ended{};
 };
 
 namespace detail {
@@ -65,8 +117,9 @@ namespace detail {
 struct ServerUrl {
     std::string host; ///< without the brackets of an IPv6 address
     std::string port;
-    std::string host_field; ///< for the `Host` header
-    std::string path;       ///< without a slash at its end
+    std::string host_field;                 ///< for the `Host` header
+    std::string path;                       ///< without a slash at its end
+    std::optional<Credentials> credentials; ///< what stood before the host
 };
 
 /// A URL as an error may show it: not when there could be a password in it, wherever a slip of the hand has put that.
@@ -76,19 +129,21 @@ struct ServerUrl {
 
 /// `scheme` is the one that the connector speaks. Secrets in the URL never reach the error.
 [[nodiscard]] inline std::optional<FieldError> parse_server_url(const std::string& text, std::string_view scheme,
-                                                                ServerUrl& out) {
+                                                                std::string_view default_port, ServerUrl& out) {
     const auto expected = std::string{scheme} + "://host[:port][/path]";
     const auto parsed = boost::urls::parse_uri(text);
     if (!parsed) return FieldError{"url", expected, "something that is no URL"};
     const auto& url = *parsed;
-    if (url.has_userinfo())
-        return FieldError{"url", expected + " without user and password (send an Authorization header)",
-                          "a URL with user information"};
-    if (!equal_ignoring_case({url.scheme().data(), url.scheme().size()}, scheme)) {
-        auto hint = showable(text);
-        if (equal_ignoring_case({url.scheme().data(), url.scheme().size()}, "https")) hint += " (TLS is not built yet)";
-        return FieldError{"url", expected, hint};
+    if (const std::string_view found{url.scheme().data(), url.scheme().size()}; !equal_ignoring_case(found, scheme)) {
+        if (equal_ignoring_case(found, "https") && scheme == "http")
+            return FieldError{"url",
+                              expected + " (for https: HttpsTransport of bulkhead/tls.hpp, target bulkhead::tls)",
+                              showable(text)};
+        return FieldError{"url", expected, showable(text)};
     }
+    // Boost.URL 1.81 takes `127.0.0.1.example.org` for the address 127.0.0.1 and a path `.example.org`.
+    if (!url.encoded_path().empty() && url.encoded_path().front() != '/')
+        return FieldError{"url", "a host whose name does not begin with an address", showable(text)};
     if (url.host().empty() || url.has_query() || url.has_fragment()) return FieldError{"url", expected, showable(text)};
     if (url.has_port()) { // Boost.URL takes any digits
         const std::string_view digits{url.port()};
@@ -97,15 +152,87 @@ struct ServerUrl {
         if (failed != std::errc{} || end != digits.data() + digits.size() || port == 0 || port > 65535)
             return FieldError{"url", "a port from 1 to 65535", showable(text)};
     }
+    if (url.has_userinfo()) {
+        auto found = credentials_from_userinfo({url.encoded_userinfo().data(), url.encoded_userinfo().size()});
+        if (!found) return FieldError{"url", "user:password, percent-encoded, before the @", "something else"};
+        out.credentials = std::move(*found);
+    }
     out.host = url.host_address(); // decoded: a resolver would take what comes before a NUL for the name
     if (std::any_of(out.host.begin(), out.host.end(), [](char c) { return c <= ' ' || c == '\x7f'; }))
         return FieldError{"url", "a host name of visible ASCII", showable(text)};
-    out.port = url.has_port() ? std::string{url.port()} : "80";
+    out.port = url.has_port() ? std::string{url.port()} : std::string{default_port};
     out.host_field = std::string{url.encoded_host()} + (url.has_port() ? ":" + out.port : "");
     out.path = std::string{url.encoded_path()};
     while (!out.path.empty() && out.path.back() == '/') out.path.pop_back();
     return std::nullopt;
 }
+
+/// What a URL says of user and password becomes the credentials, unless there are others.
+[[nodiscard]] inline std::optional<FieldError> take_over(const Credentials& found, Credentials& credentials) {
+    if (!credentials.empty()) return FieldError{"url", "user and password in one place", "in two"};
+    credentials = found;
+    return std::nullopt;
+}
+
+/// This machine, by name or by address.
+[[nodiscard]] inline bool is_loopback(std::string_view host) {
+    boost::system::error_code not_an_address;
+    const auto address = boost::asio::ip::make_address(std::string{host}, not_an_address);
+    if (!not_an_address) return address.is_loopback();
+    return equal_ignoring_case(host, "localhost") ||
+           (host.size() > 10 && equal_ignoring_case(host.substr(host.size() - 10), ".localhost"));
+}
+
+[[nodiscard]] inline std::optional<FieldError> refuse_secrets_in_clear(const HttpOptions& o, std::string_view host) {
+    const bool secrets =
+        !o.credentials.empty() || o.signer || std::any_of(o.headers.begin(), o.headers.end(), [](const auto& header) {
+            return equal_ignoring_case(header.first, "Authorization") || equal_ignoring_case(header.first, "Cookie");
+        });
+    if (!secrets || o.allow_credentials_in_clear || is_loopback(host)) return std::nullopt;
+    return FieldError{"url", "https where there are credentials (or allow_credentials_in_clear)",
+                      "http to another host"};
+}
+
+/// The `Authorization` field of every request. Thread-safe.
+class Authorization {
+public:
+    [[nodiscard]] std::optional<FieldError> configure(const Credentials& credentials) {
+        credentials_ = credentials;
+        return validate(credentials_);
+    }
+    [[nodiscard]] bool present() const noexcept { return !credentials_.empty(); }
+
+    /// False with `problem` when there is none to be had now. `generation` says which it was.
+    [[nodiscard]] bool append_to(std::string& head, std::uint64_t& generation, std::string& problem) {
+        if (!present()) return true;
+        const std::lock_guard lock{mutex_};
+        if (stale_) {
+            auto answer = credentials_.authorization();
+            if (!answer.problem.empty()) {
+                problem = std::move(answer.problem);
+                return false;
+            }
+            current_ = std::move(answer.secret);
+            ++generation_;
+            stale_ = false;
+        }
+        generation = generation_;
+        head.append("Authorization: ").append(current_.reveal()).append("\r\n");
+        return true;
+    }
+    /// The server did not take what was sent: the source is asked again, once for each that was refused.
+    void refused(std::uint64_t generation) noexcept {
+        const std::lock_guard lock{mutex_};
+        if (generation == generation_ && credentials_.can_change()) stale_ = true;
+    }
+
+private:
+    Credentials credentials_;
+    std::mutex mutex_;
+    Secret current_;
+    std::uint64_t generation_ = 0;
+    bool stale_ = true;
+};
 
 } // namespace detail
 
@@ -116,16 +243,29 @@ struct ServerUrl {
     using detail::out_of_range;
     for (const auto& [name, value] : o.headers) {
         if (!detail::is_header_name(name)) return FieldError{"headers", "a token as name", "another name"};
-        for (const std::string_view own :
-             {"Host", "Content-Length", "Content-Type", "Transfer-Encoding", "Connection", "User-Agent"})
+        for (const std::string_view own : {"Host", "Content-Length", "Content-Type", "Content-Encoding", "Accept",
+                                           "Transfer-Encoding", "Connection", "User-Agent"})
             if (detail::equal_ignoring_case(name, own))
                 return FieldError{"headers", "none of the transport's own fields", name};
         if (!detail::is_header_value(value))
             return FieldError{"headers." + name, "visible ASCII, spaces and tabs, at most 8192 bytes", "another value"};
+        if (detail::equal_ignoring_case(name, "Authorization") && (!o.credentials.empty() || o.signer))
+            return FieldError{"headers", "no Authorization beside `credentials` or `signer`", name};
     }
+    if (o.signer && !o.credentials.empty()) return FieldError{"signer", "none beside `credentials`", "both"};
+    if (auto wrong = validate(o.credentials)) return wrong;
+    if (o.compatible_with != 0 && (o.compatible_with < 7 || o.compatible_with > 99))
+        return FieldError{"compatible_with", "0, or 7 to 99", std::to_string(o.compatible_with)};
+    if (auto e = out_of_range("compression_level", o.compression_level, 1, 12)) return e;
+    if (o.more_urls.size() > 255) return FieldError{"more_urls", "at most 255", std::to_string(o.more_urls.size())};
     if (o.user_agent.empty() || !detail::is_header_value(o.user_agent))
         return FieldError{"user_agent", "visible ASCII, spaces and tabs, 1 to 8192 bytes", "another value"};
+    if (auto e = out_of_range("resolve_timeout", o.resolve_timeout, 1ms, 10min)) return e;
     if (auto e = out_of_range("connect_timeout", o.connect_timeout, 1ms, 10min)) return e;
+    if (auto e = out_of_range("handshake_timeout", o.handshake_timeout, 1ms, 10min)) return e;
+    if (auto e = out_of_range("write_timeout", o.write_timeout, 1ms, 10min)) return e;
+    if (auto e = out_of_range("node_first_rest", o.node_first_rest, 1ms, 1h)) return e;
+    if (auto e = out_of_range("node_longest_rest", o.node_longest_rest, o.node_first_rest, 1h)) return e;
     if (auto e = out_of_range("idle_max", o.idle_max, 0ms, 1h)) return e;
     if (auto e = out_of_range<std::size_t>("max_idle_connections", o.max_idle_connections, 0, 1024)) return e;
     return out_of_range<std::size_t>("max_answer_bytes", o.max_answer_bytes, 1024, std::size_t{2} << 30);

@@ -1,151 +1,70 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <bulkhead/encoder.hpp>
+#include <bulkhead/http_connector.hpp>
 #include <bulkhead/http_exchange.hpp>
 #include <bulkhead/http_options.hpp>
+#include <bulkhead/node_set.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/connect.hpp>
-#include <boost/asio/ip/address.hpp>
-#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/strand.hpp>
 
 #include <algorithm>
-#include <concepts>
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 namespace bulkhead::inline v1 {
 
-/// Makes connections for a `basic_http_transport`. `open` resolves and connects, on the stream's executor, and
-/// completes within `timeout` for both together, whatever the network does; it must not throw. Terminal cancellation
-/// makes it complete soon. `alive` says without waiting whether an idle connection can still be used: not when the peer
-/// has closed it, nor when it has sent something that nobody asked for.
-template <class C>
-concept Connector = requires(C& connector, typename C::stream_type& stream, std::chrono::milliseconds timeout) {
-    typename C::stream_type;
-    { connector.open(stream, timeout) } -> std::same_as<asio::awaitable<error_code>>;
-    { C::alive(stream) } -> std::same_as<bool>;
-    { C::scheme } -> std::convertible_to<std::string_view>;
+/// What else a node can be asked.
+struct Question {
+    std::string method = "GET"; ///< `GET`, `POST`, `PUT` or `DELETE`
+    std::string target = "/";   ///< path and query, percent-encoded, beginning with a slash; the URL's path goes before
+    std::string body{};         ///< JSON, or nothing
 };
 
-/// Plain TCP. A host that is an address is not looked up. A name is, on Asio's own thread, which nothing can interrupt:
-/// when its time is over the look-up is left behind, and only the destruction of the `io_context` waits for it.
-template <class Clock = std::chrono::steady_clock, class Resolver = asio::ip::tcp::resolver>
-class PlainConnector {
-public:
-    using stream_type = asio::ip::tcp::socket;
-    static constexpr std::string_view scheme = "http";
-
-    PlainConnector(std::string host, std::string port) : host_{std::move(host)}, port_{std::move(port)} {}
-
-    /// `errc::resolve_timeout`, `errc::connect_timeout`, or what the resolver or the last address tried said.
-    asio::awaitable<error_code> open(stream_type& socket, std::chrono::milliseconds timeout) {
-        co_await asio::this_coro::throw_if_cancelled(false);
-        const asio::any_io_executor executor = co_await asio::this_coro::executor;
-        const auto deadline = Clock::now() + timeout;
-        error_code error;
-        Endpoints endpoints;
-        if (const auto address = asio::ip::make_address(host_, error); !error) {
-            const auto port = static_cast<asio::ip::port_type>(std::stoul(port_));
-            endpoints = Endpoints::create(asio::ip::tcp::endpoint{address, port}, host_, port_);
-        } else {
-            const auto lookup = std::make_shared<Lookup>(executor);
-            lookup->done.expires_at(deadline);
-            lookup->resolver.async_resolve(host_, port_, [lookup](const error_code& failed, Endpoints found) {
-                lookup->error = failed;
-                lookup->endpoints = std::move(found);
-                lookup->over = true;
-                lookup->done.cancel();
-            });
-            error = {};
-            co_await lookup->done.async_wait(asio::redirect_error(asio::use_awaitable, error));
-            if (!lookup->over) {
-                lookup->resolver.cancel();
-                co_return error ? error : make_error_code(errc::resolve_timeout);
-            }
-            if (lookup->error) co_return lookup->error;
-            endpoints = lookup->endpoints;
-        }
-
-        {
-            detail::Watchdog<Clock> watchdog{executor, deadline, [&socket] { abort_stream(socket); }};
-            co_await asio::async_connect(socket, endpoints, asio::redirect_error(asio::use_awaitable, error));
-            if (error && watchdog.bitten()) error = errc::connect_timeout;
-        }
-        if (!error) {
-            error_code ignored; // these make it faster and sturdier; it works without
-            socket.set_option(asio::ip::tcp::no_delay{true}, ignored);
-            socket.set_option(asio::socket_base::keep_alive{true}, ignored);
-        }
-        co_return error;
-    }
-    [[nodiscard]] static bool alive(stream_type& socket) noexcept {
-        error_code error;
-        char byte = 0;
-        socket.non_blocking(true, error);
-        if (error) return false;
-        socket.receive(asio::buffer(&byte, 1), asio::socket_base::message_peek, error);
-        return error == asio::error::would_block;
-    }
-
-private:
-    using Endpoints = asio::ip::tcp::resolver::results_type;
-    struct Lookup {
-        explicit Lookup(const asio::any_io_executor& executor) : resolver{executor}, done{executor} {}
-        Resolver resolver;
-        asio::basic_waitable_timer<Clock> done;
-        Endpoints endpoints;
-        error_code error;
-        bool over = false;
-    };
-    std::string host_;
-    std::string port_;
-};
-
-/// Bodies travel as they are.
-struct IdentityEncoder {
-    static constexpr std::string_view content_encoding{};
-    /// The bytes to send; what is not `body` itself is kept in `storage`.
-    [[nodiscard]] static std::span<const asio::const_buffer> encode(std::span<const asio::const_buffer> body,
-                                                                    std::string& /*storage*/) noexcept {
-        return body;
-    }
-};
-
-/// A `Transport` over HTTP/1.1: one server, a pool of keep-alive connections, each on a strand of its own, and bodies
-/// sent from the batch's own memory. As many connections as there are sends under way.
+/// A `Transport` over HTTP/1.1: the nodes of one cluster, a pool of keep-alive connections to each, each on a strand of
+/// its own, and bodies sent from the batch's own memory. As many connections as there are sends under way.
 ///
 /// A movable handle; `send` is called on any executor, several at once, and completes there. A connection is used again
 /// when its last answer was read to a proven end, nothing came after it, and it has not been idle for longer than
 /// `idle_max`; it is looked at before. Where a used connection turns out to be closed before it has taken a byte of the
-/// body, the request moves to a fresh one; anything else is for the indexer to judge. Redirects are never followed.
+/// body, the request moves to a fresh one; where a node took no byte of it at all, to another node, each at most once.
+/// Anything else is for the indexer to judge. Which node: see `NodeSet`. Redirects are never followed.
 ///
 /// While connections are idle a timer is pending, so `io_context::run` returns only after `shutdown` (which the indexer
 /// calls when it closes) or `idle_max`.
-template <Connector C, class Encoder = IdentityEncoder, class Clock = std::chrono::steady_clock>
+template <Connector C, BodyEncoder Encoder = IdentityEncoder, class Clock = std::chrono::steady_clock>
 class basic_http_transport {
 public:
-    /// Throws `InvalidOption`.
-    basic_http_transport(asio::any_io_executor executor, HttpOptions options = {})
-        : basic_http_transport{std::move(executor), parse(options), options, [](const detail::ServerUrl& url) {
-                                   return C{url.host, url.port};
-                               }} {}
-    /// The same with a connector of the caller's making; of the URL only its path and `Host` field are used.
-    basic_http_transport(asio::any_io_executor executor, HttpOptions options, C connector)
-        : basic_http_transport{std::move(executor), parse(options), options,
-                               [&](const detail::ServerUrl&) { return std::move(connector); }} {}
+    /// Throws `InvalidOption`. `connector`: what a connector is made of beside the nodes' addresses, e.g. `TlsOptions`.
+    basic_http_transport(asio::any_io_executor executor, HttpOptions options = {}, C connector = {})
+        : core_{std::make_shared<Core>(std::move(executor), std::move(options), std::move(connector))} {}
 
     /// See `Transport`. Thread-safe.
     asio::awaitable<Reply> send(Request request, AnswerSink& sink) { return send(core_, request, &sink); }
+
+    /// Asks one node something else than a bulk: see `Question`. `node`: 0 to `node_count() - 1`. Completes within
+    /// `timeout` and as `send` does otherwise. Says nothing about which node is chosen for later requests.
+    asio::awaitable<Reply> ask(std::uint32_t node, Question question, std::chrono::nanoseconds timeout,
+                               AnswerSink& sink) {
+        return ask(core_, node, std::move(question), timeout, &sink);
+    }
+    [[nodiscard]] std::uint32_t node_count() const noexcept { return static_cast<std::uint32_t>(core_->nodes.size()); }
+    /// A node's host and port, as they may be shown.
+    [[nodiscard]] const std::string& node_name(std::uint32_t node) const noexcept {
+        return core_->nodes[node].url.host_field;
+    }
 
     /// Closes every connection: sends under way complete soon with `operation_aborted`, later ones at once.
     void shutdown() noexcept {
@@ -156,83 +75,133 @@ private:
     using stream_type = typename C::stream_type;
     using time_point = typename Clock::time_point;
 
-    static detail::ServerUrl parse(const HttpOptions& options) {
-        detail::ServerUrl url;
-        if (auto wrong = validate(options)) throw InvalidOption{std::move(*wrong)};
-        if (auto wrong = detail::parse_server_url(options.url, C::scheme, url)) throw InvalidOption{std::move(*wrong)};
-        return url;
-    }
-    template <class MakeConnector>
-    basic_http_transport(asio::any_io_executor executor, detail::ServerUrl url, HttpOptions& options,
-                         MakeConnector make) {
-        C connector = make(url);
-        core_ = std::make_shared<Core>(std::move(executor), std::move(options), std::move(url), std::move(connector));
-    }
-
     struct Connection {
-        explicit Connection(const asio::any_io_executor& executor)
-            : strand{asio::make_strand(executor)}, stream{strand} {}
+        Connection(const asio::any_io_executor& executor, C& connector, int compression_level)
+            : strand{asio::make_strand(executor)}, stream{connector.make_stream(strand)}, encoder{compression_level} {}
+        [[nodiscard]] bool is_open() { return boost::beast::get_lowest_layer(stream).is_open(); }
+
         asio::strand<asio::any_io_executor> strand;
         stream_type stream;
         asio::cancellation_signal opening; ///< stops `Connector::open`
         boost::beast::flat_buffer buffer;
+        Encoder encoder;
         std::string head;
-        std::string encoded;
         time_point idle_since{};
         bool used = false;
         bool cancelled = false;
     };
     using ConnectionPtr = std::shared_ptr<Connection>;
 
+    struct Node {
+        detail::ServerUrl url;
+        std::string fields;              ///< what every request's head has between its target and what is its own
+        std::vector<ConnectionPtr> idle; ///< the longest idle first
+    };
+
+    /// One request on its way to one node.
+    struct Errand {
+        std::uint32_t node = 0;
+        Request request;
+        std::string_view method = "POST";
+        bool is_bulk = true;
+        time_point deadline{};
+        AnswerSink* sink = nullptr;
+    };
+
     struct Core : std::enable_shared_from_this<Core> {
-        Core(asio::any_io_executor executor_in, HttpOptions options_in, detail::ServerUrl url_in, C connector_in)
-            : executor{std::move(executor_in)}, options{std::move(options_in)}, url{std::move(url_in)},
-              connector{std::move(connector_in)}, sweeper{executor} {
-            fields = " HTTP/1.1\r\nHost: " + url.host_field + "\r\nUser-Agent: " + options.user_agent +
-                     "\r\nContent-Type: application/x-ndjson\r\nAccept: application/json\r\n";
-            if (!Encoder::content_encoding.empty())
-                fields.append("Content-Encoding: ").append(Encoder::content_encoding).append("\r\n");
-            for (const auto& [name, value] : options.headers) fields.append(name + ": " + value + "\r\n");
-            fields += "Content-Length: ";
+        Core(asio::any_io_executor executor_in, HttpOptions options_in, C connector_in)
+            : executor{std::move(executor_in)}, options{std::move(options_in)}, connector{std::move(connector_in)},
+              health{options.more_urls.size() + 1, options.node_first_rest, options.node_longest_rest}, sweeper{
+                                                                                                            executor} {
+            nodes.resize(health.size());
+            for (std::size_t i = 0; i < nodes.size(); ++i) prepare(nodes[i], url_of(i), field_of(i));
+            // Only now: what one URL says of user and password goes to all nodes, and beside nothing else.
+            if (auto wrong = validate(options)) throw InvalidOption{std::move(*wrong)};
+            if (C::scheme == "http")
+                for (std::size_t i = 0; i < nodes.size(); ++i)
+                    refuse(detail::refuse_secrets_in_clear(options, nodes[i].url.host), field_of(i));
+            if (auto wrong = authorization.configure(options.credentials)) throw InvalidOption{std::move(*wrong)};
+            if (Encoder::content_encoding.empty()) return;
+            body_fields.append("Content-Encoding: ").append(Encoder::content_encoding).append("\r\n");
+        }
+        [[nodiscard]] const std::string& url_of(std::size_t i) const {
+            return i == 0 ? options.url : options.more_urls[i - 1];
+        }
+        [[nodiscard]] static const char* field_of(std::size_t i) { return i == 0 ? "url" : "more_urls"; }
+        static void refuse(std::optional<FieldError> wrong, const char* field) {
+            if (!wrong) return;
+            wrong->field = field;
+            throw InvalidOption{std::move(*wrong)};
+        }
+        void prepare(Node& node, const std::string& url, const char* field) {
+            auto wrong = detail::parse_server_url(url, C::scheme, C::default_port, node.url);
+            if (!wrong && node.url.credentials) wrong = detail::take_over(*node.url.credentials, options.credentials);
+            refuse(std::move(wrong), field);
+            const auto version = options.compatible_with;
+            const auto type = [version](const std::string& plain) {
+                if (version == 0) return "application/" + plain;
+                return "application/vnd.elasticsearch+" + plain + "; compatible-with=" + std::to_string(version);
+            };
+            node.fields = " HTTP/1.1\r\nHost: " + node.url.host_field + "\r\nUser-Agent: " + options.user_agent +
+                          "\r\nAccept: " + type("json") + "\r\n";
+            for (const auto& [name, value] : options.headers) node.fields.append(name + ": " + value + "\r\n");
+            body_fields = "Content-Type: " + type("x-ndjson") + "\r\n";
         }
 
         /// A connection that waits for work and still seems alive, or a new one; nullptr after `shutdown`.
-        ConnectionPtr take(bool fresh) {
+        ConnectionPtr take(std::uint32_t index, bool fresh) {
             std::vector<ConnectionPtr> stale; // closed outside the lock
             const std::lock_guard lock{mutex};
             if (closed) return nullptr;
             const auto now = Clock::now();
+            auto& idle = nodes[index].idle;
             while (!fresh && !idle.empty()) {
                 auto connection = std::move(idle.back()); // the one used last is the likeliest to be alive
                 idle.pop_back();
+                --idle_count;
                 if (now - connection->idle_since <= options.idle_max && C::alive(connection->stream)) {
                     busy.push_back(connection);
                     return connection;
                 }
                 stale.push_back(std::move(connection));
             }
-            auto connection = std::make_shared<Connection>(executor);
+            auto connection = std::make_shared<Connection>(executor, connector, options.compression_level);
             busy.push_back(connection);
             return connection;
         }
-        void put_back(const ConnectionPtr& connection, bool reusable) {
+        void put_back(std::uint32_t index, const ConnectionPtr& connection, bool reusable) {
             ConnectionPtr surplus;
             const std::lock_guard lock{mutex};
             std::erase(busy, connection);
             if (!reusable || closed || options.max_idle_connections == 0 || options.idle_max.count() == 0) return;
             connection->idle_since = Clock::now();
             connection->used = true;
-            if (idle.size() == options.max_idle_connections) {
-                surplus = std::move(idle.front());
-                idle.erase(idle.begin());
-            }
-            idle.push_back(connection);
+            if (idle_count == options.max_idle_connections) surplus = longest_idle();
+            nodes[index].idle.push_back(connection);
+            ++idle_count;
             if (!sweeping) sweep_later();
+        }
+        /// The node with the connection that has been idle for longest; `idle_count` is not 0, and `mutex` is held.
+        Node& idlest() {
+            Node* idlest = nullptr;
+            for (auto& node : nodes)
+                if (!node.idle.empty() &&
+                    (idlest == nullptr || node.idle.front()->idle_since < idlest->idle.front()->idle_since))
+                    idlest = &node;
+            return *idlest;
+        }
+        ConnectionPtr longest_idle() {
+            auto& node = idlest();
+            auto connection = std::move(node.idle.front());
+            node.idle.erase(node.idle.begin());
+            --idle_count;
+            C::closing(connection->stream);
+            return connection;
         }
         /// Closes what has been idle for too long, also when nothing is sent any more. `mutex` is held.
         void sweep_later() {
             sweeping = true;
-            sweeper.expires_at(idle.front()->idle_since + options.idle_max);
+            sweeper.expires_at(idlest().idle.front()->idle_since + options.idle_max);
             sweeper.async_wait([weak = this->weak_from_this()](error_code) {
                 if (const auto core = weak.lock()) core->sweep();
             });
@@ -242,18 +211,17 @@ private:
             const std::lock_guard lock{mutex};
             sweeping = false;
             const auto now = Clock::now();
-            while (!idle.empty() && now - idle.front()->idle_since >= options.idle_max) {
-                stale.push_back(std::move(idle.front()));
-                idle.erase(idle.begin());
-            }
-            if (!idle.empty()) sweep_later();
+            while (idle_count != 0 && now - idlest().idle.front()->idle_since >= options.idle_max)
+                stale.push_back(longest_idle());
+            if (idle_count != 0) sweep_later();
         }
         void shutdown() noexcept {
             std::vector<ConnectionPtr> under_way;
             {
                 const std::lock_guard lock{mutex};
                 closed = true;
-                idle.clear();
+                for (auto& node : nodes) node.idle.clear();
+                idle_count = 0;
                 sweeper.cancel();
                 under_way = busy;
             }
@@ -265,87 +233,225 @@ private:
                 });
         }
 
+        // ---- Which node ----
+
+        static std::chrono::nanoseconds now() { return Clock::now().time_since_epoch(); }
+        std::optional<std::uint32_t> choose(std::uint32_t avoid, const std::vector<bool>& tried) {
+            const std::lock_guard lock{mutex};
+            return health.choose(avoid, tried);
+        }
+        void ended(std::uint32_t node, const Reply& reply) {
+            const std::lock_guard lock{mutex};
+            health.ended(node, speaks_against_node(reply), now());
+        }
+        std::optional<std::uint32_t> to_probe() {
+            const std::lock_guard lock{mutex};
+            return closed ? std::nullopt : health.to_probe(now());
+        }
+        void probed(std::uint32_t node, const Reply& reply) {
+            const std::lock_guard lock{mutex};
+            health.probed(node, speaks_against_node(reply), now());
+        }
+
+        // ---- What a request's head says ----
+
+        /// `generation`: of the credentials used. `problem`: why there were none.
+        error_code write_head(Connection& c, const Errand& errand, std::span<const asio::const_buffer> body,
+                              std::uint64_t& generation, std::string& problem) {
+            const auto& node = nodes[errand.node];
+            c.head.reserve(16384); // so that growing leaves no secret behind
+            c.head.assign(errand.method)
+                .append(" ")
+                .append(node.url.path)
+                .append(errand.request.target)
+                .append(node.fields);
+            if (!authorization.append_to(c.head, generation, problem)) return errc::credentials_unavailable;
+            try {
+                if (options.signer) sign(c.head, node, errand, body);
+            } catch (const std::exception& error) {
+                problem = detail::printable(error.what());
+                return errc::credentials_unavailable;
+            }
+            if (!body.empty())
+                c.head.append(errand.is_bulk ? body_fields : "Content-Type: application/json\r\n")
+                    .append("Content-Length: ")
+                    .append(std::to_string(asio::buffer_size(body)))
+                    .append("\r\n");
+            c.head.append("\r\n");
+            return {};
+        }
+        void sign(std::string& head, const Node& node, const Errand& errand,
+                  std::span<const asio::const_buffer> body) const {
+            const std::string target = node.url.path + std::string{errand.request.target};
+            const auto mark = target.find('?');
+            const std::string_view whole{target};
+            SigningInput input;
+            input.method = errand.method;
+            input.host = node.url.host_field;
+            input.path = whole.substr(0, mark);
+            if (mark != std::string::npos) input.query = whole.substr(mark + 1);
+            input.body = body;
+            input.now = std::chrono::system_clock::now();
+            HeaderFields fields;
+            options.signer(input, fields);
+            for (auto& [name, value] : fields) {
+                if (!detail::is_header_name(name) || !detail::is_header_value(value))
+                    throw std::runtime_error{"the signer made a header field that cannot be sent"};
+                head.append(name).append(": ").append(value).append("\r\n");
+                detail::wipe(value);
+            }
+        }
+
         const asio::any_io_executor executor;
-        const HttpOptions options;
-        const detail::ServerUrl url;
+        HttpOptions options;
         C connector;
-        std::string fields; ///< what every request's head has between its target and its length
+        std::vector<Node> nodes; ///< the idle connections under `mutex`, all else constant
+        std::string body_fields;
+        detail::Authorization authorization;
         std::mutex mutex;
-        std::vector<ConnectionPtr> idle; ///< the longest idle first
+        NodeSet health;
         std::vector<ConnectionPtr> busy;
+        std::size_t idle_count = 0;
         asio::basic_waitable_timer<Clock> sweeper;
         bool sweeping = false;
         bool closed = false;
     };
 
+    static time_point deadline_in(std::chrono::nanoseconds timeout) {
+        return Clock::now() + std::chrono::duration_cast<typename Clock::duration>(timeout);
+    }
     static asio::awaitable<Reply> send(std::shared_ptr<Core> core, Request request, AnswerSink* sink) {
-        const auto deadline = Clock::now() + std::chrono::duration_cast<typename Clock::duration>(request.timeout);
+        Errand errand{0, request, "POST", true, deadline_in(request.timeout), sink};
+        if (const auto node = core->to_probe()) asio::co_spawn(core->executor, probe(core, *node), asio::detached);
+        std::vector<bool> tried(core->health.size());
+        Reply reply;
+        while (const auto node = core->choose(request.avoid_node, tried)) {
+            tried[*node] = true;
+            errand.node = *node;
+            reply = co_await deliver(core, errand);
+            core->ended(*node, reply);
+            if (!reply.error || reply.status != 0 || reply.sent != Sent::none) break;
+            if (reply.error == asio::error::operation_aborted || Clock::now() >= errand.deadline) break;
+        }
+        co_return reply;
+    }
+    static asio::awaitable<Reply> ask(std::shared_ptr<Core> core, std::uint32_t node, Question question,
+                                      std::chrono::nanoseconds timeout, AnswerSink* sink) {
+        const asio::const_buffer body[] = {asio::buffer(question.body)};
+        Errand errand{node, {}, question.method, false, deadline_in(timeout), sink};
+        errand.request.target = question.target;
+        if (!question.body.empty()) errand.request.body = body;
+        Reply reply = co_await deliver(core, errand);
+        co_return reply;
+    }
+    static asio::awaitable<void> probe(std::shared_ptr<Core> core, std::uint32_t node) {
+        struct Nothing final : AnswerSink {
+            bool on_body(std::string_view) override { return true; }
+        } nothing;
+        const auto timeout = core->options.connect_timeout + core->options.handshake_timeout;
+        Question question;
+        const Reply reply = co_await ask(core, node, std::move(question), timeout, &nothing);
+        core->probed(node, reply);
+    }
+    /// To one node: over a connection that waits, or if that turns out to be closed, over a fresh one.
+    static asio::awaitable<Reply> deliver(std::shared_ptr<Core> core, Errand errand) {
         for (bool fresh = false;; fresh = true) {
-            const auto connection = core->take(fresh);
+            const auto connection = core->take(errand.node, fresh);
             if (!connection) {
                 Reply reply;
                 reply.error = asio::error::operation_aborted;
                 co_return reply;
             }
             const bool reused = connection->used; // once it is back in the pool it is another's
-            Reply reply = co_await asio::co_spawn(connection->strand, carry(core, connection, request, deadline, sink),
-                                                  asio::use_awaitable);
+            Reply reply =
+                co_await asio::co_spawn(connection->strand, carry(core, connection, errand), asio::use_awaitable);
             reply.connection_reused = reused;
             const bool was_closed = reused && reply.error && reply.status == 0 && reply.sent == Sent::none &&
                                     reply.error != asio::error::operation_aborted;
-            if (!was_closed || Clock::now() >= deadline) co_return reply;
+            if (!was_closed || Clock::now() >= errand.deadline) co_return reply;
         }
     }
     /// On the connection's strand.
-    static asio::awaitable<Reply> carry(std::shared_ptr<Core> core, ConnectionPtr connection, Request request,
-                                        time_point deadline, AnswerSink* sink) {
+    static asio::awaitable<Reply> carry(std::shared_ptr<Core> core, ConnectionPtr connection, Errand errand) {
         co_await asio::this_coro::throw_if_cancelled(false);
         auto& c = *connection;
+        const auto& node = core->nodes[errand.node];
+        RequestEvent event{errand.node, node.url.host_field, errand.request.operations, errand.request.body_bytes};
+        event.attempt = errand.request.attempt;
+        const auto began = Clock::now();
+        const bool observed = errand.is_bulk;
+        if (observed && core->options.on_request_started) core->options.on_request_started(event);
         Reply reply;
+        bool handed_over = false; // to the kernel, perhaps
         bool reusable = false;
+        std::uint64_t generation = 0;
         try {
-            if (!c.cancelled && !c.stream.is_open()) {
-                const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
-                const auto timeout = std::min(core->options.connect_timeout, left);
-                reply.error =
-                    co_await asio::co_spawn(c.strand, core->connector.open(c.stream, timeout),
-                                            asio::bind_cancellation_slot(c.opening.slot(), asio::use_awaitable));
-                if (reply.error) reply.detail = reply.error.message();
+            if (!c.cancelled && !c.is_open()) {
+                const Opened opened = co_await open(core, connection, errand);
+                reply.error = opened.error;
+                reply.detail = opened.detail.empty() && opened.error ? opened.error.message() : opened.detail;
             }
             if (!reply.error && !c.cancelled) {
-                const auto body = Encoder::encode(request.body, c.encoded);
-                c.head.assign("POST ").append(core->url.path).append(request.target).append(core->fields);
-                c.head.append(std::to_string(asio::buffer_size(body))).append("\r\n\r\n");
-                ExchangeOptions<Clock> options;
-                options.head = c.head;
-                options.body = body;
-                options.deadline = deadline;
-                options.max_answer_bytes = core->options.max_answer_bytes;
-                auto result = co_await http_exchange<Clock>(c.stream, c.buffer, options, *sink);
-                reply = std::move(result.reply);
-                reusable = result.reusable;
+                const auto body = errand.is_bulk ? c.encoder.encode(errand.request.body) : errand.request.body;
+                event.wire_bytes = asio::buffer_size(body);
+                reply.error = core->write_head(c, errand, body, generation, reply.detail);
+                if (!reply.error) {
+                    ExchangeOptions<Clock> options;
+                    options.head = c.head;
+                    options.body = body;
+                    options.deadline = errand.deadline;
+                    options.write_timeout = core->options.write_timeout;
+                    options.max_answer_bytes = core->options.max_answer_bytes;
+                    handed_over = true;
+                    auto result = co_await http_exchange<Clock>(c.stream, c.buffer, options, *errand.sink);
+                    reply = std::move(result.reply);
+                    reusable = result.reusable;
+                    if constexpr (requires { C::explain(c.stream, reply); }) C::explain(c.stream, reply);
+                }
             }
-            if (!reply.detail.empty()) reply.detail.insert(0, core->url.host_field + ": ");
+            if (!reply.detail.empty()) reply.detail.insert(0, node.url.host_field + ": ");
         } catch (const std::exception& error) { // no memory, or a connector that breaks its promise
             reply.error = errc::no_answer;
-            reply.sent = Sent::partial;
+            reply.sent = handed_over ? Sent::partial : Sent::none;
             reply.detail = detail::printable(error.what());
             reusable = false;
         }
+        if (core->authorization.present() || core->options.signer) detail::wipe(c.head);
+        if (reply.status == 401) core->authorization.refused(generation);
         if (c.cancelled) {
             if (reply.error || reply.status == 0) reply.error = asio::error::operation_aborted; // not over an answer
             reusable = false;
         }
         if (!reusable) abort_stream(c.stream);
-        core->put_back(connection, reusable);
-        reply.node = 0;
+        reply.node = errand.node;
+        event.status = reply.status;
+        event.error = reply.error;
+        event.latency = Clock::now() - began;
+        event.connection_reused = c.used;
+        core->put_back(errand.node, connection, reusable);
+        if (observed && core->options.on_request_ended) core->options.on_request_ended(event);
         co_return reply;
+    }
+    static asio::awaitable<Opened> open(std::shared_ptr<Core> core, ConnectionPtr connection, Errand errand) {
+        co_await asio::this_coro::throw_if_cancelled(false);
+        const auto& options = core->options;
+        const auto& url = core->nodes[errand.node].url;
+        ConnectTimeouts timeouts{};
+        timeouts.resolve = options.resolve_timeout;
+        timeouts.connect = options.connect_timeout;
+        timeouts.handshake = options.handshake_timeout;
+        timeouts.total = std::chrono::ceil<std::chrono::milliseconds>(errand.deadline - Clock::now());
+        NodeAddress peer{url.host, url.port};
+        Opened opened = co_await asio::co_spawn(
+            connection->strand, core->connector.open(connection->stream, std::move(peer), timeouts),
+            asio::bind_cancellation_slot(connection->opening.slot(), asio::use_awaitable));
+        co_return opened;
     }
 
     std::shared_ptr<Core> core_;
 };
 
-/// Plain HTTP to one server.
+/// Plain HTTP.
 using HttpTransport = basic_http_transport<PlainConnector<>>;
 static_assert(Transport<HttpTransport>);
 

@@ -337,8 +337,9 @@ private:
             bulk_type bulk;
             if (!take_next(now, bulk)) return;
             if (options_.ordering == Ordering::per_id && !hold_back(bulk)) continue;
-            if (bulk.batch.bytes() > ceiling_.bytes() && bulk.batch.operations() > 1) {
-                halve(std::move(bulk)); // sealed before the endpoint said that this is too much
+            const bool too_much = bulk.batch.bytes() > ceiling_.bytes(); // sealed before the endpoint said so
+            if ((std::exchange(bulk.in_halves, false) || too_much) && bulk.batch.operations() > 1) {
+                halve(std::move(bulk));
             } else {
                 launch(std::move(bulk));
             }
@@ -471,7 +472,11 @@ private:
         const auto items = flight.answer.items();
         const auto pushed_back = std::count_if(items.begin(), items.end(), is_pushed_back);
         // As if it had said 429 once for all of them. (A lone one may itself be what is too much.)
-        if (items.size() > 1 && pushed_back == std::ssize(items)) return push_back(flight, now);
+        if (items.size() > 1 && pushed_back == std::ssize(items)) return push_back(flight, Health::backing_off, now);
+        if (const auto health = judge_as_one(flight)) {
+            ++bulk.refusals;
+            return push_back(flight, *health, now);
+        }
         bulk.apart = false;
         lone_refusals_ = 0;
         if (ceiling_.taken(bulk.batch.bytes())) intake_.limit_batches(ceiling_.bytes());
@@ -487,6 +492,7 @@ private:
             const auto& said = said_[ending.said];
             const auto verdict = judge_item(items[i], said.type, entry, options_.verdicts);
             if (verdict != Verdict::push_back && verdict != Verdict::environment) count_attempt(entry);
+            if (entry.not_allowed != (verdict == Verdict::environment)) note_allowed(entry, !entry.not_allowed);
             if (verdict != Verdict::indexed && verdict != Verdict::superseded)
                 failures.add(said.type, said.reason, ending.status);
             switch (verdict) {
@@ -531,29 +537,62 @@ private:
             if (endings_[i].next != Next::letter) continue;
             endings_[i].next = Next::again;
             --entries[i].attempts;
-            if (said.empty()) said = join(said_[endings_[i].said].type, said_[endings_[i].said].reason);
+            if (said.empty()) said = said_[endings_[i].said].type;
         }
         return said;
     }
     [[nodiscard]] static bool is_pushed_back(const ItemAnswer& item) noexcept { return item.status == 429; }
-    /// Every operation was refused for lack of capacity: nobody is charged an attempt.
-    void push_back(Flight& flight, time_point now) {
-        const auto* error = flight.answer.error_of(flight.answer.items()[0]);
-        const auto said = error == nullptr ? Said{"http_429", {}} : Said{error->type, error->reason};
-        intake_.note_failure(said.type, said.reason, 429, flight.bulk.batch.operations());
-        endpoint_in_trouble(flight, {}, join(said.type, said.reason), Health::backing_off, now);
-        requeue(std::move(flight.bulk), now);
+    /// What is wrong with the endpoint when no operation may be written now, whichever it is. Nothing when it is these
+    /// operations alone: they have met this before, and others have been taken since.
+    [[nodiscard]] std::optional<Health> judge_as_one(Flight& flight) const {
+        const auto items = flight.answer.items();
+        const auto entries = flight.bulk.batch.entries();
+        if (flight.bulk.refusals != 0 && concurrency_.failures() == 0) return std::nullopt;
+        auto health = Health::unauthorized;
+        for (std::size_t i = 0; i < items.size(); ++i) {
+            const auto* error = flight.answer.error_of(items[i]);
+            const auto type = error == nullptr ? std::string_view{} : std::string_view{error->type};
+            const auto verdict = judge_item(items[i], type, entries[i], options_.verdicts);
+            if (verdict == Verdict::push_back) health = Health::backing_off;
+            if (verdict != Verdict::push_back && verdict != Verdict::environment) return std::nullopt;
+        }
+        return health;
+    }
+    /// No operation was taken, for want of capacity or of permission: nobody is charged an attempt.
+    void push_back(Flight& flight, Health health, time_point now) {
+        auto& bulk = flight.bulk;
+        const auto& item = flight.answer.items()[0];
+        const auto* error = flight.answer.error_of(item);
+        auto said = error == nullptr ? Said{} : Said{error->type, error->reason};
+        const auto status = "http_" + std::to_string(item.status);
+        if (said.type.empty()) said.type = status;
+        intake_.note_failure(said.type, said.reason, item.status, bulk.batch.operations());
+        if (health == Health::unauthorized)
+            for (auto& entry : bulk.batch.entries())
+                if (!entry.not_allowed) note_allowed(entry, true);
+        endpoint_in_trouble(flight, {}, std::string{said.type}, health, now);
+        requeue(std::move(bulk), now);
+    }
+    /// What was last answered about an operation was, or is no longer, that it is not allowed.
+    void note_allowed(Entry& entry, bool not_allowed) {
+        entry.not_allowed = not_allowed;
+        intake_.update_stats([&](Stats& stats) {
+            if (not_allowed) ++stats.waiting_for_environment;
+            if (!not_allowed) --stats.waiting_for_environment;
+        });
     }
     /// Sent, perhaps applied, not proven: repeated where that can do no harm.
     void judge_ambiguous(Flight& flight, Reply& reply, bool malformed, time_point now) {
         const auto why = malformed ? errc::malformed_answer : errc::no_answer;
+        const bool too_large = reply.error == error_code{errc::answer_too_large};
         if (malformed) {
-            if (reply.error != error_code{errc::answer_too_large}) reply.detail = flight.answer.problem();
+            if (!too_large) reply.detail = flight.answer.problem();
             intake_.update_stats([](Stats& stats) { ++stats.malformed_answers; });
         }
         endpoint_fails(flight, reply, malformed ? std::string{to_string(why)} : type_of(reply), Health::backing_off,
                        now);
         auto& bulk = flight.bulk;
+        if (too_large) bulk.apart = bulk.in_halves = true; // fewer operations, a smaller answer
         const auto entries = bulk.batch.entries();
         start_endings(entries.size());
         const auto said = say(to_string(why), reply.detail);
@@ -578,23 +617,22 @@ private:
     }
     /// A request that was refused as too large or malformed: halved until the culprit stands alone.
     void split(Flight& flight, const Reply& reply, time_point now) {
-        // When one operation after the other is refused alone, and nothing succeeds, it is not the operations' fault.
         auto& bulk = flight.bulk;
         // Servers that read a bulk in pieces may have applied what came before a malformed line. The operations travel
         // again all the same: almost always nothing was applied, and they must not suffer for one that is bad. What has
         // an id then meets itself, which `judge_conflict` knows.
         if (reply.status == 400 && bulk.batch.operations() > 1)
             for (auto& entry : bulk.batch.entries()) entry.ambiguous = true;
-        if (reply.status == 400 && lone_refusals_ >= most_lone_refusals)
-            return requeue_whole(flight, reply, Health::misconfigured, now);
-        endpoint_works(flight, false);
         const auto count = bulk.batch.operations();
         const auto error = describe_error(flight.answer.head());
         const auto type = error.type.empty() ? type_of(reply) : error.type;
+        if (reply.status == 400 && lone_refusals_ >= most_lone_refusals && type == lone_refusal_type_)
+            return split_slowly(flight, reply, now);
+        endpoint_works(flight, false);
         intake_.update_stats([](Stats& stats) { ++stats.failed_requests; });
         intake_.note_failure(type, error.reason, static_cast<std::uint16_t>(reply.status));
         if (count == 1) {
-            lone_refusals_ += reply.status == 400 ? 1U : 0U;
+            if (reply.status == 400) count_lone_refusal(type);
             count_attempt(bulk.batch.entries()[0]);
             start_endings(1);
             // A 400 is about the operation itself; a 413 only about what may pass now, and an earlier attempt may have.
@@ -612,6 +650,19 @@ private:
         }
         intake_.update_stats([&](Stats& stats) { stats.retried_operations += count; });
         halve(std::move(bulk));
+    }
+    /// One operation after the other was refused alone, all alike, and nothing succeeded: not the operations' fault.
+    /// None is refused for good any more, and one request at a time looks whether it is over. What comes in parts goes
+    /// on being parted meanwhile: otherwise a bad operation in each bulk would hide for ever that good ones are taken.
+    void split_slowly(Flight& flight, const Reply& reply, time_point now) {
+        auto& bulk = flight.bulk;
+        bulk.apart = bulk.in_halves = true;
+        requeue_whole(flight, reply, Health::misconfigured, now);
+    }
+    void count_lone_refusal(const std::string& type) {
+        if (type != lone_refusal_type_) lone_refusals_ = 0;
+        lone_refusal_type_ = type;
+        ++lone_refusals_;
     }
     void halve(bulk_type bulk) {
         const auto count = bulk.batch.operations();
@@ -640,10 +691,11 @@ private:
                         time_point now) {
         std::string detail = reply.detail;
         if (detail.empty() && reply.error) detail = reply.error.message();
-        if (detail.empty()) detail = describe_error(flight.answer.head()).reason;
-        intake_.note_failure(type, detail, static_cast<std::uint16_t>(reply.status));
+        const auto said = detail.empty() ? describe_error(flight.answer.head()) : ItemError{};
+        intake_.note_failure(type, detail.empty() ? said.reason : detail, static_cast<std::uint16_t>(reply.status));
         intake_.update_stats([](Stats& stats) { ++stats.failed_requests; });
-        endpoint_in_trouble(flight, reply.retry_after, join(type, detail), health, now);
+        // The server's own words may repeat what it was sent.
+        endpoint_in_trouble(flight, reply.retry_after, join(type, detail.empty() ? said.type : detail), health, now);
     }
     /// Nobody travels for a while; then a single probe.
     void endpoint_in_trouble(const Flight& flight, std::optional<std::chrono::seconds> retry_after, std::string trouble,
@@ -659,10 +711,10 @@ private:
     }
     void tell_concurrency() {
         intake_.update_stats([&](Stats& stats) {
-            stats.health = sink_failures_ != 0 ? Health::sink_failing : concurrency_.health();
+            stats.health = sink_is_behind() ? Health::sink_failing : concurrency_.health();
             stats.in_flight_limit = concurrency_.limit();
-            if (sink_failures_ != 0) {
-                stats.health_detail = sink_trouble_;
+            if (sink_is_behind()) {
+                stats.health_detail = sink_failures_ != 0 ? sink_trouble_ : "the dead-letter sink does not keep up";
             } else if (concurrency_.failures() != 0) {
                 stats.health_detail = trouble_;
             }
@@ -831,11 +883,13 @@ private:
             const auto [line, source] = lines_of(entry, body.substr(offset, entry.bytes()));
             offset += entry.bytes();
             const auto& said = said_[ending.said];
+            const auto ticket = entry.ticket.slot == waiter_slot ? Ticket{} : entry.ticket; // `async_index`: our own
             kept->letters.push_back(
-                {line, source, own(said.type), own(said.reason), ending.status, entry.attempts, entry.ticket, age});
+                {line, source, own(said.type), own(said.reason), ending.status, entry.attempts, ticket, age});
         }
         intake_.update_stats([&](Stats& stats) { stats.dead_letters_waiting += entries.size(); });
         letters_.push_back(kept);
+        if (sink_is_behind()) tell_concurrency();
     }
     void write_letters(time_point now) {
         if (letters_.empty() || writing_ || now < sink_resume_) return;
@@ -899,6 +953,7 @@ private:
         for (std::size_t i = 0; i < entries.size(); ++i) {
             const auto& ending = endings_[i];
             const auto from = std::exchange(at, at + entries[i].bytes());
+            if (entries[i].not_allowed && ending.next != Next::again) note_allowed(entries[i], false);
             if (ending.next != Next::settle) {
                 ++(ending.next == Next::again ? survivors : letters);
                 continue;
@@ -1078,13 +1133,14 @@ private:
         books.wake();
     }
     void tell_dropped() {
-        std::size_t charge = 0;
-        const auto tickets = intake_.take_dropped(charge);
-        if (tickets.empty()) return;
+        typename intake_type::Dropped dropped;
+        while (intake_.take_dropped(dropped)) tell_dropped(dropped);
+    }
+    void tell_dropped(const typename intake_type::Dropped& dropped) {
         auto told = std::make_shared<Settled>();
-        told->charge = charge;
+        told->charge = dropped.charge();
         told->failures.push_back({to_string(errc::overflow), {}, {}, {}});
-        for (const auto& ticket : tickets) {
+        for (const auto& ticket : dropped.tickets) {
             if (auto* const group = group_of(*told, ticket)) {
                 group->settlements.push_back({ticket.key, Outcome::dropped, {}, 0, 0, &told->failures.front()});
             } else if (auto done = take_index_waiter(ticket.key)) {
@@ -1096,9 +1152,9 @@ private:
             if (!group.address.observer) unobserved += group.settlements.size();
         std::erase_if(told->groups, [](const auto& group) { return !group.address.observer; });
         if (unobserved != 0) intake_.update_stats([&](Stats& stats) { stats.unobserved += unobserved; });
-        told->epoch = intake_type::dropped_epoch;
-        told->operations = tickets.size();
-        if (told->groups.empty()) return intake_.release(told->epoch, told->operations, charge);
+        told->epoch = dropped.epoch;
+        told->operations = dropped.tickets.size();
+        if (told->groups.empty()) return intake_.release(told->epoch, told->operations, told->charge);
         acknowledge(std::move(told));
     }
 
@@ -1140,7 +1196,14 @@ private:
             it = flush_waiters_.erase(it);
         }
         if (closing_) close(now);
-        if (in_flight_.empty()) intake_.trim();
+        if (in_flight_.empty()) trim();
+    }
+    /// After a burst: gives back what nothing needs now.
+    void trim() {
+        intake_.trim();
+        if (spare_flights_.size() > 1) spare_flights_.erase(spare_flights_.begin() + 1, spare_flights_.end());
+        if (endings_.capacity() > endings_worth_keeping) endings_ = {};
+        if (said_.capacity() > endings_worth_keeping) said_ = {};
     }
     /// One timer for everything: the earliest time at which `pump` has something to do.
     void arm_timer() {
@@ -1192,7 +1255,7 @@ private:
             if (!gave_up_) transport_.shutdown();
             timer_.cancel();
             armed_at_ = time_point::max();
-            intake_.trim();
+            trim();
         }
         for (auto& waiter : flush_waiters_) waiter.done(errc::closed);
         flush_waiters_.clear();
@@ -1267,7 +1330,7 @@ private:
     const std::array<std::string, 2> targets_; ///< without and with `items.*.result`
     const std::shared_ptr<Books> books_;
     intake_type& intake_ = books_->intake;
-    ClientIds client_ids_;
+    ClientIds client_ids_ = ClientIds::of<Clock>();
     std::atomic<std::uint64_t> next_id_{1};
     std::mutex index_waiters_mutex_;
     std::unordered_map<std::uint64_t, Completion<error_code, IndexResult>> index_waiters_;
@@ -1276,7 +1339,8 @@ private:
     Concurrency<time_point> concurrency_;
     RequestCeiling ceiling_;
     RetryBudget budget_;
-    std::size_t lone_refusals_ = 0; ///< 400s for single operations since an answer was one item for each
+    std::size_t lone_refusals_ = 0; ///< 400s of one type for single operations, since an answer was one item for each
+    std::string lone_refusal_type_;
     static constexpr std::size_t most_lone_refusals = 32;
     std::size_t repeating_ = 0; ///< requests in flight whose operations were sent before
     bool fresh_turn_ = false;   ///< something new travels next
@@ -1298,6 +1362,7 @@ private:
     time_point sink_resume_ = time_point::min();
     std::vector<Ending> endings_; ///< of the bulk that is being judged
     std::vector<Said> said_;      ///< about its operations
+    static constexpr std::size_t endings_worth_keeping = 4096;
     std::list<FlushWaiter> flush_waiters_;
     std::deque<RoomWaiter> room_waiters_;
     std::list<CloseWaiter> close_waiters_;

@@ -23,11 +23,12 @@ struct Bulk {
     std::uint32_t travelled = 0; ///< how many requests have carried it
     std::uint32_t refusals = 0;  ///< how often in a row items of it were refused retryably
     std::uint32_t avoid_node = 0xffffffffU;
-    bool apart = false; ///< not to be merged with others: a part of what was refused as too large or malformed
+    bool apart = false;     ///< not to be merged with others: a part of what was refused as too large or malformed
+    bool in_halves = false; ///< to be halved before it travels again: its answer was too large
 
     /// Another batch with the same history.
     [[nodiscard]] Bulk with(Batch other) const {
-        return {std::move(other), opened, epoch, travelled, refusals, avoid_node, apart};
+        return {std::move(other), opened, epoch, travelled, refusals, avoid_node, apart, in_halves};
     }
 };
 
@@ -78,8 +79,13 @@ public:
         stats_.batch_bytes_limit = options.max_batch_bytes;
     }
 
-    /// Stands for the operations that `take_dropped` handed out, in `release`.
-    static constexpr std::uint64_t dropped_epoch = static_cast<std::uint64_t>(-1);
+    /// The tickets of a batch that `drop_oldest` gave up. Until `release`, they charge their bytes, and a flush waits
+    /// for their epoch.
+    struct Dropped {
+        std::uint64_t epoch = 0;
+        std::vector<Ticket> tickets;
+        [[nodiscard]] std::size_t charge() const noexcept { return tickets.size() * sizeof(Ticket); }
+    };
 
     /// What the caller of `offer` is told; `wake` asks for one run of the strand.
     struct Offered {
@@ -102,7 +108,7 @@ public:
             const auto bytes = op.bytes(*prefix);
             if (bytes > options_.max_operation_bytes) return refuse(Admission::too_large, 1);
             return place(bytes, 1, if_full, [&] { open_.append_unchecked(op, *prefix, ticket); });
-        } catch (const std::bad_alloc&) { // before anything was changed
+        } catch (const std::bad_alloc&) { // before it was taken
             return refuse(Admission::full, 1);
         }
     }
@@ -115,7 +121,11 @@ public:
         if (operations == 0) return {Admission::accepted};
         for (const auto& entry : scratch.entries())
             if (entry.bytes() > options_.max_operation_bytes) return refuse(Admission::too_large, operations);
-        return place(scratch.bytes(), operations, if_full, [&] { open_.append_unchecked(scratch, ticket); });
+        try {
+            return place(scratch.bytes(), operations, if_full, [&] { open_.append_unchecked(scratch, ticket); });
+        } catch (const std::bad_alloc&) { // before it was taken
+            return refuse(Admission::full, operations);
+        }
     }
     /// An operation that was found invalid before it came here.
     [[nodiscard]] Offered refuse_invalid(const FieldError& error) {
@@ -130,7 +140,8 @@ public:
         return refuse(Admission::full, operations);
     }
 
-    /// Seals what is open. Everything accepted before this call belongs to epochs before the returned one.
+    /// Seals what is open. Everything accepted before this call belongs to epochs before the returned one. Throws
+    /// `std::bad_alloc`; then it may still be open.
     std::uint64_t flush() {
         const auto lock = lock_briefly(mutex_);
         return flush_locked();
@@ -189,11 +200,13 @@ public:
         sealed_.pop_front();
         return true;
     }
-    /// The tickets of operations that `drop_oldest` gave up since the last call, and what they still charge.
-    [[nodiscard]] std::vector<Ticket> take_dropped(std::size_t& charged) {
+    /// Takes the oldest dropped batch whose observers have not been told. False when there is none.
+    [[nodiscard]] bool take_dropped(Dropped& out) {
         const auto lock = lock_briefly(mutex_);
-        charged = std::exchange(dropped_charge_, 0);
-        return std::exchange(dropped_, {});
+        if (dropped_.empty()) return false;
+        out = std::move(dropped_.front());
+        dropped_.pop_front();
+        return true;
     }
     /// Counts settled operations, in one step with the bytes that changed hands: `before` is what they were charged,
     /// `after` what is still held (survivors, deliveries). `untold` of them, of this epoch, have no observer: they are
@@ -221,19 +234,18 @@ public:
     void release(std::uint64_t epoch, std::uint64_t operations, std::size_t bytes) {
         auto lock = lock_briefly(mutex_);
         used_ -= bytes;
-        if (epoch == dropped_epoch) {
-            untold_drops_ -= operations;
-        } else {
-            release_epoch(epoch, operations);
-        }
+        release_epoch(epoch, operations);
         room_changed(std::move(lock));
     }
-    /// Frees the spare buffers when nothing is pending, but for two.
+    /// Frees the spare buffers when nothing is pending, but for two; after a close all, and the open batch's.
     void trim() {
         std::vector<Batch> freed;
         const auto lock = lock_briefly(mutex_);
         if (stats_.pending != 0 && !closed_) return;
         while (spares_.size() > (closed_ ? 0U : 2U)) drop_spare(freed);
+        if (!closed_ || !open_.empty()) return;
+        used_ -= open_.footprint(); // a spare that was opened for an operation which then did not fit
+        open_ = Batch{};
     }
     /// Batches are sealed at this size from now on, since the endpoint takes no larger ones.
     void limit_batches(std::size_t bytes) {
@@ -270,7 +282,7 @@ public:
     /// Nothing is pending, and every observer has been told.
     [[nodiscard]] bool idle() const {
         const auto lock = lock_briefly(mutex_);
-        return stats_.pending == 0 && untold_drops_ == 0 &&
+        return stats_.pending == 0 &&
                std::all_of(outstanding_.begin(), outstanding_.end(), [](auto n) { return n == 0; });
     }
     [[nodiscard]] bool closed() const {
@@ -406,7 +418,7 @@ private:
         return true;
     }
     std::uint64_t flush_locked() {
-        if (!open_.empty()) seal(stats_.sealed_by_flush);
+        if (!open_.empty() && !seal(stats_.sealed_by_flush)) throw std::bad_alloc{};
         if (outstanding_.back() != 0) outstanding_.push_back(0);
         return first_epoch_ + outstanding_.size() - 1;
     }
@@ -417,25 +429,23 @@ private:
         }
     }
     void drop_oldest() {
-        auto bulk = std::move(sealed_.front());
-        sealed_.pop_front();
-        const auto entries = std::as_const(bulk.batch).entries();
+        const auto entries = std::as_const(sealed_.front().batch).entries();
+        Dropped dropped{sealed_.front().epoch, {}};
+        for (const auto& entry : entries)
+            if (entry.ticket.slot != Ticket::nobody) dropped.tickets.push_back(entry.ticket);
+        const auto told = dropped.tickets.size();
+        const auto charge = dropped.charge();
+        if (told != 0) dropped_.push_back(std::move(dropped)); // until here nothing has changed when memory runs out
         stats_.dropped += entries.size();
         stats_.pending -= entries.size();
         note_failure_locked(to_string(errc::overflow), {}, 0, entries.size());
-        used_ -= bulk.batch.footprint();
-        for (const auto& entry : entries) {
-            if (entry.ticket.slot == Ticket::nobody) continue;
-            dropped_.push_back(entry.ticket);
-            dropped_charge_ += sizeof(Ticket);
-            used_ += sizeof(Ticket);
-            ++untold_drops_;
-        }
-        release_epoch(bulk.epoch, entries.size());
+        used_ = used_ - sealed_.front().batch.footprint() + charge;
+        release_epoch(sealed_.front().epoch, entries.size() - told);
+        sealed_.pop_front();
     }
     void drop_spare(std::vector<Batch>& freed) {
-        used_ -= spares_.back().footprint();
-        freed.push_back(std::move(spares_.back()));
+        freed.push_back(std::move(spares_.back())); // or nothing is changed
+        used_ -= freed.back().footprint();
         spares_.pop_back();
     }
     void release_epoch(std::uint64_t epoch, std::uint64_t operations) {
@@ -462,8 +472,12 @@ private:
         if (closed_ || bytes == 0 || bytes > most || spares_.size() > options_.max_in_flight ||
             used_ + bytes > options_.max_buffered_bytes)
             return std::move(batch);
-        batch.clear();
-        spares_.push_back(std::move(batch));
+        try {
+            spares_.push_back(std::move(batch));
+        } catch (const std::bad_alloc&) { // then it is no spare: what counts has been counted
+            return std::move(batch);
+        }
+        spares_.back().clear();
         used_ += bytes;
         return {};
     }
@@ -517,9 +531,7 @@ private:
     std::size_t last_operations_ = 0;
     std::deque<bulk_type> sealed_;
     std::vector<Batch> spares_;
-    std::vector<Ticket> dropped_;
-    std::size_t dropped_charge_ = 0;
-    std::uint64_t untold_drops_ = 0;
+    std::deque<Dropped> dropped_;
     std::size_t used_ = 0;
     std::deque<std::uint64_t> outstanding_; ///< by flush epoch, from `first_epoch_`; the last one is the current
     std::uint64_t first_epoch_ = 0;

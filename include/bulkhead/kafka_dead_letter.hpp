@@ -10,8 +10,10 @@
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include <deque>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -109,6 +111,37 @@ private:
     Completion<error_code> done_;
 };
 
+/// Dead letters with the place of their records. It owns the topics' names; the rest is the indexer's.
+class PlacedLetters {
+public:
+    explicit PlacedLetters(std::span<const DeadLetter> letters) : letters_{letters.begin(), letters.end()} {}
+    [[nodiscard]] std::span<DeadLetter> letters() noexcept { return letters_; }
+    void place(DeadLetter& letter, const KafkaLetter& from) {
+        if (topics_.empty() || topics_.back() != from.topic) topics_.emplace_back(from.topic);
+        letter.topic = topics_.back();
+        letter.partition = from.partition;
+        letter.offset = from.offset;
+    }
+
+private:
+    std::vector<DeadLetter> letters_;
+    std::deque<std::string> topics_; ///< a deque: what is there stays where it is
+};
+/// Asks a source for the places of letters. Answered when it is dropped, by whomever.
+class PlaceQuestion {
+public:
+    PlaceQuestion(std::shared_ptr<PlacedLetters> letters, Completion<error_code> done)
+        : letters_{std::move(letters)}, done_{std::move(done)} {}
+    PlaceQuestion(const PlaceQuestion&) = delete;
+    PlaceQuestion& operator=(const PlaceQuestion&) = delete;
+    ~PlaceQuestion() { done_({}); }
+    [[nodiscard]] PlacedLetters& letters() noexcept { return *letters_; }
+
+private:
+    std::shared_ptr<PlacedLetters> letters_;
+    Completion<error_code> done_;
+};
+
 /// The inbox of a source that takes dead letters too: those of a sink, and receipts. Thread-safe.
 class LetterInbox final : public LetterDesk {
 public:
@@ -119,6 +152,7 @@ public:
     struct Mail {
         std::vector<Receipt> receipts;
         std::vector<std::shared_ptr<SinkWrite>> writes;
+        std::vector<std::unique_ptr<PlaceQuestion>> questions;
     };
 
     explicit LetterInbox(std::shared_ptr<SettlementInbox> wakes) : wakes_{std::move(wakes)} {}
@@ -136,6 +170,12 @@ public:
         });
         return open;
     }
+    /// Drops the question when the source is gone.
+    void ask(std::unique_ptr<PlaceQuestion> question) noexcept {
+        put([&] {
+            if (!closed_) mail_.questions.push_back(std::move(question));
+        });
+    }
     [[nodiscard]] Mail take() noexcept {
         const std::lock_guard lock{mutex_};
         return std::exchange(mail_, {});
@@ -151,6 +191,7 @@ public:
             const std::lock_guard lock{mutex_};
             closed_ = true;
             std::swap(rest.writes, mail_.writes);
+            std::swap(rest.questions, mail_.questions);
         }
         for (const auto& write : rest.writes) write->abandon(errc::closed);
     }
@@ -186,6 +227,10 @@ private:
 /// no letters, the sink fails, and the indexer waits (`Health::sink_failing`). It completes at the receipt of the last
 /// letter, e.g. the broker's delivery report. Letters of operations that came from elsewhere are written without a
 /// position.
+///
+/// Another sink can learn the position likewise: `letters.sink(executor, FileSink{…})` writes to the file which topic,
+/// partition and offset a letter came from. It needs no consumer that writes letters, and while there is no source it
+/// writes all the same, without positions.
 class KafkaDeadLetters {
 public:
     /// A `DeadLetterSink`.
@@ -224,10 +269,45 @@ public:
         asio::any_io_executor executor_;
     };
 
+    /// A `DeadLetterSink` that asks the source where the letters came from and hands them on to another.
+    template <DeadLetterSink S>
+    class PlacingSink {
+    public:
+        asio::awaitable<error_code> write(std::span<const DeadLetter> letters) {
+            const auto shared = shared_;
+            const auto sink = sink_;
+            const auto executor = executor_;
+            const auto placed = std::make_shared<detail::PlacedLetters>(letters);
+            const auto initiate = [shared, executor, placed](auto handler) {
+                auto question = std::make_unique<detail::PlaceQuestion>(
+                    placed, detail::Completion<error_code>{std::move(handler), executor});
+                if (const auto inbox = shared->inbox()) inbox->ask(std::move(question));
+            };
+            error_code never;
+            auto token = asio::redirect_error(asio::use_awaitable, never);
+            co_await asio::async_initiate<decltype(token), void(error_code)>(initiate, token);
+            error_code error = co_await sink->write(placed->letters());
+            co_return error;
+        }
+
+    private:
+        friend class KafkaDeadLetters;
+        PlacingSink(std::shared_ptr<Sink::Shared> shared, asio::any_io_executor executor, S sink)
+            : shared_{std::move(shared)}, executor_{std::move(executor)}, sink_{std::make_shared<S>(std::move(sink))} {}
+        std::shared_ptr<Sink::Shared> shared_;
+        asio::any_io_executor executor_;
+        std::shared_ptr<S> sink_;
+    };
+
     KafkaDeadLetters() : shared_{std::make_shared<Sink::Shared>()} {}
 
     /// For the indexer, with its executor.
     [[nodiscard]] Sink sink(asio::any_io_executor executor) const { return Sink{shared_, std::move(executor)}; }
+    /// The same for letters that go to another sink.
+    template <DeadLetterSink S>
+    [[nodiscard]] PlacingSink<S> sink(asio::any_io_executor executor, S sink) const {
+        return PlacingSink<S>{shared_, std::move(executor), std::move(sink)};
+    }
 
     /// For `KafkaSource`: from here on `inbox` takes the letters. False when another source does so already.
     [[nodiscard]] bool connect(const std::shared_ptr<detail::LetterInbox>& inbox) const {

@@ -114,7 +114,7 @@ struct KafkaSourceOptions {
     /// 1 GiB.
     std::size_t max_letter_bytes = std::size_t{8} << 20;
     /// Where the dead letters of the indexer's sink come from, when it is `dead_letters.sink(…)`: see
-    /// `KafkaDeadLetters`. Then they are written with their record's position by the consumer.
+    /// `KafkaDeadLetters`. Then they are written with their record's position by the consumer, or by another sink.
     std::optional<KafkaDeadLetters> dead_letters{};
     /// Whether each record (key, payload, headers) is kept until its operations are settled, so that a dead letter is
     /// the record itself. Costs a copy and an allocation a record.

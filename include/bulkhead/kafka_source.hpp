@@ -51,7 +51,9 @@ namespace bulkhead::inline v1 {
 /// Threads: one thread at a time, the consumer's; settlements reach it through an inbox. `wait_for_settlements` and a
 /// revoke drain refuse to wait on a thread that is running the indexer. User code (mapper, events) never throws out of
 /// it. The indexer, the consumer and whatever they run on must outlive the source.
-template <class Indexer, Consumer C, Mapper M>
+///
+/// `Clock` is the time of `pause_after` and of a revoke's wait; tests use a manual one.
+template <class Indexer, Consumer C, Mapper M, class Clock = std::chrono::steady_clock>
 class KafkaSource {
 public:
     /// Throws `InvalidOption`: an option out of range, an indexer that does not refuse when full, a policy that wants
@@ -90,12 +92,12 @@ public:
     /// (not at all on a thread that runs the indexer), stores what settled, and forgets the rest: it will be delivered
     /// to the next owner. Commit the stored offsets after this.
     void revoked(std::span<const TopicPartition> partitions, std::chrono::nanoseconds timeout) {
-        const auto deadline = std::chrono::steady_clock::now() + std::min(timeout, longest_wait);
+        const auto deadline = Clock::now() + std::min(timeout, longest_wait);
         drop_stash_of(partitions);
         indexer_.flush();
         for (;;) {
             poll();
-            const auto left = deadline - std::chrono::steady_clock::now();
+            const auto left = deadline - Clock::now();
             if (!waiting(partitions) || left <= std::chrono::nanoseconds::zero() || !wait_for_settlements(left)) break;
         }
         forget(partitions);
@@ -345,7 +347,7 @@ private:
         stats_.abandoned += waiting - p.tracker.waiting() + failed - p.tracker.failed();
         if (kept_.bytes() != 0)
             kept_.drop_if([&](std::uint64_t key) {
-                return (key >> sequence_bits) == p.slot && !p.tracker.offset_of(key & sequence_mask);
+                return (key >> sequence_bits) == p.slot && !p.tracker.awaits(key & sequence_mask);
             });
     }
 
@@ -487,6 +489,25 @@ private:
         letter.partition = p.number;
         letter.offset = offset;
     }
+    /// By the ticket of an operation. False when it is none of ours.
+    bool place(KafkaLetter& letter, const Ticket& ticket) noexcept {
+        if (subscription_.ticket(ticket.key) != ticket) return false;
+        const auto& p = *partitions_[ticket.key >> sequence_bits];
+        const auto below = ticket.key & sequence_mask;
+        auto offset = at_least_once() ? p.tracker.offset_of(below) : static_cast<std::int64_t>(below);
+        if (!offset) offset = late_.offset_of(p.slot, below);
+        place(letter, p, offset.value_or(-1));
+        return true;
+    }
+    void place_all(detail::PlacedLetters& letters) noexcept {
+        try {
+            for (auto& letter : letters.letters()) {
+                KafkaLetter from;
+                if (place(from, letter.ticket)) letters.place(letter, from);
+            }
+        } catch (const std::bad_alloc&) { // then they go without
+        }
+    }
     void take_letters() {
         const auto mail = letters_->take();
         for (const auto& [stub, error] : mail.receipts) {
@@ -508,6 +529,7 @@ private:
             }
         }
         for (const auto& write : mail.writes) write_all(write);
+        for (const auto& question : mail.questions) place_all(question->letters());
     }
     /// The indexer's dead letters, with the positions of those that are ours.
     void write_all(const std::shared_ptr<detail::SinkWrite>& write) {
@@ -520,16 +542,8 @@ private:
             letter.attempts = from.attempts;
             letter.action_line = from.action_line;
             letter.source = from.source;
-            const auto key = from.ticket.key;
-            const bool ours = subscription_.ticket(key) == from.ticket;
-            if (ours) {
-                const auto& p = *partitions_[key >> sequence_bits];
-                const auto below = key & sequence_mask;
-                auto offset = at_least_once() ? p.tracker.offset_of(below) : static_cast<std::int64_t>(below);
-                if (!offset) offset = late_.offset_of(p.slot, below);
-                place(letter, p, offset.value_or(-1));
-            }
-            kept_.with(ours ? key : ~std::uint64_t{0}, [&](const Record* record) {
+            const bool ours = place(letter, from.ticket);
+            kept_.with(ours ? from.ticket.key : ~std::uint64_t{0}, [&](const Record* record) {
                 letter.record = record;
                 if constexpr (LetterWriter<C>) consumer_.write_letter(letter, LetterReceipt{write, {}});
             });
@@ -570,7 +584,8 @@ private:
             if ((rejected && options_.on_rejected == OnRejected::skip) ||
                 (unknown && options_.on_unknown == OnUnknown::skip)) {
                 end(p, below, p.tracker.settle(below));
-            } else if (offset && unknown && note.failure != 0 && options_.on_unknown == OnUnknown::dead_letter) {
+            } else if (unknown && note.failure != 0 && options_.on_unknown == OnUnknown::dead_letter &&
+                       p.tracker.awaits(below)) {
                 send_unknown({&p, below, *offset}, note);
             } else if (end(p, below, p.tracker.fail(below)) != OffsetTracker::Step::late) {
                 stop(reason_of(note));
@@ -648,7 +663,7 @@ private:
         held_for_ = why;
         resume_at_ = outstanding_ / 2 + scratch_.operations();
         paused_for_full_ = options_.pause_after == std::chrono::milliseconds::zero();
-        if (!paused_for_full_) held_since_ = std::chrono::steady_clock::now();
+        if (!paused_for_full_) held_since_ = Clock::now();
         apply_pauses();
     }
     void try_stash() {
@@ -661,7 +676,7 @@ private:
     void update_hold() {
         if (!holding_) return;
         if (stash_ || letter_bytes_ > options_.max_letter_bytes / 2 || kept_.bytes() > options_.max_kept_bytes / 2) {
-            if (paused_for_full_ || std::chrono::steady_clock::now() - held_since_ < options_.pause_after) return;
+            if (paused_for_full_ || Clock::now() - held_since_ < options_.pause_after) return;
             paused_for_full_ = true;
         } else {
             if (paused_for_full_ && outstanding_ > resume_at_) return;
@@ -772,7 +787,7 @@ private:
     bool draining_ = false;
     bool pauses_stale_ = false; ///< the client did not do what it was asked to
     StopReason stop_reason_ = StopReason::none;
-    std::chrono::steady_clock::time_point held_since_{};
+    typename Clock::time_point held_since_{};
     std::uint64_t outstanding_ = 0; ///< operations handed over whose settlement has not come in
     std::uint64_t resume_at_ = 0;   ///< the `outstanding_` at which partitions resume
     std::uint64_t tracked_ = 0;     ///< records waiting for settlements, the stash included

@@ -106,6 +106,11 @@ public:
     [[nodiscard]] std::size_t waiting() const noexcept { return waiting_; }
     /// Records whose operations have all ended and of which one has failed.
     [[nodiscard]] std::size_t failed() const noexcept { return failed_; }
+    /// Whether operations of the record are still to come, that is whether its settlement would change anything.
+    [[nodiscard]] bool awaits(Sequence sequence) const noexcept {
+        return sequence >= base_ && sequence - base_ < count_ &&
+               ring_[(head_ + (sequence - base_)) & (ring_.size() - 1)].waiting > 0;
+    }
     /// The record's offset, while it is tracked.
     [[nodiscard]] std::optional<std::int64_t> offset_of(Sequence sequence) const noexcept {
         if (sequence < base_ || sequence - base_ >= count_) return std::nullopt;

@@ -29,8 +29,7 @@ enum class Duplicates : std::uint8_t {
     forbid,    ///< it is not repeated: it settles as `Outcome::unknown`
     allow,     ///< it is sent again; at worst the document is stored twice
     client_id, ///< it gets an id when it is enqueued and travels as a `create`, so that a repetition meets itself. Not
-               ///< for targets that make ids themselves (time series data streams, some serverless collections):
-               ///< they refuse such documents one by one.
+               ///< for targets that make ids themselves, see `IndexerOptions::target_makes_ids`
 };
 
 /// In which order operations on the same document reach it.
@@ -48,7 +47,12 @@ enum class Verdict : std::uint8_t {
     superseded,  ///< proven: this very operation, or a newer one, is already there
     retry,       ///< refused for now; an answer about this operation, which is charged an attempt
     push_back,   ///< the cluster takes no writes now (a full disk, a read-only index): charged to nobody
-    environment, ///< not allowed to write there now: it waits and is tried again, charged to nobody
+    environment, ///< not allowed to write there now (its credentials, its privileges): charged to nobody, never thrown
+                 ///< away but by `max_age`. When it, or `push_back`, is said of *every* item of a bulk, the endpoint
+                 ///< itself counts as such: everything pauses, with a probe now and then (`Health::unauthorized`,
+                 ///< `backing_off`). Among items that were taken, its operation alone waits with backoff and the
+                 ///< others go on (`Stats::waiting_for_environment`); from then on it pauses nobody else, as long as
+                 ///< others are taken.
     reject,      ///< refused for good: a dead letter where there is a sink, else `Outcome::rejected`
     discard,     ///< refused for good, and no dead letter: `Outcome::rejected`
 };
@@ -131,6 +135,11 @@ struct IndexerOptions {
     RequestDefaults request{};
     RetryOptions retry{};
     Duplicates duplicates = Duplicates::forbid;
+    /// Says that the target takes no ids of its clients' making: time series data streams, OpenSearch's append-only
+    /// indices, some serverless collections. It cannot be seen from here: such a target refuses a document with an id
+    /// when it gets it, one by one. With this, `Duplicates::client_id` is refused at construction, where it would end
+    /// in nothing but refusals.
+    bool target_makes_ids = false;
     Ordering ordering = Ordering::none;
     /// Looked at before the library's own table (`verdicts.hpp`); the first rule that fits decides.
     std::vector<VerdictRule> verdicts{};
@@ -205,6 +214,8 @@ inline std::optional<FieldError> out_of_range(const char* field, std::chrono::mi
         if (auto e = out_of_range<unsigned>("verdicts.first", rule.first, 300, 599)) return e;
         if (auto e = out_of_range<unsigned>("verdicts.last", rule.last, rule.first, 599)) return e;
     }
+    if (o.target_makes_ids && o.duplicates == Duplicates::client_id)
+        return FieldError{"duplicates", "forbid or allow, since target_makes_ids", "client_id"};
     const auto& refresh = o.request.refresh;
     if (!refresh.empty() && refresh != "true" && refresh != "false" && refresh != "wait_for")
         return FieldError{"request.refresh", "true, false, wait_for or empty", refresh};

@@ -14,11 +14,14 @@ namespace bulkhead::inline v1 {
 /// Why the indexer is, or is not, sending. It ends by itself when the cause does.
 enum class Health : std::uint8_t {
     ok,
-    backing_off,   ///< the endpoint as a whole fails or pushes back (no connection, 429, 5xx); probed with backoff
-    unauthorized,  ///< 401, 403 or 407 for whole requests; probed with backoff, nothing is thrown away
+    backing_off,   ///< the endpoint as a whole fails or pushes back (no connection, 429, 5xx, no item of a request was
+                   ///< taken for lack of capacity); probed with backoff
+    unauthorized,  ///< 401, 403 or 407 for whole requests, or no item of one was allowed; probed with backoff, nothing
+                   ///< is thrown away
     misconfigured, ///< 404, 405, 406, 415, a redirect, …: the URL is not that of a bulk endpoint; probed with backoff
     flooded,      ///< most of what is sent is refused for good: nothing more becomes a dead letter; probed with backoff
-    sink_failing, ///< the dead-letter sink fails: nothing is sent until it has taken what it must; tried with backoff
+    sink_failing, ///< the dead-letter sink fails, or hangs with so much that nothing is sent until it has taken it;
+                  ///< after an error it is tried again with backoff
 };
 
 [[nodiscard]] constexpr std::string_view to_string(Health health) noexcept {
@@ -70,11 +73,13 @@ struct Stats {
     std::uint64_t pending = 0;        ///< accepted and not settled
     std::uint64_t buffered_bytes = 0; ///< what counts against `max_buffered_bytes`
     std::uint64_t peak_buffered_bytes = 0;
-    std::uint64_t in_flight = 0;            ///< bulk requests
-    std::uint64_t in_flight_limit = 0;      ///< at most `max_in_flight`, fewer while the endpoint pushes back
-    std::uint64_t batch_bytes_limit = 0;    ///< at most `max_batch_bytes`, less after the endpoint has answered 413
-    std::uint64_t sealed_batches = 0;       ///< waiting to be sent, retries included
-    std::uint64_t waiting_for_id = 0;       ///< operations that wait for an earlier one of the same id
+    std::uint64_t in_flight = 0;         ///< bulk requests
+    std::uint64_t in_flight_limit = 0;   ///< at most `max_in_flight`, fewer while the endpoint pushes back
+    std::uint64_t batch_bytes_limit = 0; ///< at most `max_batch_bytes`, less after the endpoint has answered 413
+    std::uint64_t sealed_batches = 0;    ///< waiting to be sent, retries included
+    std::uint64_t waiting_for_id = 0;    ///< operations that wait for an earlier one of the same id
+    /// Operations that were not allowed when they were last answered (`Verdict::environment`): they are tried again.
+    std::uint64_t waiting_for_environment = 0;
     std::uint64_t dead_letters_waiting = 0; ///< operations refused for good that the sink has not acknowledged yet
 
     // What travelled.
@@ -89,7 +94,9 @@ struct Stats {
     std::uint64_t sealed_by_flush = 0; ///< an explicit flush, or close
 
     Health health = Health::ok;
-    std::string health_detail; ///< for people: what was last wrong with the endpoint
+    /// For people, and fit for a log: what was last wrong with the endpoint. Never a server's own words but an error's
+    /// type.
+    std::string health_detail;
 
     /// The most frequent failures by type, one sample each, at most 16.
     std::vector<FailureSample> failures;

@@ -9,12 +9,17 @@ servers there are used instead; then nothing is started, and nothing is provoked
 What is checked is read from the servers, never from the tool under test: the documents' count, the group's committed
 offsets against the ends of the partitions, and a sample of ids and sources against the records in Kafka. A fault that
 was to be provoked must be seen in the server's own statistics, or the check fails.
+
+Rows of the catalogue that happen here for real: killed in the middle and started again [F156]; the server away while
+the topic is full, for longer than max.poll.interval.ms [F150]; documents refused for good, in a dead-letter topic [F124].
 """
 import argparse
 import contextlib
 import json
 import os
 import pathlib
+import re
+import shlex
 import shutil
 import signal
 import socket
@@ -29,7 +34,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 CACHE = ROOT / "build" / "engines"
 PARTITIONS = 6
-PATIENCE = 120  # seconds for a server to come up, or a replay to get somewhere
+PATIENCE = 300  # seconds for a server to come up, or a replay to get somewhere, on a machine that others use too
 NEWER = {"opensearch": "3.3.2", "elasticsearch": "9.1.0"}  # need Java 21
 
 
@@ -261,16 +266,16 @@ class Checks:
         self.kafka("produce", topic, partitions, records)
         return topic
 
-    def start(self, topic, url, stream, *options):
+    def start(self, topic, url, stream, *options, stderr=subprocess.PIPE):
         return subprocess.Popen(
             [str(self.replay), "--brokers", self.brokers, "--url", url, "--topic", topic, "--group", stream,
              "--error-topic", "", "--data-stream", stream, "--install-template", "--exit-at-end", "--quiet",
-             "--format", "json", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+             "--format", "json", *options], stdout=subprocess.PIPE, stderr=stderr, text=True)
 
     def finish(self, process):
         out, err = process.communicate(timeout=1800)
         if process.returncode != 0:
-            say(out + err)
+            say(out + (err or ""))
         check(process.returncode == 0, f"kafka_replay ends with 0 (it ended with {process.returncode})")
         return json.loads(out)
 
@@ -285,10 +290,16 @@ class Checks:
         lags = [line.split() for line in self.kafka("lag", topic, stream).splitlines()]
         check(bool(lags) and all(committed == end for _, committed, end in lags),
               f"committed offsets are the ends of {len(lags)} partitions: " + ", ".join(c for _, c, _ in lags))
+        self.compare_sample(topic, url, stream, every)
+
+    def compare_sample(self, topic, url, stream, every, without=(), prefix=""):
+        """Every so many records of a partition against their documents; `without`: (partition, offset) not indexed."""
         expected = {}
         for line in self.kafka("sample", topic, every).splitlines():
             partition, offset, payload = line.split(" ", 2)
-            expected[f"{topic}-{partition}-{offset}"] = json.loads(payload)
+            if (int(partition), int(offset)) in without:
+                continue
+            expected[f"{prefix}{topic}-{partition}-{offset}"] = json.loads(payload)
         if not expected:
             raise Failed("the sample is empty")
         ids = list(expected)
@@ -358,6 +369,146 @@ class Checks:
         self.verify(topic, url, stream, records, max(1, records // PARTITIONS // 100))
 
 
+def skipped(what, reason):
+    """The exit status where a server cannot be had: in CI that is a failure, or nobody would notice."""
+    in_ci = os.environ.get("CI") == "true"
+    say(f"{what}: {'FAILED (CI=true): ' if in_ci else ''}skipped: {reason}")
+    return 1 if in_ci else 0
+
+
+def memory(process):
+    """MiB that it has now."""
+    for line in pathlib.Path(f"/proc/{process.pid}/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def cpu(process):
+    """Seconds of CPU that it has used."""
+    times = pathlib.Path(f"/proc/{process.pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()[11:13]
+    return sum(int(ticks) for ticks in times) / os.sysconf("SC_CLK_TCK")
+
+
+def outage(checks, server, folder, records, seconds):
+    """The server is stopped for so long while the topic is full: the member polls on, keeps its partitions, does not
+    grow, and goes on by itself."""
+    name, poll_interval = "outage", 20_000
+    say(f"  {name}: {records:,} records, the server stopped for {seconds} s")
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as said:
+        topic = checks.topic(name, PARTITIONS, records)
+        stream = f"{name}-{checks.unique}"
+        process = checks.start(topic, server.url, stream, "--budget-bytes", "8MiB", "-X",
+                               f"max.poll.interval.ms={poll_interval}", "-X",
+                               f"session.timeout.ms={poll_interval}", "--report", str(folder / f"{name}.json"), stderr=said)
+        try:
+            wait_for("the first documents", lambda: indexed(server.url, stream) > 0, process)
+            before = checks.count(server.url, stream)
+            server.stop()
+            began, used = time.monotonic(), cpu(process)
+            early = min(60, seconds / 2)
+            time.sleep(early)
+            then = memory(process)
+            most = then
+            while time.monotonic() - began < seconds:
+                time.sleep(min(1, max(0.0, began + seconds - time.monotonic())))
+                most = max(most, memory(process))
+            check(process.poll() is None, "the member is there after it")
+            now, used = memory(process), cpu(process) - used
+            server.start()
+            up = time.monotonic()
+            wait_for("documents after the outage", lambda: checks.count(server.url, stream) > before, process)
+            again = time.monotonic() - up
+            checks.finish(process)
+        except Failed:
+            said.seek(0)
+            say(said.read()[-3000:])
+            raise
+        finally:
+            process.kill()
+            process.wait()
+        said.seek(0)
+        text = said.read()
+        report = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        check(before < records, f"it was in the middle: {before:,} of {records:,}")
+        check(now <= then + 4 and most <= then + 16,  # what a fetch brings while it is unpacked
+              f"memory: {then:.0f} MiB after {early:.0f} s, {now:.0f} MiB at the end, at most {most:.0f} MiB between")
+        paused = report["seconds_paused"]
+        check(paused >= 0.9 * seconds, f"paused for {paused:.0f} s, its buffer full")
+        check(report["longest_poll_gap_ms"] < poll_interval / 2,
+              f"longest_poll_gap_ms {report['longest_poll_gap_ms']} (max.poll.interval.ms {poll_interval:,})")
+        check("lost " not in text and all(p["assigned"] for p in report["partitions"]),
+              f"it kept all {len(report['partitions'])} partitions ({report['rebalances']} rebalances)")
+        say(f"    {used:.2f} s of CPU in {seconds} s; documents come {again:.1f} s after the server is up")
+        checks.verify(topic, server.url, stream, records, max(1, records // PARTITIONS // 100))
+
+
+def documented(heading, program):
+    """The command that docs/operating.md shows under a heading, as arguments."""
+    page = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+    section = page.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    command = re.search(rf"^    ({program} (?:.*\\\n)*.*)$", section, re.M)[1]
+    return shlex.split(command.replace("\\\n", " "))[1:]
+
+
+def dead_letters(checks, server, records):
+    """Refused because of a mapping, mended, and replayed in the two ways of docs/operating.md."""
+    name, dead, bare, every = "dead-letters", "apm.logs.dead", "apm.logs.dead.bare", 100
+    say(f"  {name}: {records:,} records, refused, mended and replayed as documented")
+    stream = "apm-logs"
+
+    def mapping(kind):
+        post(server.url, f"/_index_template/{name}", {
+            "index_patterns": [stream, f"{stream}-bare"], "data_stream": {}, "priority": 500, "template": {"mappings": {"properties": {
+                "@timestamp": {"type": "date"}, "labels": {"properties": {"poison": {"type": kind}}}}}}}, "PUT")
+
+    topic = f"bulkhead.{name}.{checks.unique}"
+    checks.kafka("create", topic, PARTITIONS)
+    checks.kafka("produce", topic, PARTITIONS, records, 0, every)
+    checks.kafka("create", dead, 2)
+    checks.kafka("create", bare, 2)
+    mapping("long")
+    refused = len([n for n in range(records) if n % every == 13])
+    invalid = {(n % PARTITIONS, n // PARTITIONS) for n in range(records) if n % every == 7}
+    good = records - refused - len(invalid)
+
+    def replay(arguments):
+        done = subprocess.run([str(checks.replay), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True, timeout=300)
+        if done.returncode != 0:
+            say(done.stdout + done.stderr)
+        check(done.returncode == 0, f"kafka_replay ends with 0 (it ended with {done.returncode})")
+
+    for where, letters_to, more in ((stream, dead, ["--keep-records"]), (f"{stream}-bare", bare, [])):
+        replay(["--brokers", checks.brokers, "--url", server.url, "--topic", topic, "--group", where, "--data-stream",
+                where, "--error-topic", "", "--until-end", "--dead-letter-topic", letters_to, "--quiet", *more])
+        check(checks.count(server.url, where) == good, f"{good:,} documents are there")
+        letters = [line.split()[2] for line in checks.kafka("letters", letters_to).splitlines()]
+        check(len(letters) == refused and set(letters) == {"mapper_parsing_exception"}, f"{len(letters):,} letters")
+
+    mapping("keyword")
+    for where in (stream, f"{stream}-bare"):
+        post(server.url, f"/{where}/_rollover")  # the field's type is that of the next index
+    command = [part.replace("HOST:PORT", "{}") for part in documented("Dead letters", "kafka_replay")]
+    check(command.count("{}") == 1 and command.count("http://{}") == 1 and dead in command, "the documented command")
+    command = [part.format(checks.brokers if part == "{}" else server.url.split("//")[1]) for part in command]
+    for again, more in (("once", ()), ("again, from the beginning", ("--from", "beginning"))):
+        replay([*command, "--quiet", *more])
+        found = checks.count(server.url, stream)
+        check(found == good + refused, f"replayed {again}: {found:,} of {good + refused:,} documents")
+    checks.compare_sample(dead, server.url, stream, 1, prefix="mended-")
+
+    lines = (re.sub(r"^\d+ \d+ (?={)", "", line) for line in checks.kafka("sample", bare, 1).splitlines())
+    body = "".join(line + "\n" for line in lines if line)  # the messages, one after the other
+    request = urllib.request.Request(f"{server.url}/_bulk", body.encode(), {"Content-Type": "application/x-ndjson"})
+    with urllib.request.urlopen(request, timeout=120) as answer:
+        said = json.load(answer)
+    check(not said["errors"], f"the {len(said['items']):,} operations of {bare} are the body of a _bulk request")
+    found = checks.count(server.url, f"{stream}-bare")
+    check(found == good + refused, f"sent again: {found:,} of {good + refused:,} documents")
+    checks.compare_sample(topic, server.url, f"{stream}-bare", 1, without=invalid)
+
+
 def indexed(url, stream):
     shards = get(url, f"/{stream}/_stats/indexing", {})
     return shards.get("_all", {}).get("total", {}).get("indexing", {}).get("index_total", 0)
@@ -404,6 +555,8 @@ def search_engine(checks, engine, scale, folder, version):
         checks.interrupted(f"{label}-sigkill", topic, server.url, small, signal.SIGKILL)
         if engine == "opensearch":
             checks.begun_again(f"{label}-from", server.url, 6_000)
+            dead_letters(checks, server, scale["dead_letters"])
+            outage(checks, server, folder, scale["outage"], 30)
     with Search(engine, folder / f"{label}-queue", version,
                 **{"thread_pool.write.size": 1, "thread_pool.write.queue_size": 1}) as server:
         checks.provoked(f"{label}-queue", topic, server.url, small, ["--batch-size", "500", "--concurrency", "24"],
@@ -422,12 +575,17 @@ def main():
     parser.add_argument("--short", action="store_true", help="fewer records: for CI")
     parser.add_argument("--engine", action="append", choices=["opensearch", "elasticsearch"], help="only this one")
     parser.add_argument("--newer", action="store_true", help="OpenSearch 3 and Elasticsearch 9 instead (Java 21)")
+    parser.add_argument("--outage", type=int, metavar="SECONDS", help="only that: OpenSearch stopped for so long")
+    parser.add_argument("--proxies", action="store_true", help="only what is behind HAProxy, nginx and toxiproxy")
     parser.add_argument("--compare", action="store_true", help="measure the system that bulkhead replaces beside it")
     arguments = parser.parse_args()
-    scale = {"opensearch": 1_000_000, "elasticsearch": 200_000, "faults": 100_000}
+    scale = {"opensearch": 1_000_000, "elasticsearch": 200_000, "faults": 100_000, "proxies": 60_000,
+             "outage": 200_000, "dead_letters": 20_000}
     if arguments.short:
-        scale = {"opensearch": 100_000, "elasticsearch": 50_000, "faults": 30_000}
-    import compare  # imports this module
+        scale = {"opensearch": 100_000, "elasticsearch": 50_000, "faults": 30_000, "proxies": 12_000,
+                 "outage": 60_000, "dead_letters": 5_000}
+    import compare  # these import this module
+    import proxies
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     brokers, url = os.environ.get("BULKHEAD_BROKERS"), os.environ.get("BULKHEAD_URL")
     try:
@@ -445,11 +603,19 @@ def main():
                 if arguments.compare:
                     compare.compare(checks, folder, arguments.short)
                     return 0
+                if arguments.outage:
+                    with Search("opensearch", folder / "opensearch") as server:
+                        outage(checks, server, folder, scale["outage"], arguments.outage)
+                    return 0
+                if arguments.proxies:
+                    proxies.proxies(checks, folder / "proxies", scale["proxies"])
+                    return 0
                 for engine in arguments.engine or ["opensearch", "elasticsearch"]:
                     search_engine(checks, engine, scale, folder, NEWER[engine] if arguments.newer else None)
+                if not arguments.engine and not arguments.newer:
+                    proxies.proxies(checks, folder / "proxies", scale["proxies"])
     except Skipped as reason:
-        say(f"engines: skipped: {reason}")
-        return 0
+        return skipped("engines", reason)
     except (Failed, urllib.error.URLError, subprocess.SubprocessError) as reason:
         say(f"engines: FAILED: {reason}")
         return 1

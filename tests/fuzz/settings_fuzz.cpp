@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: BSL-1.0
-// Texts from outside that are not documents: Retry-After, URLs, header fields, index names, dead letters.
+// Texts from outside that are not documents: Retry-After, URLs, header fields, credentials, index names, dead letters.
 
 #include "fuzz.hpp"
 
+#include <bulkhead/credentials.hpp>
 #include <bulkhead/http_options.hpp>
 #include <bulkhead/ndjson.hpp>
 #include <bulkhead/retry.hpp>
 #include <bulkhead/sinks/file_sink.hpp>
+
+#include <algorithm>
+#include <string>
+#include <string_view>
 
 using namespace bulkhead;
 
@@ -55,7 +60,7 @@ void waiting(fuzz::Input input) {
 }
 void url(std::string_view text) {
     detail::ServerUrl found;
-    const auto wrong = detail::parse_server_url(std::string{text}, "http", found);
+    const auto wrong = detail::parse_server_url(std::string{text}, "http", "80", found);
     if (wrong) {
         const auto at = text.find('@');
         const auto secret = text.find("hunter2");
@@ -66,6 +71,9 @@ void url(std::string_view text) {
     fuzz::expect(harmless(found.host) && harmless(found.host_field) && harmless(found.path) && harmless(found.port),
                  "nothing of a URL ends a line");
     fuzz::expect(!found.host.empty() && found.path.find(' ') == std::string::npos, "a URL names a host");
+    fuzz::expect(found.host_field.find('@') == std::string::npos, "user and password are not part of the host");
+    if (found.credentials)
+        fuzz::expect(!found.credentials->authorization().secret.empty(), "what a URL says of a user can be sent");
 }
 void header(fuzz::Input input) {
     HttpOptions options;
@@ -80,6 +88,47 @@ void header(fuzz::Input input) {
     }
     fuzz::expect(harmless(name) && harmless(value) && name.find_first_of(": ") == std::string::npos,
                  "nothing of a header field ends a line");
+}
+/// What becomes of one kind of credentials is a field's value, or a problem without the secret.
+void authorization(const Credentials& made, std::string_view secret, std::string_view name) {
+    const auto answer = made.authorization();
+    fuzz::expect(answer.secret.empty() != answer.problem.empty(), "credentials are a field or a problem");
+    fuzz::expect(validate(made).has_value() == answer.secret.empty(), "a given value is known beforehand");
+    fuzz::expect(answer.problem.find("hunter2") == std::string::npos, "a secret is in no problem");
+    const auto field = answer.secret.reveal();
+    if (field.empty()) return;
+    fuzz::expect(field.size() <= 8192 &&
+                     std::all_of(field.begin(), field.end(), [](char c) { return c > 31 && c < 127; }),
+                 "an Authorization field is visible ASCII");
+    fuzz::expect(std::count(field.begin(), field.end(), ' ') == 1, "one space, after the scheme");
+    const auto value = field.substr(field.find(' ') + 1);
+    if (name.empty()) return fuzz::expect(value == secret, "a token travels as it is");
+    std::string back;
+    unsigned bits = 0;
+    unsigned count = 0;
+    for (const char c : value.substr(0, value.find('='))) {
+        constexpr std::string_view digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        bits = (bits << 6U | static_cast<unsigned>(digits.find(c))) & 0xFFFFU;
+        count += 6;
+        if (count < 8) continue;
+        count -= 8;
+        back += static_cast<char>(bits >> count & 0xFFU);
+    }
+    fuzz::expect(back == std::string{name} + ":" + std::string{secret}, "name and secret read back");
+}
+void credentials(fuzz::Input input) {
+    const std::string name{input.text()};
+    const auto secret = std::string{input.rest()} + "hunter2";
+    authorization(Credentials::basic(name, secret), secret, name);
+    authorization(Credentials::api_key(name, secret), secret, name);
+    authorization(Credentials::api_key(secret), secret, {});
+    authorization(Credentials::bearer(secret), secret, {});
+}
+void userinfo(std::string_view text) {
+    const auto found = credentials_from_userinfo(text);
+    if (!found) return;
+    fuzz::expect(!found->authorization().secret.empty(), "what was taken from a URL can be sent");
+    fuzz::expect(harmless(text) && text.find('@') == std::string_view::npos, "a URL's user information is one piece");
 }
 void names(std::string_view text) {
     fuzz::expect(is_utf8(text) == slow_is_utf8(text), "UTF-8 is what RFC 3629 says");
@@ -109,13 +158,15 @@ void dead_letter(fuzz::Input input) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     fuzz::Input input{data, size};
-    switch (input.byte() % 6U) {
+    switch (input.byte() % 8U) {
     case 0: retry_after(input); break;
     case 1: waiting(input); break;
     case 2: url(input.rest()); break;
     case 3: header(input); break;
     case 4: names(input.rest()); break;
-    default: dead_letter(input);
+    case 5: dead_letter(input); break;
+    case 6: credentials(input); break;
+    default: userinfo(input.rest());
     }
     return 0;
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSL-1.0
-# Builds a user's project against this library: installed, and as a subdirectory; without librdkafka, and with it.
+# Builds a user's project against this library: installed, and as a subdirectory; without what only its
+# components need, and with each of them.
 # Usage: test.sh [an empty or missing directory to work in]
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -36,9 +37,9 @@ consumer() {
     done
 }
 
-without_librdkafka=-DCMAKE_DISABLE_FIND_PACKAGE_librdkafka=ON
+bare=(-DCMAKE_DISABLE_FIND_PACKAGE_librdkafka=ON -DCMAKE_DISABLE_FIND_PACKAGE_libdeflate=ON)
 
-quietly cmake -S "$source" -B "$work/build" -G Ninja -DCMAKE_INSTALL_PREFIX="$work/prefix" "$without_librdkafka" \
+quietly cmake -S "$source" -B "$work/build" -G Ninja -DCMAKE_INSTALL_PREFIX="$work/prefix" "${bare[@]}" \
     -DBULKHEAD_BUILD_TESTS=OFF -DBULKHEAD_BUILD_EXAMPLES=OFF -DBULKHEAD_BUILD_BENCHMARKS=OFF
 quietly cmake --install "$work/build"
 rm -rf "$work/build"
@@ -51,8 +52,16 @@ if grep -rF "$source" "$work/prefix"; then
     exit 1
 fi
 
-consumer found consumer -- -DCMAKE_PREFIX_PATH="$work/prefix" "$without_librdkafka"
+consumer found consumer -- -DCMAKE_PREFIX_PATH="$work/prefix" "${bare[@]}"
 consumer found-rdkafka kafka_consumer -- -DCMAKE_PREFIX_PATH="$work/prefix" -DWITH_RDKAFKA=ON
-consumer added consumer -- -DBULKHEAD_SOURCE="$source" "$without_librdkafka"
+consumer found-gzip gzip_consumer -- -DCMAKE_PREFIX_PATH="$work/prefix" -DWITH_GZIP=ON
+consumer added consumer -- -DBULKHEAD_SOURCE="$source" "${bare[@]}"
 consumer added-rdkafka kafka_consumer -- -DBULKHEAD_SOURCE="$source" -DWITH_RDKAFKA=ON
+consumer added-gzip gzip_consumer -- -DBULKHEAD_SOURCE="$source" -DWITH_GZIP=ON
+
+# What a component lacks is said.
+if cmake -S "$here" -B "$work/lacking" -G Ninja -DCMAKE_PREFIX_PATH="$work/prefix" -DWITH_GZIP=ON "${bare[@]}" \
+    >"$work/log" 2>&1 || ! tr -s '\n ' ' ' <"$work/log" | grep -q 'Its component gzip needs libdeflate'; then
+    cat "$work/log" && echo "install test: a missing libdeflate was not noticed" && exit 1
+fi >&2
 echo "install test: passed"

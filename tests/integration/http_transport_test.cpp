@@ -137,8 +137,8 @@ TEST_CASE("a request is sent byte for byte, and the next one uses the same conne
     CHECK(server.connections() == 1);
     REQUIRE(requests.size() == 2);
     CHECK(requests[0].head == "POST /search/_bulk?x=1 HTTP/1.1\r\nHost: 127.0.0.1:" + std::to_string(server.port()) +
-                                  "\r\nUser-Agent: me\r\nContent-Type: application/x-ndjson\r\n"
-                                  "Accept: application/json\r\nAuthorization: ApiKey x\r\nContent-Length: 21\r\n\r\n");
+                                  "\r\nUser-Agent: me\r\nAccept: application/json\r\nAuthorization: ApiKey x\r\n"
+                                  "Content-Type: application/x-ndjson\r\nContent-Length: 21\r\n\r\n");
     CHECK(requests[0].body == first->text);
     CHECK(requests[1].head == requests[0].head);
 }
@@ -228,10 +228,10 @@ TEST_CASE("idle_max 0: every request has a connection of its own") {
     CHECK(server.connections() == 3);
 }
 
-TEST_CASE("a look-up that hangs ends at connect_timeout, and at once on shutdown", "[F043]") {
+TEST_CASE("a look-up that hangs ends at resolve_timeout, and at once on shutdown", "[F043]") {
     asio::io_context context;
     Client<PlainConnector<ManualClock, HungResolver>> client{
-        context, {.url = "http://search.invalid:9200", .connect_timeout = 5s}};
+        context, {.url = "http://search.invalid:9200", .resolve_timeout = 5s}};
     const auto send = client.start();
     test::run_for(context, 4900ms, 100ms);
     CHECK_FALSE(send->reply);
@@ -481,10 +481,14 @@ TEST_CASE("options are checked at construction, and secrets do not get into the 
         CAPTURE(url);
         CHECK(refusal({.url = url}).substr(0, 4) == "url|");
     }
-    CHECK(refusal({.url = "https://search"}).find("TLS") != std::string::npos);
-    const auto with_password = refusal({.url = "http://elastic:hunter2@search"});
-    CHECK(with_password.find("Authorization") != std::string::npos);
-    CHECK(with_password.find("hunter2") == std::string::npos);
+    CHECK(refusal({.url = "https://search"}).find("bulkhead/tls.hpp") != std::string::npos);
+    for (const std::string url :
+         {"http://elastic:hunter2@search", "http://elastic:hunter2@127.0.0.1:0", "https://elastic:hunter2@search",
+          "http://elastic:hunter2%zz@127.0.0.1", "http://hunter2@127.0.0.1", "http:elastic:hunter2@127.0.0.1"}) {
+        const auto with_password = refusal({.url = url});
+        CHECK(with_password.substr(0, 4) == "url|");
+        CHECK(with_password.find("hunter2") == std::string::npos);
+    }
 
     const auto header = [&](std::string name, std::string value) {
         return refusal({.headers = {{std::move(name), std::move(value)}}});
@@ -499,6 +503,373 @@ TEST_CASE("options are checked at construction, and secrets do not get into the 
         CHECK(message.find("hunter2") == std::string::npos);
     }
     CHECK_FALSE(refusal({.user_agent = "a\nb"}).empty());
+    CHECK_FALSE(refusal({.compatible_with = 6}).empty());
+    CHECK_FALSE(refusal({.compression_level = 13}).empty());
+    CHECK_FALSE(refusal({.resolve_timeout = 0ms}).empty());
     CHECK_FALSE(refusal({.connect_timeout = 0ms}).empty());
+    CHECK_FALSE(refusal({.handshake_timeout = 0ms}).empty());
+    CHECK_FALSE(refusal({.write_timeout = 0ms}).empty());
+    CHECK_FALSE(refusal({.node_first_rest = 5s, .node_longest_rest = 4s}).empty());
+    CHECK(refusal({.more_urls = {"ftp://x"}}).substr(0, 10) == "more_urls|");
     CHECK_FALSE(refusal({.max_answer_bytes = 0}).empty());
+}
+
+TEST_CASE("credentials do not travel in clear to another machine, unless that is wished for", "[F164]") {
+    asio::io_context context;
+    const auto refused = [&](HttpOptions options) {
+        try {
+            const HttpTransport transport{context.get_executor(), std::move(options)};
+        } catch (const InvalidOption& wrong) {
+            CHECK(std::string{wrong.what()}.find("hunter2") == std::string::npos);
+            return true;
+        }
+        return false;
+    };
+    const auto secret = [] { return Credentials::basic("elastic", "hunter2"); };
+    for (const std::string url : {"http://127.0.0.1:9200", "http://127.9.9.9", "http://localhost:9200", "http://[::1]",
+                                  "http://search.localhost"}) {
+        CAPTURE(url);
+        CHECK_FALSE(refused({.url = url, .credentials = secret()}));
+    }
+    for (const std::string url : {"http://search:9200", "http://10.0.0.1", "http://[::2]", "http://localhost.evil.org",
+                                  "http://notlocalhost"}) {
+        CAPTURE(url);
+        CHECK_FALSE(refused({.url = url}));
+        CHECK(refused({.url = url, .credentials = secret()}));
+        CHECK(refused({.more_urls = {url}, .credentials = secret()}));
+        CHECK(refused({.url = url, .headers = {{"authorization", "ApiKey hunter2"}}}));
+        CHECK(refused({.url = "http://elastic:hunter2@" + url.substr(7)}));
+        CHECK(refused({.url = url, .more_urls = {"http://elastic:hunter2@127.0.0.1:9201"}})); // they go to all nodes
+        CHECK(refused({.url = url, .signer = [](const SigningInput&, HeaderFields&) {}}));
+        CHECK_FALSE(refused({.url = url, .credentials = secret(), .allow_credentials_in_clear = true}));
+    }
+    // Two of them would be one too many, wherever the second stands.
+    const std::string with_user = "http://elastic:hunter2@127.0.0.1:9200";
+    CHECK_FALSE(refused({.url = with_user}));
+    CHECK(refused({.url = with_user, .credentials = secret()}));
+    CHECK(refused({.url = with_user, .signer = [](const SigningInput&, HeaderFields&) {}}));
+    CHECK(refused({.url = with_user, .headers = {{"authorization", "ApiKey hunter2"}}}));
+    CHECK(refused({.url = "http://127.0.0.1.evil.org"})); // Boost.URL would make it 127.0.0.1
+}
+
+namespace {
+
+/// Answers every request with an empty object, and keeps the heads.
+struct Listener {
+    explicit Listener(asio::io_context& context)
+        : server{context, [this](Peer& peer) -> asio::awaitable<void> {
+                     for (;;) {
+                         const auto request = co_await peer.request();
+                         if (request.head.empty()) co_return;
+                         heads.push_back(request.head);
+                         co_await peer.say(answer("{}", status));
+                     }
+                 }} {}
+    [[nodiscard]] bool heard(std::string_view text) const {
+        return !heads.empty() && heads.back().find(text) != std::string::npos;
+    }
+    std::vector<std::string> heads{};
+    std::string status = "200 OK";
+    Server server;
+};
+
+} // namespace
+
+TEST_CASE("user and password of the URL become the Authorization field, decoded once", "[F162]") {
+    asio::io_context context;
+    Listener listener{context};
+    Client client{context, {.url = "http://elastic:p%40ss%3A@" + listener.server.url().substr(7)}};
+    const auto send = client.exchange();
+    CHECK(listener.heard("\r\nAuthorization: Basic ZWxhc3RpYzpwQHNzOg==\r\n")); // elastic:p@ss:
+    CHECK_FALSE(listener.heard("p%40ss"));
+    CHECK(listener.heard("\r\nHost: 127.0.0.1:"));
+    CHECK(send->reply->detail.empty());
+}
+
+TEST_CASE("after a 401 the source of the credentials is asked again, once, and not otherwise", "[F029]") {
+    asio::io_context context;
+    Listener listener{context};
+    int asked = 0;
+    Client client{context,
+                  {.url = listener.server.url(), .credentials = Credentials::bearer(SecretSource::callback([&] {
+                                                     return Secret{"token" + std::to_string(++asked)};
+                                                 }))}};
+    for (int i = 0; i < 3; ++i) (void)client.exchange();
+    CHECK(asked == 1);
+    listener.status = "401 Unauthorized";
+    const auto one = client.start();
+    const auto two = client.start();
+    CHECK(client.finish(*one).status == 401);
+    CHECK(client.finish(*two).status == 401);
+    CHECK(asked == 1);
+    listener.status = "200 OK";
+    CHECK(client.exchange()->reply->status == 200);
+    CHECK(listener.heard("Authorization: Bearer token2\r\n"));
+    CHECK(asked == 2);
+    listener.status = "403 Forbidden"; // known, but not allowed: another secret would not help
+    (void)client.exchange();
+    (void)client.exchange();
+    CHECK(asked == 2);
+}
+
+TEST_CASE("without credentials to be had nothing is sent, and what is missing is named") {
+    asio::io_context context;
+    Listener listener{context};
+    Client client{
+        context,
+        {.url = listener.server.url(), .credentials = Credentials::api_key(SecretSource::file("/nowhere/api.key"))}};
+    const auto send = client.exchange();
+    CHECK(send->reply->error == error_code{errc::credentials_unavailable});
+    CHECK(send->reply->sent == Sent::none);
+    CHECK(send->reply->detail.find("/nowhere/api.key") != std::string::npos);
+    CHECK(listener.heads.empty());
+}
+
+TEST_CASE("a signer sees what travels, and its fields travel too") {
+    asio::io_context context;
+    Listener listener{context};
+    bool broken = false;
+    std::string seen;
+    const auto sign = [&](const SigningInput& input, HeaderFields& fields) {
+        if (broken) throw std::runtime_error{"no key"};
+        seen = std::string{input.method} + " " + std::string{input.path} + " " + std::string{input.query} + " " +
+               std::to_string(asio::buffer_size(input.body));
+        fields.emplace_back("X-Signature", "abc");
+    };
+    Client client{context, {.url = listener.server.url() + "/es", .signer = sign}};
+    (void)client.exchange();
+    CHECK(seen == "POST /es/_bulk x=1 21");
+    CHECK(listener.heard("\r\nX-Signature: abc\r\n"));
+    broken = true;
+    const auto send = client.exchange();
+    CHECK(send->reply->error == error_code{errc::credentials_unavailable});
+    CHECK(send->reply->sent == Sent::none);
+    CHECK(send->reply->detail.find("no key") != std::string::npos);
+    CHECK(listener.heads.size() == 1);
+}
+
+TEST_CASE("what a signer makes is checked like any other field", "[F163]") {
+    asio::io_context context;
+    Listener listener{context};
+    const std::pair<const char*, const char*> bad[] = {{"X-Signature", "hunter2\r\nX-Forged: yes"},
+                                                       {"X-Signature", "hunter2\n"},
+                                                       {"X Signature", "hunter2"},
+                                                       {"", "hunter2"}};
+    for (const auto& [name, value] : bad) {
+        CAPTURE(name, value);
+        const auto sign = [name = std::string{name}, value = std::string{value}](const SigningInput&,
+                                                                                 HeaderFields& fields) {
+            fields.emplace_back("X-First", "good");
+            fields.emplace_back(name, value);
+        };
+        Client client{context, {.url = listener.server.url(), .signer = sign}};
+        const auto send = client.exchange();
+        CHECK(send->reply->error == error_code{errc::credentials_unavailable});
+        CHECK(send->reply->sent == Sent::none);
+        CHECK(send->reply->detail.find("hunter2") == std::string::npos);
+    }
+    CHECK(listener.heads.empty());
+}
+
+TEST_CASE("versioned media types only when asked for") {
+    asio::io_context context;
+    Listener listener{context};
+    Client client{context, {.url = listener.server.url(), .compatible_with = 8}};
+    (void)client.exchange();
+    CHECK(listener.heard("\r\nContent-Type: application/vnd.elasticsearch+x-ndjson; compatible-with=8\r\n"));
+    CHECK(listener.heard("\r\nAccept: application/vnd.elasticsearch+json; compatible-with=8\r\n"));
+}
+
+TEST_CASE("a server that stops taking the request is given up after write_timeout", "[F055]") {
+    asio::io_context context;
+    bool over = false;
+    Server server{context, [&](Peer& peer) -> asio::awaitable<void> {
+                      (void)co_await peer.head(); // and no more than the beginning of the body
+                      while (!over) co_await asio::post(asio::use_awaitable);
+                  }};
+    Client client{context, {.url = server.url(), .write_timeout = 5s}};
+    const auto send = client.start(std::string(std::size_t{64} << 20, 'x')); // more than socket buffers hold
+    client.until([&] { return server.open_connections() == 1; });
+    for (int i = 0; i < 2000; ++i) { // until no more is taken
+        context.restart();
+        context.poll_one();
+    }
+    for (int i = 0; i < 12; ++i) {
+        ManualClock::advance(1s);
+        for (int turn = 0; turn < 100; ++turn) {
+            context.restart();
+            context.poll_one();
+        }
+    }
+    REQUIRE(send->reply);
+    CHECK(send->reply->error == error_code{errc::write_timeout});
+    CHECK(send->reply->sent == Sent::partial);
+    over = true;
+    client.until([&] { return server.open_connections() == 0; });
+}
+
+TEST_CASE("each attempt is told, with sizes and status, and never with what it carried") {
+    asio::io_context context;
+    Listener listener{context};
+    std::vector<RequestEvent> started;
+    std::vector<RequestEvent> ended;
+    std::string host;
+    HttpOptions options{.url = listener.server.url()};
+    options.on_request_started = [&](const RequestEvent& event) { started.push_back(event); };
+    options.on_request_ended = [&](const RequestEvent& event) {
+        ended.push_back(event);
+        host = event.host;
+    };
+    Client client{context, std::move(options)};
+    (void)client.exchange();
+    listener.status = "429 Too Many Requests";
+    (void)client.exchange();
+    REQUIRE(started.size() == 2);
+    REQUIRE(ended.size() == 2);
+    CHECK(started[0].operations == 1);
+    CHECK(started[0].body_bytes == 21);
+    CHECK(started[0].status == 0);
+    CHECK(ended[0].status == 200);
+    CHECK(ended[0].wire_bytes == 21);
+    CHECK_FALSE(ended[0].connection_reused);
+    CHECK(ended[1].status == 429);
+    CHECK(ended[1].connection_reused);
+    CHECK(host == listener.server.url().substr(7));
+}
+
+namespace {
+
+std::uint16_t unused_port(asio::io_context& context) {
+    const asio::ip::tcp::acceptor gone{context, {asio::ip::address_v4::loopback(), 0}};
+    return gone.local_endpoint().port();
+}
+
+} // namespace
+
+TEST_CASE("three nodes, one of which is gone: nothing is lost, it is left alone, and found again by a probe",
+          "[F044][F063]") {
+    asio::io_context context;
+    Listener one{context};
+    Listener two{context};
+    std::unique_ptr<Listener> three;
+    const auto port = unused_port(context);
+    Client client{context,
+                  {.url = one.server.url(),
+                   .more_urls = {two.server.url(), "http://127.0.0.1:" + std::to_string(port)},
+                   .node_first_rest = 1s}};
+    for (int i = 0; i < 30; ++i) {
+        const auto send = client.exchange();
+        CHECK(send->reply->status == 200);
+        CHECK(send->reply->node < 2);
+    }
+    CHECK(one.heads.size() == 15);
+    CHECK(two.heads.size() == 15);
+    // Each rest is twice as long, and ends with a probe that fails.
+    for (int i = 0; i < 8; ++i) {
+        ManualClock::advance(1s);
+        CHECK(client.exchange()->reply->status == 200);
+        test::run_ready(context);
+    }
+}
+
+TEST_CASE("a node that comes back is probed with something harmless before it gets documents", "[F063][F064]") {
+    asio::io_context context;
+    bool dead = true;
+    std::vector<std::string> heads;
+    Listener other{context};
+    Server server{context, [&](Peer& peer) -> asio::awaitable<void> {
+                      for (;;) {
+                          const auto request = co_await peer.request();
+                          if (request.head.empty()) co_return;
+                          heads.push_back(request.head.substr(0, request.head.find(' ', 5)));
+                          co_await peer.say(answer("{}", dead ? "503 Service Unavailable" : "200 OK"));
+                      }
+                  }};
+    Client client{context, {.url = server.url(), .more_urls = {other.server.url()}, .node_first_rest = 1s}};
+    CHECK(client.exchange()->reply->status == 503);
+    for (int i = 0; i < 5; ++i) CHECK(client.exchange()->reply->status == 200);
+    CHECK(heads == std::vector<std::string>{"POST /_bulk?x=1"});
+    ManualClock::advance(1s);
+    CHECK(client.exchange()->reply->node == 1);
+    client.until([&] { return heads.size() == 2; });
+    CHECK(heads.back() == "GET /");
+    test::run_ready(context);
+    dead = false;
+    CHECK(client.exchange()->reply->node == 1); // the probe was answered by a 503
+    ManualClock::advance(2s);
+    CHECK(client.exchange()->reply->node == 1);
+    client.until([&] { return heads.size() == 3; });
+    CHECK(heads.back() == "GET /");
+    std::size_t tries = 0;
+    while (client.exchange()->reply->node != 0 && tries < 100) ++tries;
+    CHECK(tries < 100);
+    CHECK(heads.back() == "POST /_bulk?x=1");
+}
+
+TEST_CASE("with every node gone each is tried once, and the reply says that nothing was sent", "[F064]") {
+    asio::io_context context;
+    const auto gone = [&] { return "http://127.0.0.1:" + std::to_string(unused_port(context)); };
+    Client client{context, {.url = gone(), .more_urls = {gone(), gone()}}};
+    for (int i = 0; i < 3; ++i) {
+        const auto send = client.exchange();
+        CHECK(send->reply->error == error_code{asio::error::connection_refused});
+        CHECK(send->reply->sent == Sent::none);
+    }
+}
+
+TEST_CASE("a request that a node may have taken is not given to another node by the transport") {
+    asio::io_context context;
+    Listener other{context};
+    Server server{context, [&](Peer& peer) -> asio::awaitable<void> { (void)co_await peer.request(); }};
+    Client client{context, {.url = server.url(), .more_urls = {other.server.url()}}};
+    const auto send = client.exchange();
+    CHECK(send->reply->error);
+    CHECK(send->reply->sent == Sent::complete);
+    CHECK(send->reply->node == 0);
+    CHECK(other.heads.empty());
+}
+
+namespace {
+
+/// Finds two addresses, at the first of which nobody answers.
+struct TwoAddresses {
+    explicit TwoAddresses(const asio::any_io_executor& executor_in) : executor{executor_in} {}
+    template <class Handler>
+    void async_resolve(const std::string& host, const std::string& port, Handler handler) {
+        using Results = asio::ip::tcp::resolver::results_type;
+        const std::vector<asio::ip::tcp::endpoint> both{first, second};
+        asio::post(executor, [handler = std::move(handler), both, host, port]() mutable {
+            handler(error_code{}, Results::create(both.begin(), both.end(), host, port));
+        });
+    }
+    void cancel() {}
+    asio::any_io_executor executor;
+    inline static asio::ip::tcp::endpoint first, second;
+};
+
+} // namespace
+
+TEST_CASE("an address that never answers leaves time for the next one") {
+    asio::io_context context;
+    using asio::ip::tcp;
+    tcp::acceptor hole{context};
+    hole.open(tcp::v4());
+    hole.bind({asio::ip::address_v4::loopback(), 0});
+    hole.listen(0);
+    std::vector<tcp::socket> fillers;
+    for (int i = 0; i < 3; ++i) {
+        fillers.emplace_back(context);
+        fillers.back().async_connect(hole.local_endpoint(), [](error_code) {});
+    }
+    test::run_ready(context);
+    Listener listener{context};
+    TwoAddresses::first = hole.local_endpoint();
+    TwoAddresses::second = {asio::ip::address_v4::loopback(), listener.server.port()};
+    Client<PlainConnector<ManualClock, TwoAddresses>> client{
+        context, {.url = "http://search.localhost:9200", .connect_timeout = 4s}};
+    const auto send = client.start();
+    test::run_for(context, 1900ms, 100ms);
+    CHECK_FALSE(send->reply);
+    test::run_for(context, 200ms, 100ms);
+    CHECK(client.finish(*send).status == 200);
 }

@@ -8,6 +8,7 @@
 #include <bulkhead/test/bulk_server.hpp>
 
 #include <cstdlib>
+#include <limits>
 #include <random>
 
 #include <sys/prctl.h>
@@ -17,7 +18,7 @@ using namespace bulkhead_test;
 namespace {
 
 constexpr int partitions = 2;
-constexpr std::int64_t records = 3000; // in each
+constexpr std::int64_t records = 6000; // in each
 
 /// What runs the test below this one.
 std::vector<std::string> environment(const MockKafka& kafka, const test::BulkServer& server) {
@@ -37,7 +38,7 @@ std::string live_and_die(std::uint32_t seed) {
 
     test::BulkServer server;
     Store sent; // how often each document was
-    std::atomic<std::uint64_t> deadly{0};
+    std::atomic<std::uint64_t> deadly{std::numeric_limits<std::uint64_t>::max()};
     std::size_t applied = 0;
     std::atomic<const Child*> child{nullptr};
     server.misbehave([&](const test::BulkRequestInfo& request) -> std::optional<test::CannedAnswer> {
@@ -59,10 +60,15 @@ std::string live_and_die(std::uint32_t seed) {
     std::map<std::string, int> done; // what was committed at some death, and how often it had been sent
     for (int death = 0; death < 3; ++death) {
         // At a request of this life: before anything of it is applied, after a part, or after all of it.
-        deadly = server.bulk_requests() + 1 + random() % 90;
+        const auto after = 1 + random() % 90;
+        if (death != 0) deadly = server.bulk_requests() + after;
         applied = std::array<std::size_t, 3>{0, 10, 20}[random() % 3];
         Child one{{"/proc/self/exe", "[child]"}, environment(kafka, server)};
         child = &one;
+        if (death == 0) { // the first of them when something is committed
+            static_cast<void>(wait([&] { return committed(0) + committed(1) > 0; }));
+            deadly = server.bulk_requests() + after;
+        }
         const bool died = wait([&] { return server.bulk_requests() >= deadly; });
         child = nullptr;
         if (!died)

@@ -34,7 +34,7 @@ expect 2 "--batch-size" --batch-size many
 expect 2 "--batch-size: expected 1 to 1000000, found 0" --batch-size 0
 expect 2 "--concurrency: expected 1 to 1024, found 9999" --concurrency 9999
 expect 2 "--format" --format xml
-expect 2 "--url: expected http://HOST[:PORT][/PATH], found 127.0.0.1:9200" --url 127.0.0.1:9200
+expect 2 "--url: expected http[s]://HOST[:PORT][/PATH], found 127.0.0.1:9200" --url 127.0.0.1:9200
 expect 2 "--url: expected" --url http://127.0.0.1:99999
 expect 2 "--topic: expected" --topic 'no such/topic'
 expect 2 "--input" --input file --brokers 127.0.0.1:9092
@@ -49,7 +49,7 @@ expect 2 "--dead-letter-topic" --on-invalid dead_letter
 expect 2 "--dead-letter-topic" --dead-letter-topic apm.logs
 
 # Nobody there.
-expect 4 "search server http://127.0.0.1:1 cannot be reached" --messages 10 --url http://127.0.0.1:1
+expect 4 "search server 127.0.0.1:1: cannot be reached: Connection refused" --messages 10 --url http://127.0.0.1:1
 expect 3 "no Kafka broker can be reached at 127.0.0.1:1" --brokers 127.0.0.1:1 --exit-at-end
 
 # Files that are not what they should be.

@@ -118,6 +118,11 @@ TEST_CASE("what the server refuses for good goes to the dead-letter file, and th
     const auto read = bulkhead::read_dead_letters(options.dead_letter_file, [&](const bulkhead::StoredDeadLetter& one) {
         ++letters;
         CHECK(one.type == "strict_dynamic_mapping_exception");
+        CHECK(one.topic == options.topic);
+        CHECK((one.partition >= 0 && one.offset >= 0 && one.ticket));
+        // The document's id is that of its record.
+        const auto id = one.topic + "-" + std::to_string(one.partition) + "-" + std::to_string(one.offset);
+        CHECK(one.action_line.find("\"" + id + "\"") != std::string::npos);
         CHECK(boost::json::parse(one.source).as_object().at("type").as_string() == "log");
     });
     std::filesystem::remove_all(folder);

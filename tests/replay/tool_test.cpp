@@ -175,7 +175,7 @@ TEST_CASE("replay: a run that fails leaves a report too", "[replay]") {
     CHECK_THROWS_AS(run_replay(options), Failure);
     const auto report = read_json(path);
     CHECK(report.at("exit_status") == exit_search);
-    CHECK(std::string{report.at("fault").as_string()}.find("http://127.0.0.1:1 cannot be reached") !=
+    CHECK(std::string{report.at("fault").as_string()}.find("127.0.0.1:1: cannot be reached") !=
           std::string::npos);
     std::filesystem::remove(path);
 }

@@ -39,7 +39,9 @@ public:
         std::atomic<std::uint32_t> told{0};
         std::atomic<std::uint32_t> told_indexed{0};
         std::atomic<std::uint32_t> told_undelivered{0};
-        std::atomic<std::uint32_t> applied{0}; ///< by the server
+        std::atomic<std::uint32_t> told_lettered{0};
+        std::atomic<std::uint32_t> lettered{0}; ///< the sink has said that it has it
+        std::atomic<std::uint32_t> applied{0};  ///< by the server
         std::atomic<bool> has_id{false};
     };
     explicit Ledger(std::size_t keys) : lines_(keys) {}
@@ -52,6 +54,7 @@ public:
             ++line.told;
             if (s.outcome == Outcome::indexed) ++line.told_indexed;
             if (s.outcome == Outcome::undelivered) ++line.told_undelivered;
+            if (s.outcome == Outcome::dead_lettered) ++line.told_lettered;
         }
     }
 
@@ -66,6 +69,9 @@ public:
     }
     [[nodiscard]] std::size_t indexed_without_proof() const {
         return count(0, lines_.size(), [](const Line& line) { return line.told_indexed > line.applied; });
+    }
+    [[nodiscard]] std::size_t lettered_without_sink() const {
+        return count(0, lines_.size(), [](const Line& line) { return line.told_lettered > line.lettered; });
     }
     [[nodiscard]] std::size_t undelivered_but_applied() const {
         return count(0, lines_.size(), [](const Line& line) {
@@ -254,6 +260,7 @@ bool adds_up(const Stats& stats) {
 void check_promises(const Ledger& ledger) {
     CHECK(ledger.told_too_often() == 0);
     CHECK(ledger.indexed_without_proof() == 0);
+    CHECK(ledger.lettered_without_sink() == 0);
     CHECK(ledger.undelivered_but_applied() == 0);
 }
 
@@ -287,8 +294,24 @@ TEST_CASE("everything at once, then closed from several threads: each accepted t
     std::atomic<std::uint64_t> progress{0};
     std::atomic<bool> closed{false};
     std::latch most_is_done{1};
+    std::atomic<std::uint64_t> limits_changed{0};
+    std::atomic<Indexer*> known_to_sink{nullptr};
+    std::atomic<std::uint64_t> sink_calls{0};
     {
-        Indexer indexer{pool.get_executor(), ServerInAPool{server.get_executor(), ledger, 1}, crowded()};
+        // On the strand. It fails now and then, and calls back in.
+        CallbackSink sink{[&](std::span<const DeadLetter> letters) -> error_code {
+            if (auto* const indexer = known_to_sink.load()) {
+                indexer->flush();
+                if (!adds_up(indexer->stats())) ++inconsistent;
+            }
+            if (++sink_calls % 16 == 0) return errc::sink_failed;
+            for (const auto& letter : letters)
+                if (letter.ticket.slot != Ticket::nobody) ++(*ledger)[letter.ticket.key].lettered;
+            return {};
+        }};
+        Indexer indexer{pool.get_executor(), ServerInAPool{server.get_executor(), ledger, 1}, crowded(),
+                        std::move(sink)};
+        known_to_sink = &indexer;
         const auto serial = asio::make_strand(observing);
         std::array<Subscription, 4> living;
         // On the indexer's own threads, on others, on a strand; the last calls back in.
@@ -322,6 +345,23 @@ TEST_CASE("everything at once, then closed from several threads: each accepted t
         others.emplace_back([&] {
             while (!closed) {
                 indexer.flush();
+                std::this_thread::yield();
+            }
+        });
+        others.emplace_back([&] { // limits go up and down
+            std::mt19937 random{1};
+            const auto between = [&](std::size_t least, std::size_t most) { return least + random() % (most - least); };
+            while (!closed) {
+                const auto most = between(1, 8);
+                const auto wrong = indexer.change_limits({.max_batch_operations = between(10, 200),
+                                                          .max_batch_bytes = between(2048, 16'384),
+                                                          .flush_interval = std::chrono::milliseconds{between(1, 5)},
+                                                          .max_in_flight = most,
+                                                          .min_in_flight = between(0, most) + 1,
+                                                          .max_buffered_bytes = between(256U << 10, 1U << 20),
+                                                          .max_buffered_operations = between(500, 3000)});
+                if (wrong) ++inconsistent;
+                ++limits_changed;
                 std::this_thread::yield();
             }
         });
@@ -393,7 +433,7 @@ TEST_CASE("everything at once, then closed from several threads: each accepted t
         CHECK(stats.undelivered == 0);
         CHECK(stats.dropped == 0);
         for (const auto ended :
-             {stats.indexed, stats.rejected, stats.unknown, stats.retried_operations, stats.failed_requests})
+             {stats.indexed, stats.dead_lettered, stats.unknown, stats.retried_operations, stats.failed_requests})
             CHECK(ended > 0); // otherwise the server was too kind
         CHECK(stats.malformed_answers == 0);
 
@@ -407,6 +447,9 @@ TEST_CASE("everything at once, then closed from several threads: each accepted t
         check_promises(*ledger);
         CHECK(inconsistent == 0);
         CHECK(snapshots > 0);
+        CHECK(limits_changed > 0);
+        CHECK(sink_calls >= 16);
+        CHECK(stats.rejected == 0); // all of these went to the sink
         CHECK(untold_after_flush == 0);
         CHECK(flush_errors == 0);
         CHECK(short_lived_subscriptions > 0);

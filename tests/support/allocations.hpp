@@ -2,11 +2,19 @@
 #pragma once
 
 #include <cstddef>
+#include <string_view>
 
 namespace bulkhead_test {
 
-/// How often this thread has called `operator new` so far. Only in the binary of tests/unit.
+/// How often this thread has called `operator new` so far. Only in the binaries of tests/unit
+/// and tests/gzip.
 [[nodiscard]] std::size_t allocations() noexcept;
+
+/// How often this thread's `operator new` has thrown so far.
+[[nodiscard]] std::size_t refused_allocations() noexcept;
+
+/// Bytes that this thread has got by `operator new` and not given back, as far as the same thread does both.
+[[nodiscard]] std::ptrdiff_t bytes_in_use() noexcept;
 
 /// While it lives, this thread's `operator new` throws `std::bad_alloc` after `successes` more calls.
 class FailingAllocations {
@@ -15,6 +23,27 @@ public:
     ~FailingAllocations();
     FailingAllocations(const FailingAllocations&) = delete;
     FailingAllocations& operator=(const FailingAllocations&) = delete;
+};
+
+/// While it lives, looks into all memory that this thread gives back by `operator delete`. One at a time, glibc only. A
+/// block may be larger than what was asked for and hold what an earlier one left there: look for bytes that nothing on
+/// the heap has held before.
+class FreedMemory {
+public:
+    /// `text` is what is looked for; it must not be on the heap itself.
+    explicit FreedMemory(std::string_view text) noexcept;
+    ~FreedMemory();
+    FreedMemory(const FreedMemory&) = delete;
+    FreedMemory& operator=(const FreedMemory&) = delete;
+    /// In how many of the blocks given back it was.
+    [[nodiscard]] std::size_t found() const noexcept { return found_; }
+    [[nodiscard]] std::size_t blocks() const noexcept { return blocks_; }
+    void look_at(const void* memory) noexcept;
+
+private:
+    std::string_view text_;
+    std::size_t found_ = 0;
+    std::size_t blocks_ = 0;
 };
 
 } // namespace bulkhead_test

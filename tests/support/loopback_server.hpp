@@ -64,6 +64,15 @@ public:
         input_.erase(0, size);
         co_return request;
     }
+    /// What has come and is not read yet, or the next that comes; empty when the client has closed.
+    asio::awaitable<std::string> some() {
+        std::string bytes(std::size_t{64} << 10, '\0');
+        error_code error;
+        const auto size =
+            co_await socket_.async_read_some(asio::buffer(bytes), asio::redirect_error(asio::use_awaitable, error));
+        bytes.resize(size);
+        co_return bytes;
+    }
     asio::awaitable<void> say(std::string bytes) {
         error_code error;
         co_await asio::async_write(socket_, asio::buffer(bytes), asio::redirect_error(asio::use_awaitable, error));

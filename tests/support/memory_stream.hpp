@@ -119,6 +119,8 @@ public:
             token, std::move(bytes));
     }
     void close(error_code& /*error*/) noexcept { peer_->close(); }
+    [[nodiscard]] bool is_open() const noexcept { return !peer_->closed; }
+    [[nodiscard]] const std::shared_ptr<Peer>& peer() const noexcept { return peer_; }
 
 private:
     template <class Buffers>

@@ -2,20 +2,35 @@
 #include "support/allocations.hpp"
 
 #include <cstdlib>
+#include <cstring>
 #include <limits>
 #include <new>
+
+#include <malloc.h>
 
 namespace {
 constexpr std::size_t never = std::numeric_limits<std::size_t>::max();
 thread_local std::size_t calls = 0;
+thread_local std::ptrdiff_t in_use = 0;
+thread_local std::size_t refusals = 0;
 thread_local std::size_t fail_at = never; // the value of `calls` from which on to throw
+thread_local bulkhead_test::FreedMemory* watcher = nullptr;
 
 void* allocate(std::size_t size) {
-    if (calls >= fail_at) throw std::bad_alloc{};
+    if (calls >= fail_at) {
+        ++refusals;
+        throw std::bad_alloc{};
+    }
     ++calls;
     void* const memory = std::malloc(size == 0 ? 1 : size); // NOLINT: this is the allocator
     if (memory == nullptr) throw std::bad_alloc{};
+    in_use += static_cast<std::ptrdiff_t>(malloc_usable_size(memory));
     return memory;
+}
+void release(void* memory) noexcept {
+    if (watcher != nullptr && memory != nullptr) watcher->look_at(memory);
+    in_use -= static_cast<std::ptrdiff_t>(malloc_usable_size(memory));
+    std::free(memory); // NOLINT
 }
 } // namespace
 
@@ -30,29 +45,27 @@ void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
     }
 }
 void* operator new[](std::size_t size, const std::nothrow_t& tag) noexcept { return operator new(size, tag); }
-void operator delete(void* memory, const std::nothrow_t&) noexcept {
-    std::free(memory); // NOLINT
-}
-void operator delete[](void* memory, const std::nothrow_t&) noexcept {
-    std::free(memory); // NOLINT
-}
-void operator delete(void* memory) noexcept {
-    std::free(memory); // NOLINT
-}
-void operator delete[](void* memory) noexcept {
-    std::free(memory); // NOLINT
-}
-void operator delete(void* memory, std::size_t) noexcept {
-    std::free(memory); // NOLINT
-}
-void operator delete[](void* memory, std::size_t) noexcept {
-    std::free(memory); // NOLINT
-}
+void operator delete(void* memory, const std::nothrow_t&) noexcept { release(memory); }
+void operator delete[](void* memory, const std::nothrow_t&) noexcept { release(memory); }
+void operator delete(void* memory) noexcept { release(memory); }
+void operator delete[](void* memory) noexcept { release(memory); }
+void operator delete(void* memory, std::size_t) noexcept { release(memory); }
+void operator delete[](void* memory, std::size_t) noexcept { release(memory); }
 
 namespace bulkhead_test {
 
 std::size_t allocations() noexcept { return calls; }
+std::ptrdiff_t bytes_in_use() noexcept { return in_use; }
+std::size_t refused_allocations() noexcept { return refusals; }
 FailingAllocations::FailingAllocations(std::size_t successes) noexcept { fail_at = calls + successes; }
 FailingAllocations::~FailingAllocations() { fail_at = never; }
+
+FreedMemory::FreedMemory(std::string_view text) noexcept : text_{text} { watcher = this; }
+FreedMemory::~FreedMemory() { watcher = nullptr; }
+void FreedMemory::look_at(const void* memory) noexcept {
+    ++blocks_;
+    const auto size = ::malloc_usable_size(const_cast<void*>(memory)); // NOLINT: it does not write there
+    if (::memmem(memory, size, text_.data(), text_.size()) != nullptr) ++found_;
+}
 
 } // namespace bulkhead_test

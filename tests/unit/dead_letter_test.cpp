@@ -111,6 +111,23 @@ TEST_CASE("an operation whose attempts ran out, and one that a whole 400 or 413 
     CHECK(b.books_balance());
 }
 
+TEST_CASE("a dead letter of async_index has no ticket of the caller's", "[F124]") {
+    std::optional<Ticket> ticket;
+    Bench b{{}, CallbackSink{[&](std::span<const DeadLetter> letters) -> error_code {
+                ticket = letters[0].ticket;
+                return {};
+            }}};
+    std::optional<IndexResult> result;
+    b.indexer->async_index({.source = "{}"}, [&](error_code, IndexResult r) { result = std::move(r); });
+    b.run();
+    b.flush();
+    b.script->answer(0, Answer::items({refusal}));
+    b.run();
+    CHECK(ticket == Ticket{});
+    REQUIRE(result);
+    CHECK(result->outcome == Outcome::dead_lettered);
+}
+
 TEST_CASE("without a sink what is refused is told as rejected", "[F126]") {
     Bench b;
     b.put(1);
@@ -299,6 +316,166 @@ TEST_CASE("when every request is refused as malformed, down to single operations
     CHECK(b.books_balance());
 }
 
+TEST_CASE("a sink that hangs shows as soon as it holds everything up, and that it is over", "[F125]") {
+    LetterBench l{{.max_batch_operations = 1, .max_in_flight = 1}};
+    auto& b = l.b;
+    l.shelf->hold = true;
+    b.script->respond = [](const test::SeenRequest&) { return Answer::items({refusal}); };
+    b.put_many(0, 20);
+    b.run();
+    CHECK(b.told.empty());
+    CHECK(b.stats().health == Health::sink_failing);
+    CHECK(b.stats().health_detail.find("dead-letter sink") != std::string::npos);
+    const auto requests = b.script->requests().size();
+    CHECK(requests == 8);
+    b.run_for(60s, 1s);
+    CHECK(b.script->requests().size() == requests); // nothing is sent
+    l.shelf->hold = false;
+    l.shelf->gate->cancel();
+    b.run_for(1s);
+    CHECK(b.count(Outcome::dead_lettered) == 20);
+    CHECK(b.stats().health == Health::ok);
+    CHECK(b.books_balance());
+}
+
+TEST_CASE("when no item of a bulk may be written everything pauses, and that shows", "[F028][F026]") {
+    struct Row {
+        std::string type;
+        unsigned status;
+        Health health;
+    };
+    for (const auto& row :
+         {Row{"security_exception", 403, Health::unauthorized}, Row{"", 401, Health::unauthorized},
+          Row{"my_exception", 400, Health::unauthorized}, Row{"cluster_block_exception", 403, Health::backing_off},
+          Row{"cluster_block_exception", 429, Health::backing_off}}) {
+        for (const std::size_t operations : {1U, 10U}) {
+            CAPTURE(row.type, row.status, operations);
+            Bench b{{.max_batch_operations = operations,
+                     .max_in_flight = 1,
+                     .retry = {.max_attempts = 1, .max_age = unlimited},
+                     .verdicts = {{400, 400, "my_exception", Verdict::environment}}}};
+            bool allowed = false;
+            b.script->respond = [&](const test::SeenRequest& request) -> std::optional<Answer> {
+                if (allowed) return Answer::ok(request.operations);
+                return Answer::items(std::vector<std::string>(request.operations, item(row.status, row.type)));
+            };
+            b.put_many(0, 100);
+            b.run_for(300s, 100ms);
+            CHECK(b.told.empty());
+            CHECK(b.stats().health == row.health);
+            CHECK(b.stats().health_detail.find(row.type) != std::string::npos);
+            CHECK(b.script->requests().size() > 5);
+            CHECK(b.script->requests().size() < 60); // one probe at a time, with backoff
+            allowed = true;
+            b.run_for(60s, 50ms);
+            CHECK(b.count(Outcome::indexed) == 100);
+            for (const auto& one : b.told) CHECK(one.attempts == 1); // nobody was charged
+            CHECK(b.stats().health == Health::ok);
+            CHECK(b.stats().waiting_for_environment == 0);
+            CHECK(b.books_balance());
+        }
+    }
+}
+
+TEST_CASE("operations that alone may not be written wait, seen, and hold nobody else up", "[F028]") {
+    Bench b{{.max_batch_operations = 10, .max_in_flight = 2, .retry = {.max_age = unlimited}}};
+    bool allowed = false;
+    b.script->respond = [&](const test::SeenRequest& request) -> std::optional<Answer> {
+        std::vector<std::string> items;
+        for (const auto& line : lines(request.body)) {
+            if (line.starts_with("{\"index\"")) items.push_back(item(201));
+            if (!allowed && line.find("secret") != std::string::npos) items.back() = item(403, "security_exception");
+        }
+        items.resize(request.operations);
+        return Answer::items(items);
+    };
+    // Now and then a bulk of nothing else among others, and operations in the midst of others.
+    std::uint64_t key = 0;
+    std::uint64_t secrets = 0;
+    for (int second = 0; second < 120; ++second) {
+        const bool all = second == 0 || second == 60;
+        for (int i = 0; i < 10; ++i) {
+            const bool secret = all || (i == 3 && second % 10 == 0);
+            secrets += secret ? 1U : 0U;
+            b.put(key++, {.index = secret ? "secret" : "logs"});
+        }
+        b.run_for(1s, 20ms);
+        if (second % 60 < 5) continue; // a bulk of nothing else pauses once
+        INFO(second);
+        CHECK(b.count(Outcome::indexed) == key - secrets);
+        CHECK(b.stats().waiting_for_environment == secrets);
+        CHECK(b.stats().pending == secrets);
+    }
+    CHECK(b.script->requests().size() < 500); // no hot loop
+    allowed = true;
+    b.run_for(31s, 50ms);
+    CHECK(b.stats().pending == 0);
+    CHECK(b.stats().waiting_for_environment == 0);
+    CHECK(b.stats().health == Health::ok);
+}
+
+TEST_CASE("what waits for its environment leaves that state however it ends", "[F028]") {
+    LetterBench l{{.retry = {.max_age = 60s}}};
+    auto& b = l.b;
+    std::optional<Answer> second;
+    b.put(0, {.id = "a"});
+    b.put(1, {.id = "b"});
+    b.flush();
+    b.script->answer(0, Answer::items({item(403, "security_exception"), item(201)}));
+    b.run();
+    CHECK(b.stats().waiting_for_environment == 1);
+    SECTION("it grows too old") {
+        b.script->respond = [](const test::SeenRequest&) { return Answer::unreachable(); };
+        b.run_for(90s, 100ms);
+    }
+    SECTION("it becomes a dead letter") {
+        b.script->respond = [](const test::SeenRequest&) { return Answer::items({refusal}); };
+        b.run_for(31s, 50ms);
+    }
+    SECTION("a close gives it up") {
+        b.indexer->async_close(0s, [](error_code, const CloseReport&) {});
+        b.run();
+    }
+    CHECK(b.stats().pending == 0);
+    CHECK(b.stats().waiting_for_environment == 0);
+}
+
+TEST_CASE("lone refusals of different kinds are the operations' own", "[F031]") {
+    Bench b{{.max_batch_operations = 1, .max_in_flight = 1}};
+    bool turn = false;
+    b.script->respond = [&](const test::SeenRequest&) {
+        turn = !turn;
+        return Answer::status(400,
+                              std::string{R"({"error":{"type":")"} + (turn ? "one" : "another") + "_exception\"}}");
+    };
+    b.put_many(0, 200);
+    b.run_for(10s, 50ms);
+    CHECK(b.count(Outcome::rejected) == 200);
+    CHECK(b.stats().health == Health::ok);
+}
+
+TEST_CASE("a run of malformed operations does not keep good ones behind it", "[F031]") {
+    // In every bulk so many that no bulk is taken whole, and the first 60 in a row.
+    Bench b{{.max_batch_operations = 100, .max_in_flight = 1, .retry = {.max_age = unlimited}}};
+    const auto bad = [](const std::string& line) {
+        const auto n = std::stoul(line.substr(5));
+        return n < 60 || n % 50 == 7;
+    };
+    b.script->respond = [&](const test::SeenRequest& request) {
+        for (const auto& line : lines(request.body))
+            if (!line.starts_with("{\"index\"") && bad(line))
+                return Answer::status(400, R"({"error":{"type":"illegal_argument_exception"},"status":400})");
+        return Answer::ok(request.operations);
+    };
+    b.put_many(0, 500);
+    b.run_for(1h, 200ms);
+    CHECK(b.stats().pending == 0);
+    CHECK(b.count(Outcome::indexed) == 500 - 60 - 8);
+    CHECK(b.count(Outcome::rejected) == 68);
+    CHECK(b.stats().health == Health::ok);
+    CHECK(b.books_balance());
+}
+
 TEST_CASE("a dead letter as a line of JSON holds the operation byte for byte") {
     using namespace std::chrono;
     std::string out;
@@ -328,4 +505,13 @@ TEST_CASE("a dead letter as a line of JSON holds the operation byte for byte") {
     out.clear();
     append_dead_letter(out, {"{\"delete\":{}}", "", "t", "\xFF", 400, 1, {}, {}}, now);
     CHECK_FALSE(boost::json::parse(out).as_object().contains("source"));
+    for (const char* name : {"ticket", "topic", "partition", "offset"})
+        CHECK_FALSE(boost::json::parse(out).as_object().contains(name));
+    out.clear();
+    append_dead_letter(out, {"{}", "{}", "t", "", 400, 1, {3, 1, 18446744073709551615U}, {}, "l\"ogs", 7, 41}, now);
+    const auto placed = boost::json::parse(out);
+    CHECK(placed.at("ticket") == "18446744073709551615");
+    CHECK(placed.at("topic") == "l\"ogs");
+    CHECK(placed.at("partition") == 7);
+    CHECK(placed.at("offset") == 41);
 }

@@ -32,7 +32,7 @@ std::string field_of(const std::function<void(IndexerOptions&)>& change) {
 TEST_CASE("every errc has a name and a message of its own", "[error]") {
     std::set<std::string> names;
     std::set<std::string> messages;
-    constexpr int last = static_cast<int>(errc::would_deadlock);
+    constexpr int last = static_cast<int>(errc::handshake_failed);
     for (int value = 1; value <= last; ++value) {
         const auto code = make_error_code(static_cast<errc>(value));
         CHECK(code);

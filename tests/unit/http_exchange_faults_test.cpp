@@ -3,6 +3,7 @@
 // (transport.hpp, http_exchange.hpp) and from how the answers were put together, not from what the code does.
 #include "support/catch.hpp"
 #include "support/memory_stream.hpp"
+#include "support/still_clock.hpp"
 
 #include <bulkhead/http_exchange.hpp>
 #include <bulkhead/test/manual_clock.hpp>
@@ -14,28 +15,8 @@
 
 using namespace bulkhead;
 using namespace std::chrono_literals;
+using bulkhead_test::StillClock;
 using test::ManualClock;
-
-namespace {
-
-/// The manual clock's time, but timers look at it only when `pass` says so: with a timer that is always about to fire,
-/// Asio sets the kernel's timer anew before each handler, and there are a million of them here.
-struct StillClock : ManualClock {
-    using time_point = std::chrono::time_point<StillClock, duration>;
-    static time_point now() noexcept { return time_point{ManualClock::now().time_since_epoch()}; }
-};
-
-} // namespace
-
-template <>
-struct boost::asio::wait_traits<StillClock> {
-    static StillClock::duration to_wait_duration(const StillClock::duration& left) {
-        return left > 0s ? StillClock::duration{1h} : 0s;
-    }
-    static StillClock::duration to_wait_duration(const StillClock::time_point& at) {
-        return to_wait_duration(at - StillClock::now());
-    }
-};
 
 namespace {
 
@@ -208,12 +189,7 @@ struct Exchange {
         run();
     }
     void run() { test::run_ready(context); }
-    void pass(StillClock::duration time) {
-        ManualClock::advance(time);
-        asio::basic_waitable_timer<StillClock> look{context, StillClock::time_point::min()};
-        look.async_wait([](error_code) {});
-        run();
-    }
+    void pass(StillClock::duration time) { StillClock::pass(context, time); }
     void say(const std::string& bytes) {
         peer->say(bytes);
         run();

@@ -128,10 +128,10 @@ TEST_CASE("what is given up says what was wrong with the endpoint") {
     b.indexer->async_close(0s, [&](error_code, CloseReport r) { report = std::move(r); });
     b.run();
     REQUIRE(report);
-    CHECK(report->stats.health_detail == "http_401: no such key");
+    CHECK(report->stats.health_detail == "http_401: security_exception");
     REQUIRE(b.told.size() == 1);
     CHECK(b.told[0].type == "closed");
-    CHECK(b.told[0].reason == "http_401: no such key");
+    CHECK(b.told[0].reason == "http_401: security_exception");
 }
 
 TEST_CASE("after close nothing is accepted, and nothing is lost silently", "[F119]") {

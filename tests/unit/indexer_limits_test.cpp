@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
+#include "support/allocations.hpp"
 #include "support/catch.hpp"
 #include "support/indexer_bench.hpp"
 
@@ -40,6 +41,20 @@ TEST_CASE("an operation without an id gets one when it is enqueued, and keeps it
     b.run();
     CHECK(b.count(Outcome::superseded) == 3);
     CHECK(b.count(Outcome::indexed) == 2);
+}
+
+TEST_CASE("ids made here are refused at construction where the target makes its own", "[F079]") {
+    IndexerOptions options{.index = "metrics", .duplicates = Duplicates::client_id};
+    CHECK_FALSE(validate(options));
+    options.target_makes_ids = true;
+    const auto wrong = validate(options);
+    REQUIRE(wrong);
+    CHECK(wrong->field == "duplicates");
+    CHECK_THROWS_AS(Bench{options}, InvalidOption);
+    for (const auto duplicates : {Duplicates::forbid, Duplicates::allow}) {
+        options.duplicates = duplicates;
+        CHECK_FALSE(validate(options));
+    }
 }
 
 TEST_CASE("ids of two indexers do not meet") {
@@ -273,4 +288,55 @@ TEST_CASE("in a bulk of which a part may be applied, a close hands back the othe
     CHECK(report->undelivered[0]->body() == "{\"index\":{\"_index\":\"logs\",\"_id\":\"one\"}}\n{\"n\":1}\n");
     CHECK(b.count(Outcome::unknown) == 1);
     CHECK(b.count(Outcome::undelivered) == 1);
+}
+
+namespace {
+
+/// Answers success when it is let go, and remembers nothing.
+struct GatedTransport {
+    struct Gate {
+        std::vector<std::shared_ptr<asio::steady_timer>> waiting;
+        void open() {
+            for (auto& timer : waiting) timer->cancel();
+            waiting.clear();
+        }
+    };
+    std::shared_ptr<Gate> gate;
+    asio::awaitable<Reply> send(Request request, AnswerSink& sink) {
+        const auto executor = co_await asio::this_coro::executor;
+        const auto timer = std::make_shared<asio::steady_timer>(executor, asio::steady_timer::time_point::max());
+        gate->waiting.push_back(timer);
+        error_code ignored;
+        co_await timer->async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+        auto answer = Answer::ok(request.operations);
+        (void)sink.on_body(answer.body);
+        co_return answer.reply;
+    }
+    void shutdown() noexcept {}
+};
+
+} // namespace
+
+TEST_CASE("after a burst the memory of requests in flight is given back") {
+    asio::io_context context;
+    const auto gate = std::make_shared<GatedTransport::Gate>();
+    BulkIndexer<GatedTransport, ManualClock> indexer{
+        context.get_executor(), GatedTransport{gate},
+        IndexerOptions{.index = "logs", .max_batch_operations = 2000, .max_in_flight = 64}};
+    const auto round = [&](std::size_t operations) {
+        for (std::size_t i = 0; i < operations; ++i) indexer.enqueue({.source = "{}"});
+        indexer.flush();
+        while (indexer.stats().pending != 0) {
+            test::run_ready(context);
+            gate->open();
+        }
+        test::run_ready(context);
+    };
+    round(2000);
+    const auto before = bulkhead_test::bytes_in_use();
+    round(64 * 2000); // 64 bulks in flight at once: 8 bytes an operation is a megabyte
+    CHECK(bulkhead_test::bytes_in_use() < before + 300'000);
+    const auto once = bulkhead_test::bytes_in_use();
+    for (int i = 0; i < 5; ++i) round(64 * 2000);
+    CHECK(bulkhead_test::bytes_in_use() < once + 100'000);
 }

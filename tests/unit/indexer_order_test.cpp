@@ -187,3 +187,28 @@ TEST_CASE("ids of different indices, and operations without an id, do not wait f
     b.run();
     CHECK(b.count(Outcome::indexed) == 5);
 }
+
+TEST_CASE("what a close handed back waits in another indexer for its id like anything else", "[F078]") {
+    const IndexerOptions options{.max_in_flight = 1, .ordering = Ordering::per_id};
+    Bench first{options};
+    first.put(0, {.id = "a"});
+    first.flush();
+    first.script->answer(0, Answer::items({item(503, "unavailable_shards_exception")}));
+    first.run();
+    std::optional<CloseReport> report;
+    first.indexer->async_close(0s, [&](error_code, CloseReport r) { report = std::move(r); });
+    first.run();
+    REQUIRE(report);
+    REQUIRE(report->undelivered.size() == 1);
+
+    Bench second{options};
+    second.indexer->enqueue(*report->undelivered[0]);
+    second.put(1, {.id = "a"});
+    second.flush();
+    REQUIRE(second.script->requests().size() == 1);
+    CHECK(second.script->requests()[0].operations == 1);
+    CHECK(second.stats().waiting_for_id == 1);
+    second.script->answer_all_ok();
+    second.run();
+    CHECK(second.script->requests().size() == 2);
+}

@@ -468,3 +468,30 @@ TEST_CASE("an answer that was cut off as malformed or too large is charged like 
         CHECK(b.stats().malformed_answers == 3);
     }
 }
+
+TEST_CASE("after an answer that was too large the bulk travels in halves, so that the next one is smaller", "[F021]") {
+    Bench b;
+    for (std::uint64_t key = 0; key < 100; ++key) b.put(key, {.id = std::to_string(key)});
+    b.put(100); // no id: it may be there, and is not sent again
+    b.script->respond = [](const test::SeenRequest& request) {
+        if (request.operations <= 30) return Answer::ok(request.operations);
+        auto answer = Answer::status(200);
+        answer.reply.error = errc::answer_too_large;
+        answer.reply.body_complete = false;
+        return answer;
+    };
+    b.flush();
+    b.run_for(60s, 50ms);
+    CHECK(b.count(Outcome::indexed) == 100);
+    CHECK(b.count(Outcome::unknown) == 1);
+    std::vector<std::size_t> sizes;
+    for (const auto& request : b.script->requests()) sizes.push_back(request.operations);
+    CHECK(sizes == std::vector<std::size_t>{101, 50, 50, 25, 25, 25, 25});
+    for (const auto& [key, times] : b.times_told()) CHECK(times == 1);
+    CHECK(b.stats().malformed_answers == 3);
+    CHECK(b.stats().health == Health::ok);
+    CHECK(b.books_balance());
+    b.put_many(200, 5); // and what comes later is whole
+    b.flush();
+    CHECK(b.script->requests().back().operations == 5);
+}

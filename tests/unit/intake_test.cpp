@@ -75,3 +75,27 @@ TEST_CASE("a full budget is used but for less than one batch") {
     CHECK(stats.buffered_bytes > 1'000'000 - 2 * batch); // what is open has grown by doubling
     CHECK(stats.pending > 1'000'000 / batch * 100 * 7 / 10);
 }
+
+TEST_CASE("after a burst the spare buffers are given back, but for two; a closed intake keeps none") {
+    Saturated s{1'000'000};
+    s.fill();
+    while (s.intake.stats().sealed_batches != 0) s.settle_one();
+    REQUIRE(s.intake.offer(s.prepared, Ticket{}).admission == Admission::accepted);
+    const auto spares = s.intake.stats().buffered_bytes;
+    s.intake.trim();
+    CHECK(s.intake.stats().buffered_bytes == spares); // what is open is pending: it may need them soon
+    (void)s.intake.flush();
+    s.settle_one();
+    CHECK(s.intake.stats().pending == 0);
+    const auto full = s.intake.stats().buffered_bytes;
+    CHECK(full > 200'000);
+    s.intake.trim();
+    const auto trimmed = s.intake.stats().buffered_bytes;
+    CHECK(trimmed > 0);
+    CHECK(trimmed < full / 2);
+    s.intake.trim();
+    CHECK(s.intake.stats().buffered_bytes == trimmed);
+    s.intake.close();
+    s.intake.trim();
+    CHECK(s.intake.stats().buffered_bytes == 0);
+}

@@ -202,6 +202,26 @@ TEST_CASE("tombstones: deleted, skipped or dead-lettered", "[kafka_source][kafka
     }
 }
 
+TEST_CASE("a rewound record's copy is let go of, and its unknown outcome makes no letter",
+          "[kafka_source][kafka_letters][F153]") {
+    auto options = everything_to_the_topic();
+    options.keep_records = true;
+    options.max_kept_bytes = 2048;
+    Fixture f{options};
+    REQUIRE(f.deliver("one") == Delivered::taken); // it holds up what comes behind it
+    const std::string large_key(900, 'k');
+    REQUIRE(f.deliver("one", large_key) == Delivered::taken);
+    f.offset = 8; // the client goes back
+    REQUIRE(f.deliver("one", large_key) == Delivered::taken);
+    CHECK(f.source->accepting()); // one copy, not two
+    f.indexer.settle(1, Outcome::unknown);
+    f.source->poll();
+    CHECK(f.member.letters.empty());
+    f.indexer.settle_all();
+    CHECK(f.stored() == 9);
+    CHECK(adds_up(f.source->stats()));
+}
+
 TEST_CASE("an unknown outcome: stops, is passed, or goes to the dead-letter topic, by name",
           "[kafka_source][kafka_letters]") {
     KafkaSourceOptions options;
@@ -470,6 +490,79 @@ TEST_CASE("the indexer's dead letters reach the topic with their record's positi
     f.indexer.settle_all(Outcome::dead_lettered);
     CHECK(f.stored() == 43);
     CHECK(f.source->stats().of(Outcome::dead_lettered) == 2);
+}
+
+TEST_CASE("another sink learns the position of the indexer's dead letters, and writes without one when nobody knows",
+          "[kafka_source][kafka_letters][F124]") {
+    struct Written {
+        std::string topic, source;
+        std::int64_t partition, offset;
+        std::uint64_t key;
+    };
+    std::vector<Written> written;
+    error_code says{};
+    asio::io_context context;
+    KafkaSourceOptions options;
+    options.dead_letters.emplace();
+    auto sink = options.dead_letters->sink(
+        context.get_executor(), CallbackSink{[&](std::span<const DeadLetter> letters) -> error_code {
+            for (const auto& l : letters)
+                written.push_back({std::string{l.topic}, std::string{l.source}, l.partition, l.offset, l.ticket.key});
+            return says;
+        }});
+    std::optional<error_code> ended;
+    const auto write = [&](std::span<const DeadLetter> letters) {
+        ended.reset();
+        asio::co_spawn(context, sink.write(letters), [&](std::exception_ptr, error_code result) { ended = result; });
+        context.restart();
+        context.poll();
+    };
+    std::vector<DeadLetter> letters(2);
+    letters[0].source = R"({"n":0})";
+    letters[1].ticket = {0, 7, 0}; // of another subscription
+    SECTION("no source yet") {
+        write(letters);
+        CHECK(ended == error_code{});
+        REQUIRE(written.size() == 2);
+        CHECK((written[0].topic.empty() && written[0].offset == -1));
+    }
+    Fixture f{options, false}; // its consumer writes no letters
+    f.offset = 41;
+    REQUIRE(f.deliver("one") == Delivered::taken);
+    REQUIRE(f.deliver("one") == Delivered::taken);
+    letters[0].ticket = {0, 0, f.indexer.pending.at(1).key};
+    written.clear();
+    SECTION("the source's thread says it") {
+        write(letters);
+        CHECK_FALSE(ended); // not before that has looked
+        f.source->poll();
+        context.restart();
+        context.poll();
+        CHECK(ended == error_code{});
+        REQUIRE(written.size() == 2);
+        CHECK(written[0].topic == ModelKafka::topic);
+        CHECK(written[0].partition == 0);
+        CHECK(written[0].offset == 42);
+        CHECK(written[0].source == R"({"n":0})");
+        CHECK(written[1].topic.empty());
+    }
+    SECTION("the sink's error is the answer") {
+        says = errc::sink_full;
+        write(letters);
+        f.source->poll();
+        context.restart();
+        context.poll();
+        CHECK(ended == error_code{errc::sink_full});
+    }
+    SECTION("the source goes away meanwhile") {
+        write(letters);
+        f.source.reset();
+        context.restart();
+        context.poll();
+        CHECK(ended == error_code{});
+        REQUIRE(written.size() == 2);
+        CHECK(written[0].topic.empty());
+    }
 }
 
 TEST_CASE("a dead letter knows its position though its partition was given back meanwhile, or rewound",

@@ -783,7 +783,7 @@ TEST_CASE("no seed of chaos loses a record or stores an offset too far",
           "[kafka_source][I20][I21][I22][I23][I24][I26][F137]") {
     int crashes = 0;
     int handovers = 0;
-    for (std::uint32_t seed = 1; seed <= 200; ++seed) {
+    for (std::uint32_t seed = 1; seed <= 40; ++seed) {
         CAPTURE(seed);
         Chaos chaos{seed};
         for (int i = 0; i < 4000 && chaos.kafka.violations.empty(); ++i) chaos.step();
@@ -795,6 +795,6 @@ TEST_CASE("no seed of chaos loses a record or stores an offset too far",
         crashes += chaos.crashes;
         handovers += chaos.handovers;
     }
-    CHECK(crashes > 100); // the faults did happen
-    CHECK(handovers > 1000);
+    CHECK(crashes > 20); // the faults did happen; `simulate --kafka` has many more
+    CHECK(handovers > 200);
 }

@@ -146,6 +146,21 @@ TEST_CASE("the offset of a tracked record can be asked for", "[offset_tracker]")
     CHECK_FALSE(tracker.offset_of(b + 1));
 }
 
+TEST_CASE("a record is awaited until its last operation has ended, or it was rewound", "[offset_tracker][F153]") {
+    OffsetTracker tracker;
+    const auto first = tracker.delivered(1, 1);
+    const auto second = tracker.delivered(2, 2);
+    CHECK(tracker.awaits(first));
+    CHECK(tracker.awaits(second));
+    CHECK_FALSE(tracker.awaits(second + 1));
+    tracker.settle(second);
+    CHECK(tracker.awaits(second));
+    tracker.rewind(2);
+    CHECK_FALSE(tracker.awaits(second)); // though it is still held, behind the first
+    tracker.settle(first);
+    CHECK_FALSE(tracker.awaits(first));
+}
+
 namespace {
 
 /// The same promises in the simplest words: a map of what is not settled.

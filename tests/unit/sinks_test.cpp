@@ -70,6 +70,31 @@ TEST_CASE("a dead-letter file gives back what was written, byte for byte, and is
     CHECK(mode == (std::filesystem::perms::owner_read | std::filesystem::perms::owner_write));
 }
 
+TEST_CASE("a dead-letter file says whose operation it was and which record it came from", "[F124][F129]") {
+    const Folder folder;
+    FileSink sink{{.path = folder.file()}};
+    asio::io_context context;
+    const DeadLetter letters[] = {
+        {action, "{}", "t", "", 400, 1, {2, 0, 18446744073709551615U}, 5ms, "apm.logs", 3, 41},
+        {action, "{}", "t", "", 400, 1, {2, 0, 0}, 5ms, "apm.logs", 3},
+        {action, "{}", "t", "", 400, 1, {}, 5ms},
+    };
+    auto done = asio::co_spawn(context, sink.write(letters), asio::use_future);
+    context.run();
+    REQUIRE_FALSE(done.get());
+    std::vector<StoredDeadLetter> read;
+    (void)read_dead_letters(folder.file(), [&](StoredDeadLetter letter) { read.push_back(std::move(letter)); });
+    REQUIRE(read.size() == 3);
+    CHECK(read[0].ticket == 18446744073709551615U);
+    CHECK(read[0].topic == "apm.logs");
+    CHECK(read[0].partition == 3);
+    CHECK(read[0].offset == 41);
+    CHECK(read[1].ticket == 0U);
+    CHECK(read[1].offset == -1);
+    CHECK_FALSE(read[2].ticket);
+    CHECK(read[2].topic.empty());
+}
+
 TEST_CASE("a line that a crash has torn is skipped and harms no other", "[F129]") {
     const Folder folder;
     FileSink sink{{.path = folder.file()}};

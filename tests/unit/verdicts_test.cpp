@@ -222,3 +222,18 @@ TEST_CASE("what may have been applied is repeated only where that does no harm",
         CHECK_FALSE(safe_to_repeat(conditional, document, duplicates));
     }
 }
+
+TEST_CASE("a script is one however its name is spelt; other escapes are none", "[verdicts][F080]") {
+    for (const std::string_view script :
+         {R"({"\u0073cript":"ctx._source.n++"})", R"({"scrip\u0074":{"id":"count"}})", R"({"s\u0063ript":"x"})",
+          R"({"\u0073\u0063\u0072\u0069\u0070\u0074":"x"})", R"({"upsert":{"n":1},"scr\u0069pt":"x"})"}) {
+        CAPTURE(script);
+        CHECK_FALSE(safe_to_repeat(entry(Action::update), script, Duplicates::allow));
+        CHECK(safe_to_repeat(entry(Action::index), script, Duplicates::forbid)); // a document may hold anything
+    }
+    for (const std::string_view document : {R"({"doc":{"name":"caf\u00e9 \u2028"}})", R"({"doc":{"s":"\ud83d\ude00"}})",
+                                            R"({"doc":{"text":"\u000a\u001f\n"}})"}) {
+        CAPTURE(document);
+        CHECK(safe_to_repeat(entry(Action::update), document, Duplicates::forbid));
+    }
+}

@@ -9,6 +9,7 @@
 #include <boost/json/parse.hpp>
 
 #include <cerrno>
+#include <charconv>
 #include <fstream>
 #include <functional>
 #include <optional>
@@ -127,6 +128,10 @@ struct StoredDeadLetter {
     std::string source;
     std::uint16_t status = 0;
     std::uint32_t attempts = 0;
+    std::optional<std::uint64_t> ticket{}; ///< the key of the operation's ticket
+    std::string topic{};                   ///< the Kafka record that it came from; empty: not known
+    std::int32_t partition = -1;
+    std::int64_t offset = -1;
 };
 
 namespace detail {
@@ -151,12 +156,23 @@ namespace detail {
     };
     const auto number = [&](const char* name) {
         const auto* const found = object.if_contains(name);
-        return found != nullptr && found->is_int64() ? found->get_int64() : 0;
+        return found != nullptr && found->is_int64() ? std::optional{found->get_int64()} : std::nullopt;
     };
-    StoredDeadLetter letter{text("@timestamp"), text("type"), text("reason"), text("action"), text("source"), 0, 0};
+    StoredDeadLetter letter;
+    letter.time = text("@timestamp");
+    letter.type = text("type");
+    letter.reason = text("reason");
+    letter.action_line = text("action");
+    letter.source = text("source");
     if (object.contains("source_hex")) letter.source = detail::from_hex(text("source_hex"));
-    letter.status = static_cast<std::uint16_t>(number("status"));
-    letter.attempts = static_cast<std::uint32_t>(number("attempts"));
+    letter.status = static_cast<std::uint16_t>(number("status").value_or(0));
+    letter.attempts = static_cast<std::uint32_t>(number("attempts").value_or(0));
+    const auto ticket = text("ticket");
+    std::uint64_t key = 0;
+    if (std::from_chars(ticket.data(), ticket.data() + ticket.size(), key).ec == std::errc{}) letter.ticket = key;
+    letter.topic = text("topic");
+    letter.partition = static_cast<std::int32_t>(number("partition").value_or(-1));
+    letter.offset = number("offset").value_or(-1);
     if (letter.action_line.empty()) return std::nullopt;
     return letter;
 }

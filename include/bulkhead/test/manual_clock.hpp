@@ -26,9 +26,19 @@ struct ManualClock {
     [[nodiscard]] static time_point now() noexcept { return current(); }
     static void advance(duration by) noexcept { current() += by; }
     /// Back to the beginning, for the next test.
-    static void reset() noexcept { current() = start; }
+    static void reset() noexcept {
+        current() = start;
+        seeds() = 0;
+    }
+    /// Another one at each call, and the same ones after each `reset`: ids made with this clock (`client_id`) are
+    /// repeatable, and no two indexers make the same.
+    [[nodiscard]] static std::uint64_t next_seed() noexcept { return ++seeds(); }
 
 private:
+    static std::uint64_t& seeds() noexcept {
+        static thread_local std::uint64_t made = 0;
+        return made;
+    }
     static constexpr time_point start{std::chrono::hours{1}};
     static time_point& current() noexcept {
         static thread_local time_point now = start;

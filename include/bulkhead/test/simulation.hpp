@@ -5,13 +5,19 @@
 #include <bulkhead/test/manual_clock.hpp>
 #include <bulkhead/test/model_elasticsearch.hpp>
 #include <bulkhead/test/scripted_transport.hpp>
+#include <bulkhead/test/simulation_coverage.hpp>
 
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 
+#include <algorithm>
 #include <array>
+#include <bit>
 #include <deque>
+#include <functional>
 #include <map>
+#include <optional>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -51,61 +57,6 @@ private:
     std::uint64_t state_;
 };
 
-/// What may happen to a request. Each seed allows some of it.
-enum class Fate : std::uint8_t {
-    fine,         ///< applied and answered, item by item
-    items_429,    ///< the same, but some items are refused for lack of capacity
-    refused,      ///< no connection
-    lost_before,  ///< sent, not applied, no answer
-    lost_after,   ///< sent, applied, no answer
-    prefix,       ///< a part was applied, no answer
-    late,         ///< no answer, and applied some time later
-    slow,         ///< applied, and answered some time later
-    busy,         ///< 429 or 503 as a whole, not applied
-    unauthorized, ///< 401
-    gateway,      ///< 502 or 504 from a proxy, applied or not
-    html,         ///< 200 with something else than a bulk answer, applied or not
-    short_answer, ///< applied, an item is missing
-    surplus,      ///< applied, an item too many
-    too_large,    ///< 413, by the request's size
-    malformed,    ///< 400, because of one of the operations
-};
-inline constexpr std::size_t fates = 16;
-inline constexpr std::array<std::string_view, fates> fate_names{
-    "fine", "items_429",    "refused", "lost_before", "lost_after", "prefix",  "late", "slow",
-    "busy", "unauthorized", "gateway", "html",        "short",      "surplus", "413",  "400"};
-
-/// What else must have happened.
-enum class Mark : std::uint8_t {
-    sent_again,     ///< an operation
-    waited_for_id,  ///< an operation, for an earlier one of its id
-    order_proven,   ///< the store ended with the last operation of an id
-    sink_failed,    ///< the dead-letter sink
-    sink_slow,      ///< it took its time
-    flooded,        ///< the health said so
-    limits_changed, ///< while it ran
-    flushed,        ///< a flush completed, and what came before it had settled
-    flush_late,     ///< a flush came to its deadline
-    closed_early,   ///< a close gave something up
-    handed_back,    ///< and handed operations back
-    called_back,    ///< an observer enqueued
-    threw,          ///< an observer threw
-    told_nobody,    ///< a subscription was gone
-};
-inline constexpr std::size_t marks = 14;
-inline constexpr std::array<std::string_view, marks> mark_names{
-    "sent again", "waited for an id", "order proven", "sink failed", "sink slow",   "flooded", "limits changed",
-    "flushed",    "flush late",       "closed early", "handed back", "called back", "threw",   "told nobody"};
-
-/// What was seen, over all seeds: a simulation in which something never happened proves nothing about it.
-struct Coverage {
-    std::array<std::uint64_t, fates> fate{};
-    std::array<std::uint64_t, outcome_count> outcome{};
-    std::array<std::uint64_t, marks> mark{};
-    std::uint64_t operations = 0;
-    std::uint64_t requests = 0;
-};
-
 class Broken : public std::runtime_error {
     using std::runtime_error::runtime_error;
 };
@@ -124,22 +75,13 @@ public:
     Simulation& operator=(const Simulation&) = delete;
 
     void run() {
-        const auto steps = random_.between(5, 60);
-        for (std::size_t i = 0; i < steps; ++i) step();
-        if (random_.once_in(4)) {
-            close(std::chrono::milliseconds{random_.below(3000)}); // in the middle of it all
+        if (lone_poison_) {
+            find_lone_poison();
         } else {
-            calm_ = true;
-            make_room(); // a flood that fills the buffer keeps out what would end it
-            for (int i = 0; i < 20'000 && indexer_->stats().pending != 0; ++i) {
-                if (i % 100 == 99) put_good(); // a flood ends with what is good
-                pass(i < 1000 ? 10ms : 1s);
-            }
-            expect(indexer_->stats().pending == 0, "without faults everything settles");
-            check_order();
-            close(5s);
+            live();
         }
         expect(flushes_ == 0, "every flush completes");
+        expect(waiting_ == 0, "who waits for room is told in the end");
         for (const auto& op : operations_) {
             expect(op.settled == (op.accepted && op.told ? 1 : 0),
                    "an accepted operation settles exactly once, no other ever", op);
@@ -150,6 +92,77 @@ public:
     }
 
 private:
+    using time_point = ManualClock::time_point;
+
+    /// What the server has said of an operation, by this simulation's own table.
+    enum class Said : std::uint8_t {
+        nothing,
+        done,
+        as_done,    ///< refused, which a rule of the user's takes for done
+        there,      ///< it, or something newer, is there
+        again,      ///< not now; that counts as an attempt
+        wait,       ///< not now; that counts as none
+        no,         ///< never
+        never_mind, ///< never, and no dead letter of it
+    };
+
+    void live() {
+        const auto steps = random_.between(5, 60);
+        for (std::size_t i = 0; i < steps; ++i) step();
+        if (random_.once_in(4)) {
+            close(std::chrono::milliseconds{random_.below(3000)}); // in the middle of it all
+        } else {
+            calm_ = true;
+            make_room(); // a flood that fills the buffer keeps out what would end it
+            for (int i = 0; i < 20'000 && (indexer_->stats().pending != 0 || waiting_ != 0); ++i) {
+                if (i % 100 == 99) put_good(); // a flood ends with what is good
+                pass(i < 1000 ? 10ms : 1s);
+            }
+            expect(indexer_->stats().pending == 0, "without faults everything settles");
+            check_order();
+            if (later_.empty() && random_.once_in(3)) be_idle();
+            close(5s);
+        }
+    }
+    /// A malformed operation among good ones, and nothing else that is wrong: it alone is refused, and found in so many
+    /// requests as halving takes.
+    void find_lone_poison() {
+        const auto count = options_.max_batch_operations;
+        const auto place = random_.below(count);
+        for (std::size_t i = 0; i < count; ++i) {
+            auto op = good();
+            op.poison = i == place;
+            Operation made;
+            made.action = op.action;
+            made.id = op.id;
+            enqueue(std::move(op), made);
+        }
+        for (int i = 0; i < 1000 && indexer_->stats().pending != 0; ++i) pass(10ms);
+        const auto levels = static_cast<std::size_t>(std::bit_width(count - 1));
+        expect(script_->requests().size() <= 2 * levels + 1, "a lone malformed operation is found by halving");
+        for (const auto& op : operations_)
+            expect(op.settled == 1 &&
+                       (op.poison ? op.outcome == Outcome::rejected || op.outcome == Outcome::dead_lettered
+                                  : op.outcome == Outcome::indexed || op.outcome == Outcome::superseded),
+                   "a malformed operation does its neighbours no harm", op);
+        mark(Mark::lone_poison);
+        be_idle();
+        close(5s);
+    }
+    /// Nothing is left to do: then nothing is done.
+    void be_idle() {
+        const auto before = events_;
+        const auto requests = script_->requests().size();
+        pass(5s);
+        expect(events_ - before <= 4, "an idle indexer arms no timers");
+        expect(script_->requests().size() == requests, "an idle indexer sends nothing");
+        const auto stats = indexer_->stats();
+        expect(stats.in_flight == 0 && stats.sealed_batches == 0 && stats.waiting_for_id == 0 &&
+                   stats.dead_letters_waiting == 0,
+               "an idle indexer holds nothing");
+        mark(Mark::idle);
+    }
+
     struct Op {
         std::uint64_t number = 0;
         Action action{};
@@ -159,7 +172,14 @@ private:
         bool poison = false;     ///< the server refuses any request that holds it
         bool bad = false;        ///< the server refuses it as an item
         bool accepted = false;
+        bool versioned = false;     ///< it has an external version
+        bool conditional = false;   ///< it has a condition on a sequence number
+        bool already_there = false; ///< a conflict says that it is there
+        bool waiting = false;       ///< for room
+        bool waited = false;
+        bool awaited = false;  ///< its end is told to who waits for it, not to the observer
         bool lost = false;     ///< it was sent, and no proof came back
+        bool half = false;     ///< it was applied by a request that was refused because of another
         bool read = false;     ///< a request with it was refused as malformed, perhaps after a part of it was applied
         bool told = true;      ///< its subscription is there
         bool buried = false;   ///< the sink has taken it
@@ -169,12 +189,23 @@ private:
         int applied = 0;
         int in_flight = 0;
         int sent = 0;
+        std::uint32_t charged = 0; ///< answers that count as attempts
+        Said said{};               ///< in the last answer
+        time_point not_before{};   ///< when it may be sent again
         Outcome outcome{};
+        /// An attempt that did not end as a success may have been applied all the same.
+        [[nodiscard]] bool perhaps_there() const noexcept { return lost || half; }
     };
     /// An operation as it was found in a request.
     struct Found {
         std::uint64_t number = 0;
         std::string_view lines;
+    };
+    /// An item for each operation, and what it means.
+    struct Items {
+        std::vector<std::string> text;
+        std::vector<Said> said;
+        std::size_t pushed_back = 0; ///< with 429
     };
     /// A dead-letter sink that fails and takes its time, as the seed says.
     class Sink {
@@ -204,12 +235,17 @@ private:
     struct Later {
         ManualClock::time_point due{};
         std::size_t position = 0;
-        std::optional<Answer> answer;
+        std::optional<Items> answer;
         std::string apply;
     };
 
     void choose() {
-        options_.index = "logs";
+        stream_ = random_.once_in(5);
+        options_.index = stream_ ? "stream" : "logs";
+        if (stream_) {
+            server_.add_data_stream(options_.index);
+            mark(Mark::data_stream);
+        }
         options_.max_batch_operations = random_.between(1, 30);
         options_.max_batch_bytes = random_.between(1024, 8000);
         options_.max_in_flight = random_.between(1, 6);
@@ -224,6 +260,8 @@ private:
         options_.duplicates = random_.pick<Duplicates>({Duplicates::forbid, Duplicates::allow, Duplicates::client_id});
         options_.ordering = random_.once_in(3) ? Ordering::per_id : Ordering::none;
         options_.overflow = random_.once_in(5) ? Overflow::drop_oldest : Overflow::refuse;
+        patient_ = random_.once_in(4);
+        if (patient_) options_.max_buffered_operations = options_.max_batch_operations + random_.below(40) + 1;
         options_.retry.budget_percent = static_cast<std::uint32_t>(random_.below(3) * 10);
         options_.min_in_flight = random_.between(1, options_.max_in_flight);
         options_.flood.operations = random_.between(5, 200);
@@ -231,11 +269,6 @@ private:
         with_sink_ = random_.once_in(2);
         if (with_sink_) sink_trouble_ = random_.below(5);
         called_back_ = random_.once_in(4);
-        most_operations_ = options_.max_batch_operations;
-        most_bytes_ = options_.max_batch_bytes;
-        most_in_flight_ = options_.max_in_flight;
-        most_buffered_bytes_ = options_.max_buffered_bytes;
-        most_buffered_operations_ = options_.max_buffered_operations;
         one_in_bad_ = with_sink_ && random_.once_in(4) ? 2 : 25;
         for (std::size_t fate = 1; fate < fates; ++fate) {
             allowed_[fate] = random_.once_in(3);
@@ -243,6 +276,41 @@ private:
         }
         trouble_ = random_.between(1, 6);
         largest_body_ = random_.between(600, 6000);
+        choose_refusals();
+        lone_poison_ = random_.once_in(12);
+        if (lone_poison_) only_a_poison();
+        least_backoff_ = ManualClock::duration{options_.retry.initial_backoff} / 10;
+        most_operations_ = options_.max_batch_operations;
+        most_bytes_ = options_.max_batch_bytes;
+        most_in_flight_ = options_.max_in_flight;
+        most_buffered_bytes_ = options_.max_buffered_bytes;
+        most_buffered_operations_ = options_.max_buffered_operations;
+    }
+    void choose_refusals() {
+        for (auto kind = Refusal::capacity; kind < Refusal::own_indexed; kind = Refusal(std::size_t(kind) + 1))
+            kinds_.push_back(kind);
+        if (random_.once_in(3)) {
+            const auto own = random_.below(7);
+            constexpr std::array verdicts{Verdict::indexed,   Verdict::superseded,  Verdict::retry,
+                                          Verdict::push_back, Verdict::environment, Verdict::reject,
+                                          Verdict::discard};
+            options_.verdicts.push_back({422, 422, random_.once_in(2) ? "house_rule_exception" : "", verdicts[own]});
+            own_kind_ = Refusal(std::size_t(Refusal::own_indexed) + own);
+            kinds_.push_back(*own_kind_);
+        }
+        discard_unparsable_ = random_.once_in(8);
+        if (discard_unparsable_)
+            options_.verdicts.push_back({400, 499, "document_parsing_exception", Verdict::discard});
+    }
+    void only_a_poison() {
+        troubles_.clear();
+        allowed_[std::size_t(Fate::too_large)] = false;
+        sink_trouble_ = 0;
+        called_back_ = false;
+        options_.max_batch_operations = random_.between(1, 300);
+        options_.max_batch_bytes = std::size_t{1} << 20U;
+        options_.max_buffered_bytes = std::size_t{4} << 20U;
+        options_.max_buffered_operations = 1000;
     }
 
     // ---- The producers ----
@@ -250,7 +318,7 @@ private:
     void step() {
         for (auto count = random_.below(30); count != 0; --count) put();
         if (random_.once_in(10)) indexer_->flush();
-        if (random_.once_in(10)) flush();
+        if (random_.once_in(patient_ ? 2 : 10)) flush();
         if (random_.once_in(20)) change_limits();
         if (random_.once_in(40)) leave();
         if (random_.once_in(20)) largest_body_ = random_.between(100, 6000); // a proxy was configured anew
@@ -259,12 +327,27 @@ private:
     void put() {
         Op op;
         op.number = operations_.size();
-        const auto n = std::to_string(op.number);
         op.poison = allowed_[std::size_t(Fate::malformed)] && random_.once_in(40);
         op.bad = !op.poison && random_.once_in(one_in_bad_);
-        op.source = "{\"n\":" + n + ",\"t\":\"" + std::string(random_.below(120), 'x') + "\"}";
+        op.source = source_of(op.number, random_.below(120));
         Operation made;
-        switch (random_.below(8)) {
+        if (stream_) {
+            draw_for_stream(op, made);
+        } else {
+            draw(op, made);
+        }
+        if (op.action == Action::delete_) op.bad = op.poison = false;
+        made.action = op.action;
+        if (!op.id.empty()) made.id = op.id;
+        op.versioned = made.version.has_value();
+        op.conditional = made.if_seq_no.has_value();
+        op.already_there = made.on_conflict == OnConflict::already_there;
+        enqueue(std::move(op), made);
+    }
+    void draw(Op& op, Operation& made) {
+        const auto n = std::to_string(op.number);
+        op.repeatable = true;
+        switch (random_.below(10)) {
         case 0: // the server makes the id, or the indexer
             op.action = random_.once_in(2) ? Action::index : Action::create;
             op.makes_id = op.repeatable = options_.duplicates == Duplicates::client_id;
@@ -272,58 +355,87 @@ private:
         case 1: // an id that others use too: the last one to arrive wins
             op.action = Action::index;
             op.id = "shared-" + std::to_string(random_.below(8));
-            op.repeatable = true;
             break;
         case 2:
             op.action = Action::create;
             op.id = "once-" + n;
-            op.repeatable = true;
             made.on_conflict = OnConflict::already_there;
             break;
         case 3:
             op.action = Action::delete_;
             op.id = "gone-" + n;
-            op.repeatable = true;
             op.source.clear();
             break;
         case 4:
             op.action = Action::index;
             op.id = "versioned-" + std::to_string(random_.below(4));
-            op.repeatable = true;
             made.version = static_cast<std::int64_t>(op.number + 1);
             break;
         case 5: // a script would run twice
             op.action = Action::update;
             op.id = "shared-" + std::to_string(random_.below(8));
             op.source = R"({"script":{"source":"ctx._source.n++"},"upsert":)" + op.source + "}";
+            op.repeatable = false;
             break;
         case 6: // a condition would conflict with itself
             op.action = Action::index;
             op.id = "shared-" + std::to_string(random_.below(8));
             made.if_seq_no = static_cast<std::int64_t>(random_.below(20));
             made.if_primary_term = 1;
+            op.repeatable = false;
             break;
-        default:
-            op.action = Action::index;
-            op.id = "own-" + n;
-            op.repeatable = true;
+        case 7: // a part of a document, twice the same as once
+            op.action = Action::update;
+            op.id = "shared-" + std::to_string(random_.below(8));
+            op.source = R"({"doc":)" + op.source + (random_.once_in(2) ? R"(,"doc_as_upsert":true})" : "}");
+            break;
+        case 8: // an id that others use too: the first one to arrive stays
+            op.action = Action::create;
+            op.id = "first-" + std::to_string(random_.below(20));
+            break;
+        default: op.action = Action::index; op.id = "own-" + n;
         }
-        if (op.action == Action::delete_) op.bad = op.poison = false;
-        made.action = op.action;
-        made.source = op.source;
-        if (!op.id.empty()) made.id = op.id;
-        enqueue(std::move(op), made);
+    }
+    /// A data stream takes only what is created, and has a time.
+    void draw_for_stream(Op& op, Operation& made) {
+        const auto n = std::to_string(op.number);
+        op.action = Action::create;
+        op.repeatable = true;
+        switch (random_.below(8)) {
+        case 0:
+        case 1:
+        case 2: op.makes_id = op.repeatable = options_.duplicates == Duplicates::client_id; break;
+        case 3: op.id = "first-" + std::to_string(random_.below(20)); break;
+        case 4:
+            op.id = "timeless-" + n;
+            op.source = R"({"n":)" + n + "}";
+            break;
+        case 5:
+            op.id = "replaced-" + n;
+            op.action = Action::index;
+            break;
+        default: op.id = "once-" + n; made.on_conflict = OnConflict::already_there;
+        }
+    }
+    [[nodiscard]] std::string source_of(std::uint64_t number, std::size_t padding) const {
+        return "{\"n\":" + std::to_string(number) + (stream_ ? R"(,"@timestamp":1)" : "") + ",\"t\":\"" +
+               std::string(padding, 'x') + "\"}";
+    }
+    [[nodiscard]] Op good() const {
+        Op op;
+        op.number = operations_.size();
+        op.source = source_of(op.number, 0);
+        op.id = "good-" + std::to_string(op.number);
+        op.action = stream_ ? Action::create : Action::index;
+        op.repeatable = true;
+        return op;
     }
     void put_good() {
         for (int i = 0; i < 10; ++i) {
-            Op op;
-            op.number = operations_.size();
-            op.source = "{\"n\":" + std::to_string(op.number) + "}";
-            op.id = "good-" + std::to_string(op.number);
-            op.repeatable = true;
+            auto op = good();
             Operation made;
+            made.action = op.action;
             made.id = op.id;
-            made.source = op.source;
             enqueue(std::move(op), made);
         }
     }
@@ -334,14 +446,57 @@ private:
         auto& kept = operations_.back();
         made.source = kept.source;
         if (made.id) made.id = kept.id;
-        if (random_.once_in(8)) {
+        const bool has_own_id = kept.id.empty() || kept.id.ends_with("-" + std::to_string(number));
+        const auto how = lone_poison_ ? 15 : patient_ && random_.once_in(3) ? 2 : random_.below(16);
+        switch (how) {
+        case 0:
+        case 1: {
             Batch scratch;
             expect(!scratch.append(made, options_.index), "a well-formed operation is taken", kept);
             kept.accepted = indexer_->try_enqueue(scratch, subscription_.ticket(number)) == Admission::accepted;
-        } else {
-            kept.accepted = indexer_->try_enqueue(made, subscription_.ticket(number)) == Admission::accepted;
+            break;
+        }
+        case 2: return wait_for_room(kept, made, has_own_id);
+        case 3: wait_for_its_end(kept, made); break;
+        default: kept.accepted = indexer_->try_enqueue(made, subscription_.ticket(number)) == Admission::accepted;
         }
         if (kept.accepted && !kept.id.empty()) by_id_[kept.id].push_back(number);
+    }
+    /// Others with its id could come in before it, unseen: so only what has an id of its own.
+    void wait_for_room(Op& op, const Operation& made, bool has_own_id) {
+        if (!has_own_id) {
+            op.accepted = indexer_->try_enqueue(made, subscription_.ticket(op.number)) == Admission::accepted;
+            if (op.accepted) by_id_[op.id].push_back(op.number);
+            return;
+        }
+        ++waiting_;
+        op.waiting = op.waited = true;
+        const auto began = ManualClock::now();
+        indexer_->async_enqueue(made, subscription_.ticket(op.number),
+                                [this, number = op.number, began](error_code error, Admission admission) {
+                                    auto& waited = operations_[number];
+                                    --waiting_;
+                                    waited.waiting = false;
+                                    waited.accepted = admission == Admission::accepted;
+                                    expect(!error && admission != Admission::full, "who waits for room gets it",
+                                           waited);
+                                    if (admission == Admission::closed) mark(Mark::closed_waiting);
+                                    if (!waited.accepted) return;
+                                    if (ManualClock::now() != began) mark(Mark::waited_for_room);
+                                    if (!waited.id.empty()) by_id_[waited.id].push_back(number);
+                                });
+    }
+    void wait_for_its_end(Op& op, const Operation& made) {
+        const auto before = indexer_->stats().accepted;
+        op.told = op.awaited = true;
+        indexer_->async_index(made, [this, number = op.number](error_code error, const IndexResult& result) {
+            expect(operations_[number].accepted == !error, "who waits for an end is told of a refusal",
+                   operations_[number]);
+            if (error) return;
+            mark(Mark::awaited);
+            settled({number, result.outcome, result.result, result.status, result.attempts});
+        });
+        op.accepted = indexer_->stats().accepted != before;
     }
     Subscription subscribe() {
         return indexer_->subscribe(context_.get_executor(), [this](std::span<const Settlement> told) {
@@ -360,7 +515,7 @@ private:
     /// The observer goes, and another comes: what is under way is told to nobody.
     void leave() {
         for (auto& op : operations_)
-            if (op.settled == 0 && std::exchange(op.told, false)) mark(Mark::told_nobody);
+            if (op.settled == 0 && !op.awaited && std::exchange(op.told, false)) mark(Mark::told_nobody);
         subscription_ = subscribe();
     }
     void flush() {
@@ -371,7 +526,8 @@ private:
             --flushes_;
             mark(error ? Mark::flush_late : Mark::flushed);
             for (std::size_t i = 0; !error && i < before; ++i)
-                expect(!operations_[i].accepted || !operations_[i].told || operations_[i].settled == 1,
+                expect(!operations_[i].accepted || operations_[i].waited || !operations_[i].told ||
+                           operations_[i].settled == 1,
                        "after a flush what was accepted before has settled", operations_[i]);
         });
     }
@@ -421,7 +577,7 @@ private:
             expect(found.size() == 1, "a dead letter is one operation");
             auto& op = operations_[found[0].number];
             // A sink that had not ended at a close's deadline may take it all the same.
-            expect(op.accepted && (op.settled == 0 || (closing_ && op.outcome == Outcome::rejected)),
+            expect((op.accepted || op.waiting) && (op.settled == 0 || (closing_ && op.outcome == Outcome::rejected)),
                    "a dead letter is an operation that has not settled", op);
             expect(lines == op.sent_as, "a dead letter holds the bytes that were sent", op);
             op.buried = true;
@@ -429,18 +585,25 @@ private:
     }
 
     void pass(ManualClock::duration time) {
-        run_ready(context_);
+        run_what_is_ready();
         while (time > 0ns) {
             const auto by = std::min<ManualClock::duration>(time, time > 1s ? 100ms : 10ms);
             ManualClock::advance(by);
             time -= by;
             network();
-            run_ready(context_);
+            run_what_is_ready();
             check();
         }
         network();
-        run_ready(context_);
+        run_what_is_ready();
         check();
+    }
+    void run_what_is_ready() {
+        std::size_t events = 0;
+        context_.restart();
+        while (context_.poll_one() != 0)
+            expect(++events < 100'000, "an instant ends: no timer fires again and again without time passing");
+        events_ += events;
     }
     void close(std::chrono::milliseconds timeout) {
         std::optional<CloseReport> report;
@@ -469,6 +632,7 @@ private:
         expect(handed_back <= report->stats.undelivered, "no more is handed back than was undelivered");
         const auto stats = indexer_->stats();
         expect(stats.pending == 0 && stats.accepted == stats.settled(), "after a close the books balance");
+        expect(stats.buffered_bytes == 0, "after a close nothing is held");
         const auto requests = script_->requests().size();
         pass(10s);
         expect(script_->requests().size() == requests, "nothing is sent after a close");
@@ -481,13 +645,22 @@ private:
         expect(found.size() == request.operations, "a request says how many operations it holds");
         expect(found.size() <= most_operations_, "a request holds no more operations than a batch may");
         expect(found.size() == 1 || request.body.size() <= most_bytes_, "a request is no larger than a batch may be");
+        const auto now = ManualClock::now();
+        expect(now == trouble_at_ || now >= quiet_until_, "an endpoint in trouble is left alone for a while");
+        if (wished_ && now >= quiet_until_) mark(Mark::wish_kept);
+        wished_ = wished_ && now < quiet_until_;
+        coverage_.digest = std::rotl(coverage_.digest, 5) ^ std::hash<std::string_view>{}(request.body) ^
+                           static_cast<std::uint64_t>(now.time_since_epoch().count());
         for (const auto& one : found) {
             auto& op = operations_[one.number];
             if (op.sent_as.empty()) op.sent_as = one.lines;
             expect(one.lines == op.sent_as, "an operation is sent again byte for byte", op);
             expect(!op.buried, "a dead letter is not sent again", op);
             if (options_.ordering == Ordering::per_id && !op.id.empty()) await_turn(op);
-            expect(op.accepted, "only what was accepted is sent", op);
+            expect(op.accepted || op.waiting, "only what was accepted is sent", op);
+            expect(now >= op.not_before, "what was refused is sent again after its backoff", op);
+            expect(op.charged < options_.retry.max_attempts || with_sink_, // whose floods take charges back
+                   "no operation is sent again when its attempts ran out", op);
             expect(op.settled == 0, "what has settled is not sent again", op);
             expect(op.in_flight == 0, "an operation is in one request at a time", op);
             expect(!op.lost || op.repeatable || options_.duplicates == Duplicates::allow,
@@ -522,74 +695,170 @@ private:
     std::optional<Answer> meet(Fate fate, const std::string& body, const std::vector<Found>& found,
                                std::size_t position) {
         const auto some_time = std::chrono::milliseconds{random_.between(1, 5000)};
+        const bool alone_now = std::exchange(landed_at_, ManualClock::now()) != ManualClock::now();
         switch (fate) {
-        case Fate::fine: return Answer::items(apply(found, false));
-        case Fate::items_429: return Answer::items(apply(found, true));
-        case Fate::refused: return Answer::unreachable();
+        case Fate::fine: return whole(found, apply(found));
+        case Fate::items_429: return whole(found, apply(found, {Refusal::capacity}));
+        case Fate::items_refused: return whole(found, apply(found, some_refusals()));
+        case Fate::refused: trouble(); return Answer::unreachable();
         case Fate::lost_before: return lose(found, random_.once_in(2) ? Sent::partial : Sent::complete);
-        case Fate::lost_after: (void)apply(found, false); return lose(found, Sent::complete);
-        case Fate::prefix:
-            (void)apply({found.begin(), found.begin() + std::ptrdiff_t(random_.below(found.size() + 1))}, false);
-            return lose(found, Sent::partial);
+        case Fate::lost_after: (void)apply(found); return lose(found, Sent::complete);
+        case Fate::prefix: (void)apply(some_first(found)); return lose(found, Sent::partial);
         case Fate::late:
             later_.push_back({ManualClock::now() + some_time, position, std::nullopt, body});
             return lose(found, Sent::complete);
         case Fate::slow:
-            later_.push_back({ManualClock::now() + some_time, position, Answer::items(apply(found, false)), {}});
+            later_.push_back({ManualClock::now() + some_time, position, apply(found), {}});
             return std::nullopt;
-        case Fate::busy:
-            return Answer::status(random_.once_in(2) ? 429 : 503, "busy",
-                                  random_.once_in(2) ? std::optional{std::chrono::seconds{random_.below(10)}}
-                                                     : std::nullopt);
-        case Fate::unauthorized: return Answer::status(401, "{}");
+        case Fate::busy: return busy(alone_now);
+        case Fate::unauthorized: trouble(); return Answer::status(random_.pick<unsigned>({401, 403, 407}), "{}");
+        case Fate::misconfigured:
+            trouble();
+            return Answer::status(random_.pick<unsigned>({302, 404, 405, 415, 501}), "<html>nothing here</html>");
         case Fate::gateway:
-            if (random_.once_in(2)) (void)apply(found, false);
+            if (random_.once_in(2)) (void)apply(found);
             lost(found);
             return Answer::status(random_.once_in(2) ? 502 : 504, "<html>");
         case Fate::html:
-            if (random_.once_in(2)) (void)apply(found, false);
-            lost(found);
+            if (random_.once_in(2)) (void)apply(found);
+            nonsense(found);
             return Answer::status(200, "<html>welcome</html>");
         case Fate::short_answer: {
-            auto items = apply(found, false);
+            auto items = apply(found).text;
             items.pop_back();
-            lost(found);
+            nonsense(found);
             return Answer::items(items);
         }
         case Fate::surplus: {
-            auto items = apply(found, false);
+            auto items = apply(found).text;
             items.push_back(items.back());
-            lost(found);
+            nonsense(found);
             return Answer::items(items);
         }
-        case Fate::too_large: return Answer::status(413, "<html>too large</html>");
+        case Fate::early:
+            if (random_.once_in(2)) return early(busy(alone_now));
+            // It looks like a success, and cannot be one: it came before all of the operations had.
+            (void)apply(some_first(found));
+            lost(found);
+            return early(Answer::items(std::vector<std::string>(found.size(), item(201))));
+        case Fate::oversized: {
+            auto answer = Answer::items(apply(found).text);
+            answer.body.resize(answer.body.size() / 2);
+            answer.reply.body_complete = false;
+            answer.reply.error = errc::answer_too_large;
+            nonsense(found);
+            return answer;
+        }
+        case Fate::too_large: {
+            if (found.size() == 1) refused_alone(found);
+            auto answer = Answer::status(413, "<html>too large</html>");
+            return random_.once_in(2) ? early(std::move(answer)) : answer;
+        }
         case Fate::malformed:
-            for (const auto& one : found) operations_[one.number].read = true;
+            refuse_malformed(found);
             return Answer::status(400, R"({"error":{"type":"illegal_argument_exception","reason":"no"},"status":400})");
         }
         return std::nullopt;
+    }
+    Answer whole(const std::vector<Found>& found, const Items& items) {
+        judged(found, items);
+        return Answer::items(items.text);
+    }
+    Answer busy(bool alone_now) {
+        const auto wish = random_.once_in(2) ? std::optional{std::chrono::seconds{random_.below(10)}} : std::nullopt;
+        trouble();
+        // What met trouble before in this instant has set the pause.
+        if (wish && alone_now) {
+            quiet_until_ = std::max<time_point>(
+                quiet_until_, ManualClock::now() + std::min<ManualClock::duration>(*wish, options_.retry.max_backoff));
+            wished_ = *wish != 0s;
+        }
+        return Answer::status(random_.once_in(2) ? 429 : 503, "busy", wish);
+    }
+    static Answer early(Answer answer) {
+        answer.reply.error = errc::early_answer;
+        answer.reply.sent = Sent::partial;
+        return answer;
+    }
+    std::vector<Found> some_first(const std::vector<Found>& found) {
+        return {found.begin(), found.begin() + std::ptrdiff_t(random_.below(found.size() + 1))};
+    }
+    std::vector<Refusal> some_refusals() {
+        if (own_kind_ && random_.once_in(2)) return {*own_kind_};
+        if (random_.once_in(2)) return {random_.pick(kinds_)};
+        return kinds_;
+    }
+    /// Some servers read a bulk in pieces: what stands before the malformed operation is then applied.
+    void refuse_malformed(const std::vector<Found>& found) {
+        for (const auto& one : found) operations_[one.number].read = true;
+        if (found.size() == 1 && lone_refusals_ < 32) {
+            ++lone_refusals_;
+            return refused_alone(found);
+        }
+        if (lone_refusals_ >= 32) trouble();
+        if (random_.once_in(2)) return;
+        const auto poison = std::find_if(found.begin(), found.end(),
+                                         [this](const Found& one) { return operations_[one.number].poison; });
+        const std::vector<Found> before{found.begin(), poison};
+        for (const auto& one : before) operations_[one.number].half = true;
+        if (!before.empty()) mark(Mark::half_applied);
+        (void)apply(before);
+    }
+    void refused_alone(const std::vector<Found>& found) {
+        auto& op = operations_[found[0].number];
+        ++op.charged;
+        op.said = Said::no;
+    }
+    /// The endpoint failed as a whole: no request in the next while.
+    void trouble() {
+        if (trouble_at_ == ManualClock::now()) return; // it knows already
+        trouble_at_ = ManualClock::now();
+        quiet_until_ = trouble_at_ + least_backoff_;
+        wished_ = false;
+    }
+    /// A whole answer arrives.
+    void judged(const std::vector<Found>& found, const Items& items) {
+        if (found.size() > 1 && items.pushed_back == found.size()) return trouble(); // which is nobody's fault
+        lone_refusals_ = 0;
+        for (std::size_t i = 0; i < found.size(); ++i) {
+            auto& op = operations_[found[i].number];
+            op.said = items.said[i];
+            if (op.said != Said::wait) ++op.charged;
+            if (op.said == Said::wait || op.said == Said::again) op.not_before = ManualClock::now() + least_backoff_;
+        }
     }
     Answer lose(const std::vector<Found>& found, Sent sent) {
         lost(found);
         return Answer::lost(sent);
     }
     void lost(const std::vector<Found>& found) {
-        for (const auto& one : found) operations_[one.number].lost = true;
+        trouble();
+        for (const auto& one : found) {
+            operations_[one.number].lost = true;
+            operations_[one.number].said = Said::nothing;
+        }
+    }
+    /// A success that proves nothing is an answer all the same.
+    void nonsense(const std::vector<Found>& found) {
+        lost(found);
+        for (const auto& one : found) ++operations_[one.number].charged;
     }
     void landed(const std::vector<Found>& found) {
         for (const auto& one : found) --operations_[one.number].in_flight;
     }
-    /// Gives the model what the server takes, and returns an item for each operation.
-    std::vector<std::string> apply(const std::vector<Found>& found, bool refuse_some) {
-        std::vector<std::string> items(found.size());
+    /// Gives the model what the server takes, and returns an item for each operation. About half of what may be refused
+    /// for these reasons is.
+    Items apply(const std::vector<Found>& found, const std::vector<Refusal>& may_refuse = {}) {
+        Items items{std::vector<std::string>(found.size()), std::vector<Said>(found.size()), 0};
         std::string body;
         std::vector<std::size_t> taken;
         for (std::size_t i = 0; i < found.size(); ++i) {
             const auto& op = operations_[found[i].number];
             if (op.bad) {
-                items[i] = item(400, "document_parsing_exception");
-            } else if (refuse_some && random_.once_in(2)) {
-                items[i] = item(429, "es_rejected_execution_exception");
+                items.text[i] = item(400, "document_parsing_exception");
+                items.said[i] = discard_unparsable_ ? Said::never_mind : Said::no;
+            } else if (!may_refuse.empty() && random_.once_in(2) && refuse(random_.pick(may_refuse), op, items, i)) {
+                items.pushed_back += items.text[i].find("\"status\":429") != std::string::npos ? 1U : 0U;
             } else {
                 body += found[i].lines;
                 taken.push_back(i);
@@ -599,16 +868,66 @@ private:
         const auto answer = boost::json::parse(server_.bulk(body).body);
         for (std::size_t i = 0; i < taken.size(); ++i) {
             const auto& item = answer.at("items").at(i);
+            const auto& fields = item.as_object().begin()->value().as_object();
             auto& op = operations_[found[taken[i]].number];
-            if (!item.as_object().begin()->value().as_object().contains("error")) {
+            const auto* const error = fields.if_contains("error");
+            if (error == nullptr) {
                 ++op.applied;
                 if (!op.id.empty()) last_applied_[op.id] = op.number;
+                if (op.action == Action::update && op.repeatable) mark(Mark::doc_updated);
             }
-            expect(op.applied <= 1 || op.repeatable || options_.duplicates == Duplicates::allow,
+            expect(op.applied <= 1 || op.repeatable || op.half || options_.duplicates == Duplicates::allow,
                    "a document without an id is not stored twice", op);
-            items[taken[i]] = boost::json::serialize(item);
+            items.text[taken[i]] = boost::json::serialize(item);
+            items.said[taken[i]] = error == nullptr
+                                       ? Said::done
+                                       : meaning_of(op, fields.at("status").as_int64(), error->at("type").as_string());
         }
         return items;
+    }
+    /// Of what the model refuses.
+    [[nodiscard]] Said meaning_of(const Op& op, std::int64_t status, std::string_view type) const {
+        if (discard_unparsable_ && type == "document_parsing_exception") return Said::never_mind;
+        if (status != 409) return Said::no;
+        if (op.versioned) return Said::there;
+        if (op.conditional) return Said::no;
+        expect(op.action == Action::create || op.makes_id, "only what is created conflicts here", op);
+        return op.already_there || op.makes_id || op.lost || op.read ? Said::there : Said::no;
+    }
+    /// False where this operation cannot be refused so.
+    bool refuse(Refusal kind, const Op& op, Items& items, std::size_t at) {
+        struct Line {
+            unsigned status;
+            const char* type;
+            Said said;
+        };
+        static constexpr std::array<Line, refusals> lines{{{429, "es_rejected_execution_exception", Said::again},
+                                                           {429, "cluster_block_exception", Said::wait},
+                                                           {403, "cluster_block_exception", Said::wait},
+                                                           {403, "security_exception", Said::wait},
+                                                           {401, "security_exception", Said::wait},
+                                                           {408, "timeout_exception", Said::again},
+                                                           {425, "too_early_exception", Said::again},
+                                                           {503, "unavailable_shards_exception", Said::again},
+                                                           {409, "resource_busy_exception", Said::again},
+                                                           {409, "version_conflict_engine_exception", Said::again},
+                                                           {403, "index_closed_exception", Said::no},
+                                                           {422, "house_rule_exception", Said::as_done},
+                                                           {422, "house_rule_exception", Said::there},
+                                                           {422, "house_rule_exception", Said::again},
+                                                           {422, "house_rule_exception", Said::wait},
+                                                           {422, "house_rule_exception", Said::wait},
+                                                           {422, "house_rule_exception", Said::no},
+                                                           {422, "house_rule_exception", Said::never_mind}}};
+        if (kind == Refusal::lost_race &&
+            (op.versioned || op.conditional || op.makes_id || op.action == Action::create))
+            return false;
+        const auto& line = lines[std::size_t(kind)];
+        items.text[at] =
+            item(line.status + (kind == Refusal::unavailable ? unsigned(random_.below(2)) : 0U), line.type);
+        items.said[at] = line.said;
+        ++coverage_.refusal[std::size_t(kind)];
+        return true;
     }
     void network() {
         for (std::size_t i = 0; i < later_.size();) {
@@ -618,10 +937,12 @@ private:
             }
             auto event = std::move(later_[i]);
             later_.erase(later_.begin() + std::ptrdiff_t(i));
-            if (!event.apply.empty()) (void)apply(read(event.apply), false);
+            if (!event.apply.empty()) (void)apply(read(event.apply));
             if (event.answer && !script_->requests()[event.position].answered) {
-                landed(read(script_->requests()[event.position].body));
-                script_->answer(event.position, std::move(*event.answer));
+                const auto found = read(script_->requests()[event.position].body);
+                landed(found);
+                landed_at_ = ManualClock::now();
+                script_->answer(event.position, whole(found, *event.answer));
             }
         }
     }
@@ -659,26 +980,37 @@ private:
         auto& op = operations_[told.key];
         ++coverage_.outcome[std::size_t(told.outcome)];
         op.outcome = told.outcome;
+        expect(told.attempts <= options_.retry.max_attempts, "attempts stay within their bound", op);
+        expect(told.attempts == op.charged || (with_sink_ && told.attempts < op.charged),
+               "attempts are counted by operation, wherever it travels", op);
+        const bool exhausted = op.said == Said::again && op.charged >= options_.retry.max_attempts;
+        if (exhausted) mark(Mark::attempts_ended);
         expect(op.told, "who is gone is told nothing", op);
         expect(op.accepted && ++op.settled == 1, "an accepted operation settles once", op);
         switch (told.outcome) {
         case Outcome::indexed:
+            if (op.said == Said::as_done) break;
             expect(op.applied > 0, "what is reported as indexed was applied before", op);
             expect(told.status < 300 || (told.status == 404 && op.action == Action::delete_),
                    "a success is reported with its own status", op);
             break;
         case Outcome::superseded:
-            expect(!op.id.empty() || op.makes_id, "only what has an id can be superseded", op);
+            expect(op.said == Said::there, "what is reported as superseded is said to be there", op);
             break;
         case Outcome::dead_lettered:
             expect(op.buried, "a dead letter settles when the sink has taken it", op);
-            expect(op.applied == 0 || op.lost, "a dead letter was not applied", op);
+            expect(op.applied == 0 || op.perhaps_there(), "a dead letter was not applied", op);
+            expect(op.said == Said::no || exhausted, "a dead letter was refused for good", op);
             break;
         case Outcome::dropped:
             expect(options_.overflow == Overflow::drop_oldest && op.sent == 0, "what is dropped was never sent", op);
             break;
         case Outcome::rejected: // what the server says of an attempt, it does not say of one before that was lost
-            expect(op.applied == 0 || op.lost, "what is reported as rejected was not applied", op);
+            expect(op.applied == 0 || op.perhaps_there(), "what is reported as rejected was not applied", op);
+            expect(op.said == Said::no || op.said == Said::never_mind || exhausted,
+                   "what is reported as rejected was refused for good", op);
+            expect(!with_sink_ || closing_ || op.said == Said::never_mind, "what is refused for good goes to the sink",
+                   op);
             expect(told.status >= 400, "a refusal is reported with its own status", op);
             break;
         case Outcome::undelivered:
@@ -711,13 +1043,13 @@ private:
     void check() {
         if (!broken_.empty()) throw Broken{broken_};
         const auto stats = indexer_->stats();
-        expect(stats.offered == operations_.size() && stats.offered == stats.accepted + stats.refused() &&
+        expect(stats.offered + waiting_ == operations_.size() && stats.offered == stats.accepted + stats.refused() &&
                    stats.accepted == stats.settled() + stats.pending,
                "the counters add up");
         expect(stats.buffered_bytes <= most_buffered_bytes_, "the byte budget holds");
         expect(stats.pending <= most_buffered_operations_, "the operation budget holds");
         expect(stats.in_flight <= most_in_flight_, "no more requests are in flight than may be");
-        if (stats.health == Health::flooded) mark(Mark::flooded);
+        ++coverage_.health[std::size_t(stats.health)];
         for (const auto number : must_settle_)
             expect(operations_[number].settled == 1 || !operations_[number].told,
                    "an operation of an id waits until the one before it has settled", operations_[number]);
@@ -731,8 +1063,9 @@ private:
     void expect(bool holds, const char* promise, const Op& op) const {
         if (holds) return;
         fail(std::string{promise} + " (operation " + std::to_string(op.number) + ", id '" + op.id + "', sent " +
-             std::to_string(op.sent) + " times, applied " + std::to_string(op.applied) + ", settled " +
-             std::to_string(op.settled) + (op.settled != 0 ? " as " + std::string{to_string(op.outcome)} : "") +
+             std::to_string(op.sent) + " times, applied " + std::to_string(op.applied) + ", charged " +
+             std::to_string(op.charged) + ", settled " + std::to_string(op.settled) +
+             (op.settled != 0 ? " as " + std::string{to_string(op.outcome)} : "") +
              (op.lost ? ", an answer was lost" : "") + ")");
     }
     void fail(const std::string& promise) const {
@@ -750,8 +1083,22 @@ private:
     bool calm_ = false;
     bool closing_ = false;
     bool with_sink_ = false;
-    bool called_back_ = false;     ///< the observer enqueues and throws
-    std::size_t sink_trouble_ = 0; ///< of ten writes
+    bool patient_ = false;            ///< there is little room, and producers wait for it
+    bool stream_ = false;             ///< everything goes to a data stream
+    bool lone_poison_ = false;        ///< the one thing that is wrong is one operation
+    bool discard_unparsable_ = false; ///< by a rule of the user's
+    std::optional<Refusal> own_kind_; ///< by a rule of the user's
+    std::vector<Refusal> kinds_;      ///< for which items may be refused
+    ManualClock::duration least_backoff_{};
+    time_point trouble_at_ = time_point::min();  ///< when the endpoint last failed as a whole
+    time_point quiet_until_ = time_point::min(); ///< then it is asked again, at the earliest
+    bool wished_ = false;                        ///< because it said so
+    time_point landed_at_ = time_point::min();   ///< the last request
+    std::size_t lone_refusals_ = 0;              ///< 400s for single operations since an answer was one item for each
+    std::size_t waiting_ = 0;                    ///< operations that wait for room
+    std::uint64_t events_ = 0;                   ///< handlers that ran
+    bool called_back_ = false;                   ///< the observer enqueues and throws
+    std::size_t sink_trouble_ = 0;               ///< of ten writes
     std::size_t one_in_bad_ = 25;
     std::size_t flushes_ = 0; ///< that have not completed
     std::size_t most_operations_ = 0;

@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"context"
 	"net/url"
+	"os"
 	"time"
 
 	"bulkhead/peers/harness"
@@ -26,7 +27,10 @@ func main() {
 	config := docappender.Config{
 		FlushBytes: task.BatchBytes, FlushInterval: time.Second, MaxRequests: task.Workers}
 	if task.Gzip {
-		config.CompressionLevel = -1 // gzip's default
+		config.CompressionLevel = -1 // gzip's default, 6
+		if os.Getenv("GZIP_LEVEL") == "1" {
+			config.CompressionLevel = 1
+		}
 	}
 	appender, err := docappender.New(client, config)
 	harness.Must(err)
