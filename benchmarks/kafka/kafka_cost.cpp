@@ -40,6 +40,7 @@ struct Arguments {
 struct Result {
     std::uint64_t read = 0;
     std::uint64_t bytes_received = 0;
+    double seconds = 0; ///< from the first record to the last
 };
 
 /// As little as a consumer can do; configured as the driver configures its own.
@@ -75,7 +76,7 @@ Result bare(const Arguments& arguments) {
     }
     rd_kafka_consumer_close(client);
     rd_kafka_destroy(client);
-    return {bytes == 0 ? 0 : read, 0};
+    return {bytes == 0 ? 0 : read};
 }
 
 template <class Transport, class Argument>
@@ -87,13 +88,18 @@ Result driver(const Arguments& arguments, Argument transport, bulkhead::IndexerO
                                     .group = arguments.group,
                                     .topics = {arguments.topic},
                                     .config = {{"auto.offset.reset", "earliest"}, {"statistics.interval.ms", "1000"}}}};
+    using Clock = std::chrono::steady_clock;
+    while (driver.source().stats().consumed == 0 && driver.poll_once(100ms)) {
+    }
+    const auto began = Clock::now();
     while (driver.source().stats().consumed < arguments.records && driver.poll_once(100ms)) {
     }
-    const auto soon = std::chrono::steady_clock::now() + 1100ms; // the last statistics
-    while (std::chrono::steady_clock::now() < soon) driver.poll_once(10ms);
+    const std::chrono::duration<double> took = Clock::now() - began;
+    const auto soon = Clock::now() + 1100ms; // the last statistics
+    while (Clock::now() < soon) driver.poll_once(10ms);
     const auto report = driver.close(60s);
     if (!report.drained || !report.committed) throw std::runtime_error{"not all settled and committed"};
-    return {report.stats.source.settled, report.stats.bytes_received};
+    return {report.stats.source.settled, report.stats.bytes_received, took.count()};
 }
 Result driver(const Arguments& arguments) {
     bulkhead::IndexerOptions options{.index = "logs"};
@@ -113,11 +119,9 @@ int main(int argc, char** argv) {
         Arguments arguments{argv[2], argv[3], argv[4], std::stoull(argv[5])};
         if (argc == 8) arguments.speed = {std::chrono::milliseconds{std::stoll(argv[6])}, std::stod(argv[7])};
         const std::string_view how = argv[1];
-        const auto began = std::chrono::steady_clock::now();
-        const auto [read, received] = how == "bare" ? bare(arguments) : driver(arguments);
-        const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
+        const auto [read, received, seconds] = how == "bare" ? bare(arguments) : driver(arguments);
         std::printf("{\"records\":%llu,\"cpu_us\":%.4f,\"seconds\":%.3f,\"bytes_received\":%llu}\n",
-                    static_cast<unsigned long long>(read), cpu_seconds() / double(read) * 1e6, took.count(),
+                    static_cast<unsigned long long>(read), cpu_seconds() / double(read) * 1e6, seconds,
                     static_cast<unsigned long long>(received));
         return read == arguments.records ? 0 : 1;
     } catch (const std::exception& error) {

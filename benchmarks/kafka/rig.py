@@ -19,6 +19,7 @@ PARTITIONS = 6
 def throttled(read, seconds, records, received, latencies):
     """Bytes from the brokers when what takes the records is half as fast as the consumer, by the latency of a bulk."""
     speed = records / seconds / 2
+    print(f"full speed: {records / seconds:,.0f} records/s, {received / records:.0f} bytes from the brokers a record")
     for latency in latencies:
         done = read("driver", f"throttled-{latency}", str(latency), str(speed))
         print(f"half speed, bulks of {latency / 1000:g} s: {records / done['seconds']:,.0f} records/s, "
