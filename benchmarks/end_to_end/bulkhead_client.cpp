@@ -11,6 +11,8 @@
 // CPU time of the calling thread: what the calls take when nothing else is given the core).
 
 #include <bulkhead/bulkhead.hpp>
+#include <bulkhead/gzip.hpp>
+#include <bulkhead/tls.hpp>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/use_future.hpp>
