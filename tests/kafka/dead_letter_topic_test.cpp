@@ -56,7 +56,7 @@ std::vector<Letter> read(MockKafka& kafka, const std::string& topic, std::size_t
 } // namespace
 
 TEST_CASE("driver: dead letters reach their topic, with where they came from, before their offset is committed",
-          "[rdkafka][kafka_letters][F124][F148]") {
+          "[rdkafka][kafka_letters][F124][F148][F160]") {
     const Watchdog watchdog;
     KafkaSourceOptions policies;
     policies.dead_letters.emplace();
