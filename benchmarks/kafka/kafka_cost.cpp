@@ -2,12 +2,14 @@
 //
 // What `kafka::Driver` and `KafkaSource` add to librdkafka: reads a topic to its end, once by a bare loop that only
 // counts bytes, once through source, mapper, indexer and offsets to a transport that says at once that all is stored.
-// Prints a line of JSON with the CPU of the whole process for each record.
+// Prints a line of JSON with the CPU of the whole process for each record, and, but for the bare loop, the bytes that
+// came from the brokers. With a latency of a bulk and a number of records a second, the transport takes its time.
 //
-//     kafka_cost bare|driver BROKERS TOPIC GROUP RECORDS
+//     kafka_cost bare|driver BROKERS TOPIC GROUP RECORDS [LATENCY_MS RECORDS_A_SECOND]
 
 #include "../obliging_transport.hpp"
 #include "../passthrough.hpp"
+#include "slow_transport.hpp"
 
 #include <bulkhead/kafka/rdkafka.hpp>
 #include <bulkhead/standalone_indexer.hpp>
@@ -33,10 +35,16 @@ double cpu_seconds() {
 struct Arguments {
     std::string brokers, topic, group;
     std::uint64_t records = 0;
+    SlowTransport::Speed speed{};
+};
+struct Result {
+    std::uint64_t read = 0;
+    std::uint64_t bytes_received = 0;
+    double seconds = 0; ///< from the first record to the last
 };
 
 /// As little as a consumer can do; configured as the driver configures its own.
-std::uint64_t bare(const Arguments& arguments) {
+Result bare(const Arguments& arguments) {
     auto* const configuration = rd_kafka_conf_new();
     char problem[512]; // NOLINT: librdkafka's way
     const auto set = [&](const char* name, const std::string& value) {
@@ -68,34 +76,53 @@ std::uint64_t bare(const Arguments& arguments) {
     }
     rd_kafka_consumer_close(client);
     rd_kafka_destroy(client);
-    return bytes == 0 ? 0 : read;
+    return {bytes == 0 ? 0 : read};
 }
 
-std::uint64_t driver(const Arguments& arguments) {
-    bulkhead::StandaloneIndexer<ObligingTransport> indexer{0, bulkhead::IndexerOptions{.index = "logs"}};
+template <class Transport, class Argument>
+Result driver(const Arguments& arguments, Argument transport, bulkhead::IndexerOptions options) {
+    bulkhead::StandaloneIndexer<Transport> indexer{transport, options};
     bulkhead::kafka::Driver driver{*indexer,
                                    Passthrough{},
                                    {.brokers = arguments.brokers,
                                     .group = arguments.group,
                                     .topics = {arguments.topic},
-                                    .config = {{"auto.offset.reset", "earliest"}}}};
+                                    .config = {{"auto.offset.reset", "earliest"}, {"statistics.interval.ms", "1000"}}}};
+    using Clock = std::chrono::steady_clock;
+    while (driver.source().stats().consumed == 0 && driver.poll_once(100ms)) {
+    }
+    const auto began = Clock::now();
     while (driver.source().stats().consumed < arguments.records && driver.poll_once(100ms)) {
     }
-    const auto report = driver.close(30s);
+    const std::chrono::duration<double> took = Clock::now() - began;
+    const auto soon = Clock::now() + 1100ms; // the last statistics
+    while (Clock::now() < soon) driver.poll_once(10ms);
+    const auto report = driver.close(60s);
     if (!report.drained || !report.committed) throw std::runtime_error{"not all settled and committed"};
-    return report.stats.source.settled;
+    return {report.stats.source.settled, report.stats.bytes_received, took.count()};
+}
+Result driver(const Arguments& arguments) {
+    bulkhead::IndexerOptions options{.index = "logs"};
+    if (arguments.speed.operations_a_second == 0) return driver<ObligingTransport>(arguments, 0, options);
+    options.max_in_flight = 1024; // so that latency alone does not slow it down: only the budget does
+    return driver<SlowTransport>(arguments, arguments.speed, options);
 }
 
 } // namespace
 
 int main(int argc, char** argv) {
-    if (argc != 6) return std::fputs("usage: kafka_cost bare|driver BROKERS TOPIC GROUP RECORDS\n", stderr), 2;
+    if (argc != 6 && argc != 8)
+        return std::fputs("usage: kafka_cost bare|driver BROKERS TOPIC GROUP RECORDS [LATENCY_MS RECORDS_A_SECOND]\n",
+                          stderr),
+               2;
     try {
-        const Arguments arguments{argv[2], argv[3], argv[4], std::stoull(argv[5])};
+        Arguments arguments{argv[2], argv[3], argv[4], std::stoull(argv[5])};
+        if (argc == 8) arguments.speed = {std::chrono::milliseconds{std::stoll(argv[6])}, std::stod(argv[7])};
         const std::string_view how = argv[1];
-        const auto read = how == "bare" ? bare(arguments) : driver(arguments);
-        std::printf("{\"records\":%llu,\"cpu_us\":%.4f}\n", static_cast<unsigned long long>(read),
-                    cpu_seconds() / double(read) * 1e6);
+        const auto [read, received, seconds] = how == "bare" ? bare(arguments) : driver(arguments);
+        std::printf("{\"records\":%llu,\"cpu_us\":%.4f,\"seconds\":%.3f,\"bytes_received\":%llu}\n",
+                    static_cast<unsigned long long>(read), cpu_seconds() / double(read) * 1e6, seconds,
+                    static_cast<unsigned long long>(received));
         return read == arguments.records ? 0 : 1;
     } catch (const std::exception& error) {
         std::fprintf(stderr, "kafka_cost: %s\n", error.what());

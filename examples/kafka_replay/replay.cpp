@@ -144,6 +144,21 @@ void tell(Progress& progress, const bulkhead::kafka::ClientEvent& event) {
     }
 }
 
+/// Why a partition is paused, for people.
+std::string describe(bulkhead::PauseReason why) {
+    using Why = bulkhead::PauseReason;
+    switch (why) {
+    case Why::none: break;
+    case Why::stopped: return "the source has stopped";
+    case Why::draining: return "this is the end, nothing more is taken";
+    case Why::span: return "too far ahead of what is settled";
+    case Why::budget: return "the buffer is full, or half of it is not settled yet";
+    case Why::dead_letters: return "too many dead letters are on their way";
+    case Why::kept_records: return "too many records are kept";
+    }
+    return "-";
+}
+
 std::vector<std::string> data_streams(const Options& options) {
     std::vector<std::string> names{options.streams.name(StreamKey::apm_logs)};
     if (!options.span_topic.empty()) names.push_back(options.streams.name(StreamKey::apm_spans));
@@ -239,15 +254,12 @@ private:
             std::int64_t low = 0;
             std::int64_t high = -1;
             rd_kafka_get_watermark_offsets(driver_.handle(), p.topic.c_str(), p.partition, &low, &high);
-            std::string why;
-            if (p.paused)
-                why = source.stopped() ? " paused: the source has stopped"
-                      : p.span > source.options().max_span_per_partition / 2
-                          ? " paused: too far ahead of what is settled"
-                          : " paused: the buffer is full, or dead letters are too many";
-            progress_.answer(p.topic + "-" + std::to_string(p.partition) + ": next " + number(p.next) + ", stored " +
-                             number(p.stored) + ", end " + (high < 0 ? "-" : std::to_string(high)) + ", span " +
-                             std::to_string(p.span) + why);
+            const auto lag =
+                p.next && high >= 0 ? std::optional{std::max<std::int64_t>(high - *p.next, 0)} : std::nullopt;
+            progress_.answer(p.topic + "-" + std::to_string(p.partition) + ": next " + number(p.next) + ", watermark " +
+                             number(p.watermark) + ", stored " + number(p.stored) + ", end " +
+                             (high < 0 ? "-" : std::to_string(high)) + ", lag " + number(lag) + ", span " +
+                             std::to_string(p.span) + (p.paused ? ", paused: " + describe(p.why) : ""));
         }
         progress_.answer("buffer: " + grouped(stats.buffered_bytes) + " of " +
                          grouped(indexer_.options().max_buffered_bytes) + " bytes, " + grouped(stats.pending) +

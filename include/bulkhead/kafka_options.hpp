@@ -178,6 +178,23 @@ struct SourceStats {
     }
 };
 
+/// Why a partition is paused.
+enum class PauseReason : std::uint8_t {
+    none,         ///< it is not
+    stopped,      ///< the source takes nothing any more, see `StopReason`
+    draining,     ///< `drain()`
+    span,         ///< it alone: too far ahead of its watermark, see `max_span_per_partition`
+    budget,       ///< the indexer is full, or was, and half of what was under way is not settled yet
+    dead_letters, ///< too many are on their way, see `max_letter_bytes`
+    kept_records, ///< too many are kept, see `max_kept_bytes`
+};
+
+[[nodiscard]] constexpr std::string_view to_string(PauseReason reason) noexcept {
+    constexpr std::string_view names[] = {"none",   "stopped",      "draining",    "span",
+                                          "budget", "dead_letters", "kept_records"};
+    return names[static_cast<std::size_t>(reason)];
+}
+
 /// Where a partition stands.
 struct PartitionState {
     std::string topic;
@@ -186,6 +203,8 @@ struct PartitionState {
     std::optional<std::int64_t> stored{}; ///< the last offset stored
     std::uint64_t span = 0;               ///< how far `next` is ahead of the watermark
     bool paused = false;
+    PauseReason why = PauseReason::none;     ///< it is paused
+    std::optional<std::int64_t> watermark{}; ///< everything taken before it is settled; nothing until one was taken
 };
 
 } // namespace bulkhead::inline v1

@@ -198,7 +198,8 @@ public:
         for (const auto& p : partitions_) {
             if (!p->assigned) continue;
             states.push_back({topics_[p->topic].name, p->number, p->tracker.next(), p->stored,
-                              static_cast<std::uint64_t>(p->tracker.span()), p->paused});
+                              static_cast<std::uint64_t>(p->tracker.span()), p->paused, why_paused(*p),
+                              p->tracker.watermark()});
         }
         return states;
     }
@@ -418,7 +419,7 @@ private:
         if (!hand_over(tracked, &record)) {
             stash_ = tracked;
             ++stats_.full;
-            hold();
+            hold(PauseReason::budget);
         }
     }
     /// False: the indexer is full, and the record is as before. `record` is null for the stash.
@@ -481,7 +482,7 @@ private:
         place(letter, *tracked.partition, tracked.offset);
         if constexpr (LetterWriter<C>)
             consumer_.write_letter(letter, LetterReceipt{letters_, {key_of(tracked), bytes, whole_record}});
-        if (letter_bytes_ >= options_.max_letter_bytes && !holding_) hold();
+        if (letter_bytes_ >= options_.max_letter_bytes && !holding_) hold(PauseReason::dead_letters);
     }
     void place(KafkaLetter& letter, const Partition& p, std::int64_t offset) const noexcept {
         letter.topic = name(p);
@@ -553,7 +554,7 @@ private:
             kept_.keep(key_of(tracked), record);
         } catch (const std::bad_alloc&) { // then its dead letter is the operation alone
         }
-        if (kept_.bytes() >= options_.max_kept_bytes && !holding_) hold();
+        if (kept_.bytes() >= options_.max_kept_bytes && !holding_) hold(PauseReason::kept_records);
     }
 
     // ---- settle → tracker → store ----
@@ -657,8 +658,9 @@ private:
 
     // ---- full, and long spans: pause and resume ----
 
-    void hold() {
+    void hold(PauseReason why) {
         holding_ = true;
+        held_for_ = why;
         resume_at_ = outstanding_ / 2 + scratch_.operations();
         paused_for_full_ = options_.pause_after == std::chrono::milliseconds::zero();
         if (!paused_for_full_) held_since_ = Clock::now();
@@ -681,6 +683,16 @@ private:
             holding_ = paused_for_full_ = false;
         }
         apply_pauses();
+    }
+    [[nodiscard]] PauseReason why_paused(const Partition& p) const noexcept {
+        if (!p.paused) return PauseReason::none;
+        if (stopped()) return PauseReason::stopped;
+        if (draining_) return PauseReason::draining;
+        if (p.span_exceeded) return PauseReason::span;
+        if (stash_) return PauseReason::budget;
+        if (letter_bytes_ > options_.max_letter_bytes / 2) return PauseReason::dead_letters;
+        if (kept_.bytes() > options_.max_kept_bytes / 2) return PauseReason::kept_records;
+        return held_for_;
     }
     [[nodiscard]] static std::size_t span(const Partition& p) noexcept {
         return std::max(static_cast<std::size_t>(p.tracker.span()), p.tracker.records());
@@ -768,9 +780,10 @@ private:
     std::optional<Tracked> stash_; ///< the record that did not fit; its operations are in `scratch_`
     detail::KeptRecords kept_;
     detail::LatePositions late_;
-    std::size_t letter_bytes_ = 0; ///< of ours, on their way to the dead-letter topic
-    bool holding_ = false;         ///< the indexer was found full, or letters or kept records are too many
-    bool paused_for_full_ = false; ///< so all partitions are paused
+    std::size_t letter_bytes_ = 0;             ///< of ours, on their way to the dead-letter topic
+    bool holding_ = false;                     ///< the indexer was found full, or letters or kept records are too many
+    bool paused_for_full_ = false;             ///< so all partitions are paused
+    PauseReason held_for_ = PauseReason::none; ///< the first cause
     bool draining_ = false;
     bool pauses_stale_ = false; ///< the client did not do what it was asked to
     StopReason stop_reason_ = StopReason::none;

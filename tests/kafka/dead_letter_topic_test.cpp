@@ -9,6 +9,7 @@ namespace {
 struct Letter {
     std::string key, value;
     bool has_value = false;
+    std::int64_t timestamp = -1;
     std::map<std::string, std::string> headers;
 };
 
@@ -35,6 +36,7 @@ std::vector<Letter> read(MockKafka& kafka, const std::string& topic, std::size_t
             letter.key.assign(static_cast<const char*>(message->key), message->key_len);
             letter.has_value = message->payload != nullptr;
             letter.value.assign(static_cast<const char*>(message->payload), message->len);
+            letter.timestamp = rd_kafka_message_timestamp(message, nullptr);
             rd_kafka_headers_t* headers = nullptr;
             const char* name = nullptr;
             const void* value = nullptr;
@@ -54,7 +56,7 @@ std::vector<Letter> read(MockKafka& kafka, const std::string& topic, std::size_t
 } // namespace
 
 TEST_CASE("driver: dead letters reach their topic, with where they came from, before their offset is committed",
-          "[rdkafka][kafka_letters][F124][F148]") {
+          "[rdkafka][kafka_letters][F124][F148][F160]") {
     const Watchdog watchdog;
     KafkaSourceOptions policies;
     policies.dead_letters.emplace();
@@ -66,8 +68,8 @@ TEST_CASE("driver: dead letters reach their topic, with where they came from, be
     world.kafka.create_topic("dead", 1);
     world.produce("t", 1, 3);
     const std::vector<RecordHeader> headers{{"trace", "abc"}};
-    world.kafka.produce("t", 0, "a key", R"({"n":"poison"})", 0, headers);
-    world.kafka.produce("t", 0, "b key", "not an event", 0, headers);
+    world.kafka.produce("t", 0, "a key", R"({"n":"poison"})", 1'700'000'000'123, headers);
+    world.kafka.produce("t", 0, "b key", "not an event", 1'700'000'000'456, headers);
     world.kafka.produce("t", 0, "c key", std::nullopt);
     world.kafka.flush();
     world.produce("t", 1, 2);
@@ -91,6 +93,7 @@ TEST_CASE("driver: dead letters reach their topic, with where they came from, be
     if (policies.keep_records) {
         CHECK(refused.key == "a key");
         CHECK(refused.value == R"({"n":"poison"})");
+        CHECK(refused.timestamp == 1'700'000'000'123);
         CHECK(refused.headers.at("trace") == "abc");
         CHECK(refused.headers.at("bulkhead.operation") == operation);
     } else {
@@ -98,6 +101,7 @@ TEST_CASE("driver: dead letters reach their topic, with where they came from, be
     }
     CHECK(by_offset["4"].key == "b key");
     CHECK(by_offset["4"].value == "not an event");
+    CHECK(by_offset["4"].timestamp == 1'700'000'000'456);
     CHECK(by_offset["4"].headers.at("bulkhead.type") == "invalid");
     CHECK(by_offset["4"].headers.at("trace") == "abc");
     CHECK(by_offset["5"].key == "c key");

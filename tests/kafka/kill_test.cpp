@@ -114,7 +114,7 @@ TEST_CASE("a consumer that runs until it is killed", "[.][child]") {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     const auto* const brokers = std::getenv("BULKHEAD_BROKERS");
     const auto* const url = std::getenv("BULKHEAD_URL");
-    REQUIRE((brokers != nullptr && url != nullptr));
+    if (brokers == nullptr || url == nullptr) return; // run by hand, or by a filter that only leaves others out
     IndexerOptions options;
     options.max_batch_operations = 20;
     options.max_in_flight = 2;

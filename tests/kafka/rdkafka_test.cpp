@@ -139,7 +139,9 @@ TEST_CASE("driver: a server that is away longer than max.poll.interval.ms costs 
     world.store->black_hole = true;
     auto options = options_for(world, "events");
     options.config.emplace_back("max.poll.interval.ms", "3000");
-    TestDriver driver{world.indexer, EventMapper{}, options};
+    KafkaSourceOptions source_options;
+    source_options.pause_after = milliseconds{500};
+    TestDriver driver{world.indexer, EventMapper{}, options, source_options};
     const auto poll_until = [&](auto predicate) {
         while (!predicate(driver.source().stats())) driver.poll_once(milliseconds{10});
     };
@@ -174,7 +176,9 @@ TEST_CASE("driver: credentials that the server refuses stop the flow, not the dr
     World world{small};
     world.kafka.create_topic("events", 2);
     world.produce("events", 2, 50);
-    Member member{world, options_for(world, "events")};
+    KafkaSourceOptions source_options;
+    source_options.pause_after = milliseconds{500};
+    Member member{world, options_for(world, "events"), source_options};
     world.store->wait_until([&] { return world.committed("events", 2) == 100; });
     world.store->status = GENERATE(std::uint16_t{401}, std::uint16_t{404});
     world.produce("events", 2, 1000);
@@ -190,6 +194,35 @@ TEST_CASE("driver: credentials that the server refuses stop the flow, not the dr
     CHECK(report.stats.source.failed + report.stats.source.abandoned == 0);
     CHECK(report.stats.rebalances == 1);
     CHECK(world.committed("events", 2) == 2100);
+}
+
+TEST_CASE("driver: a server that is slow for a moment pauses nothing, so that nothing is fetched twice",
+          "[rdkafka][F150]") {
+    const Watchdog watchdog;
+    IndexerOptions small;
+    small.max_buffered_operations = 200;
+    World world{small};
+    world.kafka.create_topic("events", 2);
+    world.produce("events", 2, 1000);
+    world.store->black_hole = true;
+    Member member{world, options_for(world, "events")};
+    world.store->wait_until([&] { return member.source().stashed == 1; });
+    const auto until = Clock::now() + milliseconds{2500};
+    bool paused = false;
+    world.store->wait_until([&] {
+        paused = paused || member.source().paused_partitions > 0;
+        return Clock::now() > until;
+    });
+    CHECK_FALSE(paused);
+    world.store->black_hole = false;
+    world.store->wait_until([&] { return member.source().settled == 2000; });
+    const auto report = member.stop(seconds{10});
+    CHECK(report.drained);
+    CHECK(report.stats.max_poll_gap < milliseconds{1500});
+    CHECK(world.committed("events", 2) == 2000);
+    for (int p = 0; p < 2; ++p)
+        for (int i = 0; i < 1000; ++i)
+            if (world.store->times(id_of("events", p, i)) != 1) FAIL("sent not exactly once: " << p << " " << i);
 }
 
 TEST_CASE("driver: an assignment that was lost is not committed, and goes on after rejoining", "[rdkafka][F139]") {
@@ -383,6 +416,7 @@ TEST_CASE("driver: the end of a partition is not a record", "[rdkafka][F146]") {
     world.produce("events", 1, 10);
     auto options = options_for(world, "events");
     options.config.emplace_back("enable.partition.eof", "true");
+    options.config.emplace_back("statistics.interval.ms", "50");
     std::atomic<int> errors{0};
     options.on_event = [&](const kafka::ClientEvent& event) {
         if (event.kind == kafka::ClientEvent::Kind::error) ++errors;
@@ -391,7 +425,10 @@ TEST_CASE("driver: the end of a partition is not a record", "[rdkafka][F146]") {
     world.store->wait_until([&] { return member.source().settled == 10; });
     world.produce("events", 1, 10);
     world.store->wait_until([&] { return member.source().settled == 20; });
+    world.store->wait_until([&] { return member.driver.stats().bytes_received > 0; }); // the client's statistics
     const auto report = member.stop(seconds{10});
+    CHECK(report.stats.bytes_received > 100);
+    CHECK(report.stats.bytes_received < 1'000'000);
     CHECK(report.stats.source.consumed == 20);
     CHECK(errors == 0);
 }

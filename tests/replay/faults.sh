@@ -63,6 +63,19 @@ for ((i = 0; i < 2000; i++)); do printf '{"service_name":"s","message":"%s"}\n' 
 head -c 5000 "$work/whole.gz" >"$work/damaged.gz"
 expect 1 "$work/damaged.gz: damaged gzip data" --input "$work/damaged.gz"
 
+# Secrets stay secret, wherever something is written, when all goes well and when it does not.
+for more in "" "-X sasl.password.typo=hunter2" "-X ssl.key.pem=hunter2 -X security.protocol=ssl"; do
+    # shellcheck disable=SC2086 # words
+    timeout 60 "$replay" --messages 100 -X sasl.username=hunter2 -X sasl.password=hunter2 -X ssl.key.password=hunter2 $more \
+        --report "$work/report" >"$work/out" 2>"$work/err"
+    found=$?
+    if [[ -z $more && $found -ne 0 ]]; then fail "secrets: exit status $found: $(tail -n 1 "$work/err")"; fi
+    if [[ -z $more && ! -s $work/report ]]; then fail "secrets: no report"; fi
+    if [[ -n $more && $found -eq 0 ]]; then fail "secrets: $more is accepted"; fi
+    if grep -q hunter2 "$work/out" "$work/err" "$work/report"; then fail "secrets: $(grep -h hunter2 "$work/out" "$work/err" "$work/report")"; fi
+done
+printf 'no secret is written anywhere\n'
+
 # A full disk.
 if [[ -w /dev/full ]]; then
     timeout 60 "$replay" --messages 1000 --quiet >/dev/full 2>"$work/err"
@@ -93,6 +106,14 @@ for ((i = 0; i < 300; i++)); do
     if grep -q "consumed [1-9]" "$work/demo.err"; then break; fi
     sleep 0.1
 done
+kill -USR1 "$demo" 2>/dev/null
+for ((i = 0; i < 300; i++)); do
+    if grep -q "buffer: .* health " "$work/demo.err"; then break; fi
+    sleep 0.1
+done
+if ! grep -Eq "apm.logs-0: next [0-9]+, watermark [0-9]+, stored [0-9-]+, end [0-9]+, lag [0-9]+, span [0-9]+" "$work/demo.err"; then
+    fail "SIGUSR1: $(tail -n 5 "$work/demo.err")"
+fi
 kill -INT "$demo" 2>/dev/null
 wait "$demo"
 found=$?

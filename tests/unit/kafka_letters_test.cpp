@@ -334,6 +334,57 @@ TEST_CASE("kept records hold the source up at their limit, and go with their set
     CHECK(again == taken);
 }
 
+TEST_CASE("a partition says why it is paused, and how far everything is settled", "[kafka_source][kafka_letters]") {
+    const auto state = [](auto& f) { return f.source->partitions().at(0); };
+    auto options = everything_to_the_topic();
+    options.max_letter_bytes = 1024;
+    options.max_kept_bytes = 2048;
+    options.max_span_per_partition = 4;
+    {
+        Fixture f{options};
+        CHECK(state(f).why == PauseReason::none);
+        CHECK_FALSE(state(f).watermark);
+        while (!state(f).paused) REQUIRE(f.deliver("one") == Delivered::taken);
+        CHECK(state(f).why == PauseReason::span);
+        CHECK(state(f).watermark == 7);
+        CHECK(state(f).next == 12);
+        f.indexer.settle_all();
+        f.source->poll();
+        CHECK(state(f).why == PauseReason::none);
+        CHECK(state(f).watermark == 12);
+        f.source->drain();
+        CHECK(state(f).why == PauseReason::draining);
+    }
+    options.max_span_per_partition = 1000;
+    {
+        Fixture f{options};
+        while (f.deliver("invalid") == Delivered::taken) {
+        }
+        CHECK(state(f).why == PauseReason::dead_letters);
+        f.member.acknowledge(errc::sink_failed);
+        f.source->poll();
+        CHECK(state(f).why == PauseReason::stopped);
+    }
+    {
+        Fixture f{options};
+        f.indexer.capacity = 4;
+        for (int i = 0; i < 5; ++i) REQUIRE(f.deliver("one") == Delivered::taken);
+        CHECK(state(f).why == PauseReason::budget);
+        f.indexer.settle(0, Outcome::indexed);
+        f.source->poll();
+        CHECK(state(f).why == PauseReason::budget); // until half of it is settled
+        f.indexer.settle_all();
+        f.source->poll();
+        CHECK(state(f).why == PauseReason::none);
+    }
+    options.keep_records = true;
+    Fixture f{options};
+    while (f.deliver("one") == Delivered::taken) {
+    }
+    CHECK(state(f).why == PauseReason::kept_records);
+    CHECK(to_string(state(f).why) == "kept_records");
+}
+
 TEST_CASE("best effort writes dead letters and waits for them at the end only", "[kafka_source][kafka_letters]") {
     auto options = everything_to_the_topic();
     options.delivery = Delivery::best_effort;

@@ -20,10 +20,11 @@ namespace bulkhead::inline v1::kafka::detail {
 
 /// Writes dead letters to a topic, each acknowledged by the broker's delivery report.
 ///
-/// What a message looks like: the record itself, where it is known (key, payload, headers), and otherwise the
-/// operation as two lines of NDJSON, as it was sent, without a key. The rest is in headers, each of them text:
-/// `bulkhead.topic`, `bulkhead.partition`, `bulkhead.offset` (where it came from), `bulkhead.type`, `bulkhead.reason`,
-/// `bulkhead.status`, `bulkhead.attempts`, and with a record whose operation failed `bulkhead.operation`, its NDJSON.
+/// What a message looks like: the record itself, where it is known (key, payload, headers, timestamp), and
+/// otherwise the operation as two lines of NDJSON, as it was sent, without a key. The rest is in headers, each of them
+/// text: `bulkhead.topic`, `bulkhead.partition`, `bulkhead.offset` (where it came from), `bulkhead.type`,
+/// `bulkhead.reason`, `bulkhead.status`, `bulkhead.attempts`, and with a record whose operation failed
+/// `bulkhead.operation`, its NDJSON.
 ///
 /// librdkafka sends again for as long as it takes (`message.timeout.ms` is 0 unless configured); a report that is an
 /// error is final. Reports come on a thread of librdkafka's.
@@ -130,6 +131,7 @@ private:
         } else {
             if (record->key) memory(RD_KAFKA_VTYPE_KEY, *record->key);
             if (record->payload) memory(RD_KAFKA_VTYPE_VALUE, *record->payload);
+            if (record->timestamp_ms >= 0) field(RD_KAFKA_VTYPE_TIMESTAMP).u.i64 = record->timestamp_ms;
         }
         const ErrorPtr error{rd_kafka_produceva(rk_, fields.data(), fields.size())};
         if (error) return make_error(rd_kafka_error_code(error.get()));

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <charconv>
 #include <chrono>
 #include <climits>
 #include <cstddef>
@@ -25,6 +26,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -109,8 +111,11 @@ struct DriverStats {
     std::uint64_t lag = 0; ///< records not yet taken, as far as known: of partitions that have delivered one
     std::uint64_t rebalances = 0;
     std::uint64_t client_errors = 0;
-    std::uint64_t commit_errors = 0;           ///< stored offsets were not committed, and are committed later
-    std::uint64_t commits_stale = 0;           ///< the group had moved on: their new owner reads them again
+    std::uint64_t commit_errors = 0; ///< stored offsets were not committed, and are committed later
+    std::uint64_t commits_stale = 0; ///< the group had moved on: their new owner reads them again
+    /// Bytes that the client has received from the brokers, as far as its latest statistics say; 0 without
+    /// `statistics.interval.ms` in `DriverOptions::config`.
+    std::uint64_t bytes_received = 0;
     std::chrono::milliseconds max_poll_gap{0}; ///< the longest time that the client was not polled
 };
 
@@ -141,6 +146,20 @@ namespace detail {
     for (const auto& [name, field] : fields)
         if (key == name) return FieldError{key, "DriverOptions::" + std::string{field} + " instead", value};
     return std::nullopt;
+}
+
+/// Bytes received from the brokers, as librdkafka's statistics (a JSON object) say.
+[[nodiscard]] inline std::optional<std::uint64_t> received_bytes(std::string_view statistics) noexcept {
+    constexpr std::string_view name = "\"rx_bytes\":";
+    const auto at = statistics.find(name);
+    if (at == std::string_view::npos) return std::nullopt;
+    const auto digits = statistics.substr(at + name.size());
+    const auto from = digits.find_first_not_of(' ');
+    std::uint64_t bytes = 0;
+    if (from == std::string_view::npos ||
+        std::from_chars(digits.data() + from, digits.data() + digits.size(), bytes).ec != std::errc{})
+        return std::nullopt;
+    return bytes;
 }
 
 /// The client's configuration; throws `InvalidOption`.
@@ -210,6 +229,10 @@ public:
                                                           rd_kafka_topic_partition_list_t* offsets, void* back) {
             if (auto* const told = static_cast<Back*>(back)->listener.load())
                 told->on_commit(judge_commit(error, offsets));
+        });
+        rd_kafka_conf_set_stats_cb(conf.get(), [](rd_kafka_t*, char* json, std::size_t size, void* back) {
+            if (const auto bytes = received_bytes({json, size})) static_cast<Back*>(back)->bytes_received = *bytes;
+            return 0; // librdkafka frees the text
         });
         if (options.on_event) {
             rd_kafka_conf_set_log_cb(conf.get(), [](const rd_kafka_t* rk, int level, const char*, const char* text) {
@@ -303,6 +326,7 @@ public:
             rd_kafka_queue_poll_callback(silent.get(), static_cast<int>(std::min(left, 50ms).count()));
         }
     }
+    [[nodiscard]] std::uint64_t bytes_received() const noexcept { return back_ ? back_->bytes_received : 0; }
     /// The end of the partition as the latest fetch told it; nothing when none has.
     [[nodiscard]] std::optional<std::int64_t> end_of(const std::string& topic, std::int32_t partition) noexcept {
         std::int64_t low = 0;
@@ -355,6 +379,7 @@ private:
     struct Back {
         std::atomic<Listener*> listener{nullptr};
         std::atomic<bool> assigned{false}; ///< once, be it nothing
+        std::uint64_t bytes_received = 0;  ///< on the thread that polls
     };
 
     /// librdkafka before 2.3 ends the whole process when a member that uses the sticky assignor is destroyed before its
@@ -450,7 +475,7 @@ static_assert(LetterWriter<Client>);
 /// and at `close`; an explicit list is never committed, so that a member that has lost its partitions cannot rewind the
 /// group. Eager and cooperative rebalancing are handled (`partition.assignment.strategy` in `config`).
 ///
-/// While the indexer is full it first waits up to `KafkaSourceOptions::pause_after` (here 500 ms unless given), because
+/// While the indexer is full it first waits up to `KafkaSourceOptions::pause_after` (here 5 s unless given), because
 /// pausing makes librdkafka throw its prefetched records away; then it pauses and goes on polling, so that the group
 /// keeps it.
 ///
@@ -492,11 +517,8 @@ public:
         if (fatal_) return false;
         note_poll();
         source_.poll();
-        if (source_.about_to_pause()) {
-            static_cast<void>(source_.wait_for_settlements(std::min(timeout, short_wait)));
-            source_.poll();
-        } else if (!source_.accepting() || !offer_held()) {
-            wait_paused(std::min(timeout, short_wait));
+        if (!source_.accepting() || !offer_held()) {
+            wait_full(std::min(timeout, short_wait));
         } else if (rate_.available(last_poll_) == 0) {
             const auto wait = std::chrono::ceil<std::chrono::milliseconds>(rate_.wait());
             static_cast<void>(source_.wait_for_settlements(std::min({timeout, wait, publish_interval})));
@@ -567,8 +589,7 @@ private:
     static constexpr std::size_t records_a_poll = 4096;
 
     static KafkaSourceOptions patient(KafkaSourceOptions options) {
-        if (options.pause_after == std::chrono::milliseconds::zero())
-            options.pause_after = std::chrono::milliseconds{500};
+        if (options.pause_after == std::chrono::milliseconds::zero()) options.pause_after = std::chrono::seconds{5};
         return options;
     }
 
@@ -584,12 +605,13 @@ private:
             if (!source_.accepting()) return;
         }
     }
-    /// The source takes nothing, or not the record that is next. Partitions are paused: only callbacks come from the
-    /// client, and perhaps what was on its way, so it is asked just often enough to stay in the group.
-    void wait_paused(std::chrono::milliseconds timeout) {
+    /// The source takes nothing, or not the record that is next. Once partitions are paused, only callbacks come from
+    /// the client, and perhaps what was on its way; before that, a record each time, which is held. So it is asked just
+    /// often enough to stay in the group.
+    void wait_full(std::chrono::milliseconds timeout) {
         const auto now = std::chrono::steady_clock::now();
-        if (held_.empty() || now - polled_paused_ >= std::chrono::seconds{1}) {
-            polled_paused_ = now;
+        if ((held_.empty() && !source_.about_to_pause()) || now - polled_full_ >= std::chrono::seconds{1}) {
+            polled_full_ = now;
             if (auto message = client_.poll(std::chrono::milliseconds::zero())) held_.push_back(std::move(message));
         }
         static_cast<void>(source_.wait_for_settlements(timeout));
@@ -729,6 +751,8 @@ private:
         stats.commit_errors = commit_errors_;
         stats.commits_stale = commits_stale_;
         stats.max_poll_gap = max_poll_gap_;
+        stats.bytes_received = snapshot_.bytes_received; // written by this thread only
+        if (client_.handle() != nullptr) stats.bytes_received = client_.bytes_received();
         if (client_.handle() != nullptr) {
             client_.tell_letter_trouble();
             for (const auto& p : source_.partitions()) {
@@ -752,7 +776,7 @@ private:
     std::optional<std::chrono::steady_clock::time_point> closing_by_;
     std::chrono::steady_clock::time_point last_poll_{};
     std::chrono::steady_clock::time_point published_{};
-    std::chrono::steady_clock::time_point polled_paused_{};
+    std::chrono::steady_clock::time_point polled_full_{};
     std::chrono::milliseconds max_poll_gap_{0};
     mutable std::mutex snapshot_mutex_;
     DriverStats snapshot_;
