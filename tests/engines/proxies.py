@@ -290,15 +290,17 @@ def behind_nginx(replays, folder):
 
         def trouble(process, stream):
             for _ in range(3):
-                before = indexed(replays.server.url, stream)
+                refused = proxy.seen(502)
                 proxy.reload()
                 two.stop(signal.SIGKILL)
+                wait_for("nginx's 502", lambda: proxy.seen(502) > refused, process)
+                before = indexed(replays.server.url, stream)
                 wait_for("progress", lambda: indexed(replays.server.url, stream) > before, process)
                 two.start()
             check(process.poll() is None, "nginx was reloaded and an upstream killed, three times, under load")
 
         replays.run("upstream", proxy.url, meanwhile=trouble, pace=replays.records // 8)
-        check(proxy.seen(502) > 0, f"nginx said 502 {proxy.seen(502)} times")
+        say(f"    nginx said 502 {proxy.seen(502)} times")
 
 
 def several_nodes(replays, folder):

@@ -111,7 +111,7 @@ for ((i = 0; i < 300; i++)); do
     if grep -q "buffer: .* health " "$work/demo.err"; then break; fi
     sleep 0.1
 done
-if ! grep -Eq "apm.logs-0: next [0-9]+, watermark [0-9]+, stored [0-9-]+, end [0-9]+, lag [0-9]+, span [0-9]+" "$work/demo.err"; then
+if ! grep -Eq "apm.logs-[0-9]+: next [0-9]+, watermark [0-9]+, stored [0-9-]+, end [0-9]+, lag [0-9]+, span [0-9]+" "$work/demo.err"; then
     fail "SIGUSR1: $(tail -n 5 "$work/demo.err")"
 fi
 kill -INT "$demo" 2>/dev/null
