@@ -183,11 +183,20 @@ struct ServerUrl {
            (host.size() > 10 && equal_ignoring_case(host.substr(host.size() - 10), ".localhost"));
 }
 
+/// Header fields that say who we are: HTTP's own, Elasticsearch's (`es-secondary-authorization`, and the shared secret
+/// of `ES-Client-Authentication` with its secondary form) and AWS's.
+[[nodiscard]] inline bool is_secret_header(std::string_view name) noexcept {
+    for (const std::string_view secret :
+         {"Authorization", "Proxy-Authorization", "Cookie", "es-secondary-authorization", "ES-Client-Authentication",
+          "es-secondary-x-client-authentication", "X-Amz-Security-Token"})
+        if (equal_ignoring_case(name, secret)) return true;
+    return false;
+}
+
 [[nodiscard]] inline std::optional<FieldError> refuse_secrets_in_clear(const HttpOptions& o, std::string_view host) {
-    const bool secrets =
-        !o.credentials.empty() || o.signer || std::any_of(o.headers.begin(), o.headers.end(), [](const auto& header) {
-            return equal_ignoring_case(header.first, "Authorization") || equal_ignoring_case(header.first, "Cookie");
-        });
+    const bool secrets = !o.credentials.empty() || o.signer ||
+                         std::any_of(o.headers.begin(), o.headers.end(),
+                                     [](const auto& header) { return is_secret_header(header.first); });
     if (!secrets || o.allow_credentials_in_clear || is_loopback(host)) return std::nullopt;
     return FieldError{"url", "https where there are credentials (or allow_credentials_in_clear)",
                       "http to another host"};

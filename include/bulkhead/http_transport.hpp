@@ -28,9 +28,10 @@ namespace bulkhead::inline v1 {
 
 /// What else a node can be asked.
 struct Question {
-    std::string method = "GET"; ///< `GET`, `POST`, `PUT` or `DELETE`
-    std::string target = "/";   ///< path and query, percent-encoded, beginning with a slash; the URL's path goes before
-    std::string body{};         ///< JSON, or nothing
+    std::string method = "GET"; ///< a token: `GET`, `POST`, `PUT`, `DELETE`
+    /// Path and query, percent-encoded, beginning with a slash, nothing but visible ASCII; the URL's path goes before.
+    std::string target = "/";
+    std::string body{}; ///< JSON, or nothing
 };
 
 /// A `Transport` over HTTP/1.1: the nodes of one cluster, a pool of keep-alive connections to each, each on a strand of
@@ -55,7 +56,8 @@ public:
     asio::awaitable<Reply> send(Request request, AnswerSink& sink) { return send(core_, request, &sink); }
 
     /// Asks one node something else than a bulk: see `Question`. `node`: 0 to `node_count() - 1`. Completes within
-    /// `timeout` and as `send` does otherwise. Says nothing about which node is chosen for later requests.
+    /// `timeout` and as `send` does otherwise; with `invalid_operation` and nothing sent where the question could not
+    /// be one line of a request. Says nothing about which node is chosen for later requests.
     asio::awaitable<Reply> ask(std::uint32_t node, Question question, std::chrono::nanoseconds timeout,
                                AnswerSink& sink) {
         return ask(core_, node, std::move(question), timeout, &sink);
@@ -114,7 +116,10 @@ private:
               health{options.more_urls.size() + 1, options.node_first_rest, options.node_longest_rest}, sweeper{
                                                                                                             executor} {
             nodes.resize(health.size());
-            for (std::size_t i = 0; i < nodes.size(); ++i) prepare(nodes[i], url_of(i), field_of(i));
+            for (std::size_t i = 0; i < nodes.size(); ++i) {
+                prepare(nodes[i], url_of(i), field_of(i));
+                if (nodes[i].url.credentials) detail::wipe(url_of(i)); // it holds the password
+            }
             // Only now: what one URL says of user and password goes to all nodes, and beside nothing else.
             if (auto wrong = validate(options)) throw InvalidOption{std::move(*wrong)};
             if (C::scheme == "http")
@@ -124,9 +129,7 @@ private:
             if (Encoder::content_encoding.empty()) return;
             body_fields.append("Content-Encoding: ").append(Encoder::content_encoding).append("\r\n");
         }
-        [[nodiscard]] const std::string& url_of(std::size_t i) const {
-            return i == 0 ? options.url : options.more_urls[i - 1];
-        }
+        [[nodiscard]] std::string& url_of(std::size_t i) { return i == 0 ? options.url : options.more_urls[i - 1]; }
         [[nodiscard]] static const char* field_of(std::size_t i) { return i == 0 ? "url" : "more_urls"; }
         static void refuse(std::optional<FieldError> wrong, const char* field) {
             if (!wrong) return;
@@ -340,11 +343,18 @@ private:
     }
     static asio::awaitable<Reply> ask(std::shared_ptr<Core> core, std::uint32_t node, Question question,
                                       std::chrono::nanoseconds timeout, AnswerSink* sink) {
+        Reply reply;
+        const auto visible = [](char c) { return c > ' ' && c < '\x7f'; };
+        if (!detail::is_header_name(question.method) || !question.target.starts_with('/') ||
+            !std::all_of(question.target.begin(), question.target.end(), visible)) {
+            reply.error = errc::invalid_operation;
+            co_return reply;
+        }
         const asio::const_buffer body[] = {asio::buffer(question.body)};
         Errand errand{node, {}, question.method, false, deadline_in(timeout), sink};
         errand.request.target = question.target;
         if (!question.body.empty()) errand.request.body = body;
-        Reply reply = co_await deliver(core, errand);
+        reply = co_await deliver(core, errand);
         co_return reply;
     }
     static asio::awaitable<void> probe(std::shared_ptr<Core> core, std::uint32_t node) {
@@ -359,15 +369,26 @@ private:
     /// To one node: over a connection that waits, or if that turns out to be closed, over a fresh one.
     static asio::awaitable<Reply> deliver(std::shared_ptr<Core> core, Errand errand) {
         for (bool fresh = false;; fresh = true) {
-            const auto connection = core->take(errand.node, fresh);
-            if (!connection) {
-                Reply reply;
-                reply.error = asio::error::operation_aborted;
+            Reply reply;
+            ConnectionPtr connection;
+            try {
+                connection = core->take(errand.node, fresh);
+                if (!connection) reply.error = asio::error::operation_aborted;
+            } catch (const std::exception& error) { // no memory, or a connector that breaks its promise
+                reply.error = errc::no_answer;
+                reply.detail = detail::printable(error.what());
+            }
+            if (!connection) co_return reply;
+            const bool reused = connection->used; // once it is back in the pool it is another's
+            try {
+                reply =
+                    co_await asio::co_spawn(connection->strand, carry(core, connection, errand), asio::use_awaitable);
+            } catch (const std::exception& error) { // no memory to begin with it
+                core->put_back(errand.node, connection, false);
+                reply.error = errc::no_answer;
+                reply.detail = detail::printable(error.what());
                 co_return reply;
             }
-            const bool reused = connection->used; // once it is back in the pool it is another's
-            Reply reply =
-                co_await asio::co_spawn(connection->strand, carry(core, connection, errand), asio::use_awaitable);
             reply.connection_reused = reused;
             const bool was_closed = reused && reply.error && reply.status == 0 && reply.sent == Sent::none &&
                                     reply.error != asio::error::operation_aborted;

@@ -538,6 +538,8 @@ TEST_CASE("credentials do not travel in clear to another machine, unless that is
         CHECK(refused({.url = url, .credentials = secret()}));
         CHECK(refused({.more_urls = {url}, .credentials = secret()}));
         CHECK(refused({.url = url, .headers = {{"authorization", "ApiKey hunter2"}}}));
+        CHECK(refused({.url = url, .headers = {{"Proxy-Authorization", "Basic hunter2"}}}));
+        CHECK(refused({.url = url, .headers = {{"ES-Secondary-Authorization", "ApiKey hunter2"}}}));
         CHECK(refused({.url = "http://elastic:hunter2@" + url.substr(7)}));
         CHECK(refused({.url = url, .more_urls = {"http://elastic:hunter2@127.0.0.1:9201"}})); // they go to all nodes
         CHECK(refused({.url = url, .signer = [](const SigningInput&, HeaderFields&) {}}));

@@ -31,6 +31,7 @@ struct Cluster {
     };
     std::vector<std::unique_ptr<Link>> links{};
     std::set<std::string> dead{};
+    bool no_memory = false;                ///< for connections
     std::set<std::string> ids{};           ///< what is stored
     std::map<std::string, int> requests{}; ///< by node
     std::map<std::string, int> probes{};
@@ -99,6 +100,7 @@ public:
 
     ClusterConnector(std::shared_ptr<Cluster> cluster) : cluster_{std::move(cluster)} {}
     stream_type make_stream(const asio::any_io_executor& executor) const {
+        if (cluster_->no_memory) throw std::bad_alloc{};
         auto peer = std::make_shared<memory::Peer>();
         peer->closed = true;
         return {executor, std::move(peer)};
@@ -180,4 +182,59 @@ TEST_CASE("one of three nodes dies: 90 % of the rate within two seconds, and not
     CHECK(stats.indexed == accepted);
     CHECK(cluster->ids.size() == accepted);
     CHECK(stats.rejected + stats.unknown + stats.undelivered + stats.superseded == 0);
+}
+
+TEST_CASE("a connection for which there is no memory has sent nothing, and leaves no trace at its node", "[F107]") {
+    ManualClock::reset();
+    asio::io_context context;
+    const auto cluster = std::make_shared<Cluster>();
+    const HttpOptions http{.url = "http://one", .more_urls = {"http://two"}};
+    // Without ids, and with duplicates forbidden: what may have been sent would be `unknown`.
+    BulkIndexer<Transport3, ManualClock> indexer{context.get_executor(),
+                                                 Transport3{context.get_executor(), http, cluster},
+                                                 {.index = "logs", .max_batch_operations = 1, .max_in_flight = 2}};
+    cluster->no_memory = true;
+    CHECK(indexer.try_enqueue({.source = "{}"}, {}) == Admission::accepted);
+    test::run_for(context, 2s);
+    CHECK(indexer.stats().failed_requests > 0);
+    CHECK(indexer.stats().pending == 1);
+
+    cluster->no_memory = false;
+    for (int i = 0; i < 210; ++i) {
+        if (i >= 100 && i < 200) (void)indexer.try_enqueue({.source = "{}"}, {});
+        test::run_for(context, 1s);
+        cluster->work();
+        test::run_ready(context);
+    }
+    CHECK(indexer.stats().indexed == 101);
+    CHECK(indexer.stats().unknown == 0);
+    // Had the failed attempts stayed in flight at the nodes, one of them would have got all requests for long.
+    CHECK(cluster->requests["one"] > 30);
+    CHECK(cluster->requests["two"] > 30);
+}
+
+TEST_CASE("a question that would be more than one line of a request is not sent") {
+    ManualClock::reset();
+    asio::io_context context;
+    const auto cluster = std::make_shared<Cluster>();
+    Transport3 transport{context.get_executor(), {.url = "http://one"}, cluster};
+    struct Nothing final : AnswerSink {
+        bool on_body(std::string_view) override { return true; }
+    } nothing;
+    const Question questions[] = {{.target = "/ HTTP/1.1\r\nHost: evil"},
+                                  {.target = "/a b"},
+                                  {.target = "no slash"},
+                                  {.target = std::string{"/\0", 2}},
+                                  {.method = "GET / HTTP/1.1\r\nX:"},
+                                  {.method = ""}};
+    for (const auto& question : questions) {
+        std::optional<Reply> reply;
+        asio::co_spawn(context, transport.ask(0, question, 1s, nothing),
+                       [&](const std::exception_ptr&, Reply answer) { reply = std::move(answer); });
+        test::run_ready(context);
+        REQUIRE(reply);
+        CHECK(reply->error == errc::invalid_operation);
+        CHECK(cluster->links.empty());
+    }
+    transport.shutdown();
 }
