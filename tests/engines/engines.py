@@ -359,6 +359,21 @@ class Checks:
         running.send_signal(signal.SIGINT)
         running.communicate(timeout=60)
 
+    def transactions(self, name, url, records):
+        """Records of aborted transactions, and of one that is still open, are never indexed."""
+        say(f"  {name}: committed, aborted and open transactions")
+        topic = f"bulkhead.{name}.{self.unique}"
+        self.kafka("create", topic, PARTITIONS)
+        self.kafka("transactions", topic, PARTITIONS, records)
+        stream = f"{name}-{self.unique}"
+        for _ in range(2):  # the second begins where the first has committed
+            self.finish(self.start(topic, url, stream))
+            found = self.count(url, stream)
+            check(found == records, f"{found:,} of {records:,} committed records are there")
+        hits = post(url, f"/{stream}/_search", {"size": records})["hits"]["hits"]
+        numbers = sorted(int(hit["_source"]["trace_id"][16:]) for hit in hits)
+        check(numbers == list(range(records)), "each of these once, and none of an aborted or an open one")
+
     def provoked(self, name, topic, url, records, options, evidence):
         """Against a server that refuses much."""
         say(f"  {name}: {' '.join(options)}")
@@ -555,6 +570,7 @@ def search_engine(checks, engine, scale, folder, version):
         checks.interrupted(f"{label}-sigkill", topic, server.url, small, signal.SIGKILL)
         if engine == "opensearch":
             checks.begun_again(f"{label}-from", server.url, 6_000)
+            checks.transactions(f"{label}-transactions", server.url, 2_000)
             dead_letters(checks, server, scale["dead_letters"])
             outage(checks, server, folder, scale["outage"], 30)
     with Search(engine, folder / f"{label}-queue", version,

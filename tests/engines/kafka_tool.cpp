@@ -5,6 +5,9 @@
 //     kafka_tool create  BROKERS TOPIC PARTITIONS
 //     kafka_tool produce BROKERS TOPIC PARTITIONS RECORDS [FIRST [POISON_EVERY]]
 //                                                             numbered log events of about 400 bytes, spread evenly
+//     kafka_tool transactions BROKERS TOPIC PARTITIONS RECORDS
+//                                                             so many events in transactions of 100, each followed by
+//                                                             an aborted one of 100 more, then one that is left open
 //     kafka_tool lag     BROKERS TOPIC GROUP                  a line for each partition: its number, the committed
 //                                                             offset (-1: none) and the end
 //     kafka_tool sample  BROKERS TOPIC EVERY                  a line for every so-manieth record, up to the present
@@ -132,6 +135,41 @@ void produce(const std::string& brokers, const std::string& name, int partitions
     require(rd_kafka_flush(client.get(), 20 * patience_ms), "flush");
 }
 
+void require(rd_kafka_error_t* error, const std::string& what) {
+    const std::unique_ptr<rd_kafka_error_t, By<&rd_kafka_error_destroy>> owner{error};
+    if (error != nullptr) throw std::runtime_error{what + ": " + rd_kafka_error_string(error)};
+}
+
+/// Committed, aborted, committed, aborted, …; the last one stays open, as its producer is gone.
+void transactions(const std::string& brokers, const std::string& name, int partitions, std::int64_t records) {
+    constexpr std::int64_t size = 100;
+    constexpr std::int64_t void_numbers = 1'000'000'000; // of events that nobody may see
+    const auto client = connect(RD_KAFKA_PRODUCER, {{"bootstrap.servers", brokers},
+                                                    {"transactional.id", name},
+                                                    {"transaction.timeout.ms", "600000"},
+                                                    {"log_level", "0"},
+                                                    {"linger.ms", "5"}});
+    const Topic topic{rd_kafka_topic_new(client.get(), name.c_str(), nullptr)};
+    const auto write = [&](std::int64_t first) {
+        require(rd_kafka_begin_transaction(client.get()), "begin");
+        for (auto number = first; number < first + size; ++number) {
+            auto payload = event(number);
+            if (rd_kafka_produce(topic.get(), static_cast<std::int32_t>(number % partitions), RD_KAFKA_MSG_F_COPY,
+                                 payload.data(), payload.size(), nullptr, 0, nullptr) != 0)
+                require(rd_kafka_last_error(), "produce");
+        }
+        require(rd_kafka_flush(client.get(), patience_ms), "flush");
+    };
+    require(rd_kafka_init_transactions(client.get(), patience_ms), "init");
+    for (std::int64_t first = 0; first < records; first += size) {
+        write(first);
+        require(rd_kafka_commit_transaction(client.get(), patience_ms), "commit");
+        write(void_numbers + first);
+        require(rd_kafka_abort_transaction(client.get(), patience_ms), "abort");
+    }
+    write(2 * void_numbers);
+}
+
 /// Calls `each` with a partition and its end.
 void for_each_partition(rd_kafka_t* client, const std::string& name,
                         const std::function<void(std::int32_t, std::int64_t)>& each) {
@@ -219,6 +257,8 @@ int main(int argc, char** argv) {
         } else if (a.size() >= 5 && a.size() <= 7 && a[0] == "produce") {
             produce(a[1], a[2], std::stoi(a[3]), std::stoll(a[4]), a.size() > 5 ? std::stoll(a[5]) : 0,
                     a.size() > 6 ? std::stoll(a[6]) : 0);
+        } else if (a.size() == 5 && a[0] == "transactions") {
+            transactions(a[1], a[2], std::stoi(a[3]), std::stoll(a[4]));
         } else if (a.size() == 3 && a[0] == "letters") {
             letters(a[1], a[2]);
         } else if (a.size() == 4 && a[0] == "lag") {
@@ -226,8 +266,9 @@ int main(int argc, char** argv) {
         } else if (a.size() == 4 && a[0] == "sample") {
             sample(a[1], a[2], std::stoll(a[3]));
         } else {
-            std::fputs("usage: kafka_tool create|produce|lag|sample|letters BROKERS TOPIC ..., see the source\n",
-                       stderr);
+            std::fputs(
+                "usage: kafka_tool create|produce|transactions|lag|sample|letters BROKERS TOPIC ..., see the source\n",
+                stderr);
             return 2;
         }
     } catch (const std::exception& error) {

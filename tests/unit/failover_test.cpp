@@ -184,7 +184,7 @@ TEST_CASE("one of three nodes dies: 90 % of the rate within two seconds, and not
     CHECK(stats.rejected + stats.unknown + stats.undelivered + stats.superseded == 0);
 }
 
-TEST_CASE("a connection for which there is no memory has sent nothing, and leaves no trace at its node", "[F107]") {
+TEST_CASE("a connection for which there is no memory has sent nothing, and leaves no trace at its node") {
     ManualClock::reset();
     asio::io_context context;
     const auto cluster = std::make_shared<Cluster>();
