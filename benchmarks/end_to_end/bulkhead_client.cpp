@@ -6,9 +6,9 @@
 //     bulkhead_client PORT DOCUMENTS DOCUMENT_BYTES
 //
 // Environment: DOCS_FILE (one document a line, used in turn; else one of DOCUMENT_BYTES is made up), BATCH_BYTES,
-// BATCH_OPS, CONNECTIONS (bulks in flight), BUFFER_BYTES (the budget), LAT=1 (time every call, and an empty loop that
-// reads the clock beside it; a refused document is offered again at once instead of waiting), LAT=cpu (the same by the
-// CPU time of the calling thread: what the calls take when nothing else is given the core).
+// BATCH_OPS, CONNECTIONS (bulks in flight), BUFFER_BYTES (the budget), DUPLICATES=client_id, LAT=1 (time every call,
+// and an empty loop that reads the clock beside it; a refused document is offered again at once instead of waiting),
+// LAT=cpu (the same by the CPU time of the calling thread: what the calls take when nothing else is given the core).
 
 #include <bulkhead/bulkhead.hpp>
 #include <bulkhead/gzip.hpp>
@@ -189,6 +189,7 @@ int send(const bulkhead::HttpOptions& http, const auto& connector, std::size_t c
     options.max_batch_operations = number_of("BATCH_OPS", 1'000'000);
     options.max_in_flight = number_of("CONNECTIONS", 2);
     options.max_buffered_bytes = number_of("BUFFER_BYTES", std::size_t{64} << 20);
+    if (text_of("DUPLICATES", "") == "client_id") options.duplicates = bulkhead::Duplicates::client_id;
 
     boost::asio::io_context context{1};
     auto work = boost::asio::make_work_guard(context);
@@ -219,10 +220,11 @@ int send(const bulkhead::HttpOptions& http, const auto& connector, std::size_t c
     background.join();
 
     const auto& stats = report.stats;
+    const auto there = stats.indexed + stats.superseded;
     std::printf("{\"peer\":\"bulkhead\",\"docs\":%zu,\"wall_s\":%.3f,\"cpu_s\":%.3f,\"rss_kb\":%ld,\"indexed\":%llu,"
                 "\"failed\":%llu,\"requests\":%llu,\"peak_buffered_bytes\":%llu",
-                count, wall, cpu, peak_rss_kib(), static_cast<unsigned long long>(stats.indexed),
-                static_cast<unsigned long long>(stats.accepted - stats.indexed),
+                count, wall, cpu, peak_rss_kib(), static_cast<unsigned long long>(there),
+                static_cast<unsigned long long>(stats.accepted - there),
                 static_cast<unsigned long long>(stats.requests),
                 static_cast<unsigned long long>(stats.peak_buffered_bytes));
     if (timed) {
@@ -233,7 +235,7 @@ int send(const bulkhead::HttpOptions& http, const auto& connector, std::size_t c
                     after.ru_nivcsw - before.ru_nivcsw);
     }
     std::printf("}\n");
-    return stats.indexed == count ? 0 : 1;
+    return there == count ? 0 : 1;
 }
 
 /// By TLS with CA_FILE, gzip with GZIP (the level).

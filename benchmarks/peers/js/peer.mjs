@@ -9,7 +9,8 @@ const CLIENTS = {
 
 const [peer, ...numbers] = process.argv.slice(2)
 const [port, count, documentBytes] = numbers.map(Number)
-const { DOCS_FILE, BATCH_BYTES = '5242880', WORKERS, GZIP } = process.env
+const { DOCS_FILE, BATCH_BYTES = '5242880', WORKERS, GZIP, LAT } = process.env
+let longest = 0n // between two documents that the helper asks for, in nanoseconds
 
 function loadDocuments () {
   if (!DOCS_FILE) return [JSON.stringify({ m: 'x'.repeat(documentBytes - 8) })]
@@ -19,7 +20,13 @@ function loadDocuments () {
 
 async function * take (documents) {
   let next = 0
+  let last = process.hrtime.bigint()
   for (let left = count; left > 0; left--) {
+    if (LAT === '1') {
+      const now = process.hrtime.bigint()
+      if (now - last > longest) longest = now - last
+      last = now
+    }
     yield documents[next]
     next = next + 1 === documents.length ? 0 : next + 1
   }
@@ -50,5 +57,6 @@ console.log(JSON.stringify({
   cpu_s: (cpu.user + cpu.system) / 1e6,
   rss_kb: process.resourceUsage().maxRSS,
   indexed: seen.successful,
-  failed: seen.failed
+  failed: seen.failed,
+  ...(LAT === '1' && { add_us: { max: Number(longest) / 1e3 } })
 }))

@@ -75,16 +75,36 @@ def load_documents(document_bytes):
     return [b'{"m":"%s"}' % (b"x" * (document_bytes - 8))]
 
 
+class Watched:
+    """The documents, and the longest time between two that the helper asked for."""
+
+    def __init__(self, documents):
+        self.documents, self.longest = documents, 0.0
+
+    def __iter__(self):
+        last = time.perf_counter()
+        for document in self.documents:
+            now = time.perf_counter()
+            self.longest = max(self.longest, now - last)
+            last = now
+            yield document
+
+
 def main():
     peer = sys.argv[1]
     port, count, document_bytes = map(int, sys.argv[2:])
     documents = itertools.islice(itertools.cycle(load_documents(document_bytes)), count)
+    if os.environ.get("LAT") == "1":
+        documents = Watched(documents)
     cpu, wall = time.process_time(), time.perf_counter()
     indexed, failed = HELPERS[peer](f"http://127.0.0.1:{port}", documents)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({"peer": peer, "docs": count, "wall_s": wall, "cpu_s": cpu, "rss_kb": peak, "indexed": indexed,
-                      "failed": failed}))
+    report = {"peer": peer, "docs": count, "wall_s": wall, "cpu_s": cpu, "rss_kb": peak, "indexed": indexed,
+              "failed": failed}
+    if os.environ.get("LAT") == "1":
+        report["add_us"] = {"max": documents.longest * 1e6}
+    print(json.dumps(report))
 
 
 if __name__ == "__main__":

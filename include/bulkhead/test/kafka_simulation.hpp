@@ -758,6 +758,8 @@ private:
         const bool time_is_up = process.leave_by <= ManualClock::now();
         if (process.phase == Phase::draining) {
             if (!time_is_up && !process.source->drained() && !(process.close_first && process.report)) return false;
+            // One thread has them all: a member that left while another one waits would hold that one up.
+            if (waiting_ != 0) return false;
             mark(process.source->drained() ? KafkaMark::left : KafkaMark::left_early);
             commit(process);
             point(process);
