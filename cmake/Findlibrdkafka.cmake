@@ -1,5 +1,20 @@
 # SPDX-License-Identifier: BSL-1.0
-# Finds librdkafka's C library by pkg-config or by name, and defines librdkafka::librdkafka.
+# Finds librdkafka's C library by its own package file (which vcpkg and Conan have, Debian has not), by pkg-config or by
+# name, and defines librdkafka::librdkafka.
+include(FindPackageHandleStandardArgs)
+
+find_package(RdKafka ${librdkafka_FIND_VERSION} CONFIG QUIET)
+if(RdKafka_CONFIG AND TARGET RdKafka::rdkafka)
+    if(NOT TARGET librdkafka::librdkafka)
+        add_library(librdkafka::librdkafka INTERFACE IMPORTED)
+        target_link_libraries(librdkafka::librdkafka INTERFACE RdKafka::rdkafka)
+    endif()
+    set(librdkafka_CONFIG "${RdKafka_CONFIG}")
+    set(librdkafka_VERSION "${RdKafka_VERSION}")
+    find_package_handle_standard_args(librdkafka CONFIG_MODE)
+    return()
+endif()
+
 find_package(PkgConfig QUIET)
 if(PKG_CONFIG_FOUND)
     pkg_check_modules(PC_LIBRDKAFKA QUIET rdkafka)
@@ -19,7 +34,6 @@ if(librdkafka_INCLUDE_DIR)
     endif()
 endif()
 
-include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(
     librdkafka
     REQUIRED_VARS librdkafka_LIBRARY librdkafka_INCLUDE_DIR

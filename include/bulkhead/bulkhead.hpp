@@ -3,6 +3,8 @@
 
 /// Everything that needs neither a Kafka client nor OpenSSL.
 
+#include <bulkhead/version.hpp> // first, since it says what is missing
+
 #include <bulkhead/bulk_indexer.hpp>
 #include <bulkhead/http_transport.hpp>
 #include <bulkhead/kafka_source.hpp>

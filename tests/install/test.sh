@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSL-1.0
-# Builds a user's project against this library: installed, and as a subdirectory; without what only its
+# Builds a user's project against this library: installed, as a subdirectory, and by pkg-config; without what only its
 # components need, and with each of them.
 # Usage: test.sh [an empty or missing directory to work in]
 set -euo pipefail
@@ -62,14 +62,41 @@ consumer added-rdkafka kafka_consumer -- -DBULKHEAD_SOURCE="$source" -DWITH_RDKA
 consumer added-gzip gzip_consumer -- -DBULKHEAD_SOURCE="$source" -DWITH_GZIP=ON
 consumer added-tls tls_consumer -- -DBULKHEAD_SOURCE="$source" -DWITH_TLS=ON
 
-# What a component lacks is said.
-# lacking <component> <library>
-lacking() {
-    if cmake -S "$here" -B "$work/lacking-$1" -G Ninja -DCMAKE_PREFIX_PATH="$work/prefix" "-DWITH_${1^^}=ON" "${bare[@]}" \
-        >"$work/log" 2>&1 || ! tr -s '\n ' ' ' <"$work/log" | grep -qi "its component $1 needs $2"; then
-        cat "$work/log" && echo "install test: a missing $2 was not noticed" && exit 1
+# Without CMake, by pkg-config, from where the tree was moved to. Boost is the system's, for which there is no such file.
+mv "$work/prefix" "$work/moved"
+# by_pkg_config <package> <program>
+by_pkg_config() {
+    local flags
+    read -ra flags <<<"$(PKG_CONFIG_PATH="$work/moved/share/pkgconfig" pkg-config --cflags --libs "$1")"
+    quietly "${CXX:-c++}" -std=c++20 "$here/$2.cpp" "${flags[@]}" -o "$work/$2"
+    printf 'pkg-config: %s: ' "$1"
+    "$work/$2"
+}
+by_pkg_config bulkhead main
+by_pkg_config bulkhead-rdkafka kafka
+by_pkg_config bulkhead-gzip gzip
+by_pkg_config bulkhead-tls tls
+mv "$work/moved" "$work/prefix"
+
+# What is lacking is said, and how it is had.
+# refused <what is said> <cmake options>...
+refused() {
+    local words=$1
+    shift
+    rm -rf "$work/refused"
+    if cmake -S "$here" -B "$work/refused" -G Ninja -DCMAKE_PREFIX_PATH="$work/prefix" "$@" >"$work/log" 2>&1 ||
+        ! tr -s '\n ' ' ' <"$work/log" | grep -qiF "$words"; then
+        cat "$work/log" && echo "install test: it was not said that: $words" && exit 1
     fi >&2
 }
-lacking gzip libdeflate
-lacking tls OpenSSL
+refused "its component rdkafka needs librdkafka 2.0.2 or newer. On Debian: apt-get install librdkafka-dev." \
+    -DWITH_RDKAFKA=ON "${bare[@]}"
+refused "its component gzip needs libdeflate 1.14 or newer. On Debian: apt-get install libdeflate-dev." \
+    -DWITH_GZIP=ON "${bare[@]}"
+refused "its component tls needs OpenSSL 3.0 or newer. On Debian: apt-get install libssl-dev." -DWITH_TLS=ON "${bare[@]}"
+refused "it has no component zstd; it has rdkafka, gzip, tls" -DMORE_COMPONENTS=zstd
+refused "it needs Boost 1.81 or newer with its libraries JSON and URL. On Debian 12: apt-get install libboost1.81-dev" \
+    -DCMAKE_DISABLE_FIND_PACKAGE_Boost=ON
+refused "bulkhead needs Boost 1.81 or newer with its libraries JSON and URL. On Debian 12: apt-get install" \
+    -DCMAKE_DISABLE_FIND_PACKAGE_Boost=ON -DBULKHEAD_SOURCE="$source"
 echo "install test: passed"

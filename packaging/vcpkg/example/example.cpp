@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: BSL-1.0
+// What each feature brings, named once.
+#include <bulkhead/gzip.hpp>
+#include <bulkhead/kafka/rdkafka.hpp>
+#include <bulkhead/tls.hpp>
+#include <bulkhead/version.hpp>
+
+#include <iostream>
+
+int main() {
+    const bulkhead::TlsConnector<> tls;
+    const bulkhead::GzipEncoder gzip{1};
+    std::cout << "bulkhead " << bulkhead::library_version << " with " << OpenSSL_version(OPENSSL_VERSION)
+              << ", libdeflate " << LIBDEFLATE_VERSION_STRING << ", librdkafka " << rd_kafka_version_str() << '\n';
+}
