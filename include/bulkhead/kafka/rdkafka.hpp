@@ -57,33 +57,47 @@ struct ClientEvent {
 
 /// What the driver is told about the client.
 struct DriverOptions {
-    std::string brokers = "127.0.0.1:9092"; ///< `bootstrap.servers`
-    std::string group{};                    ///< `group.id`; required
-    std::vector<std::string> topics{};      ///< required; a name that begins with `^` is a regular expression
+    /// `bootstrap.servers`: `host:port`, with commas between several. Not empty. When to change: always but on your own
+    /// machine.
+    std::string brokers = "127.0.0.1:9092";
+    /// `group.id`. Required. When to change: always.
+    std::string group{};
+    /// The topics to read, at least one. A name that begins with `^` is a regular expression. Required. When to change:
+    /// always.
+    std::vector<std::string> topics{};
     /// Further properties of librdkafka's, e.g. `{"security.protocol", "ssl"}`. Refused, because the source depends on
     /// them: `enable.auto.offset.store` and `enable.auto.commit` with another value than the driver's (`false`,
-    /// `true`), and what has a field of its own here.
+    /// `true`), and what has a field of its own here. When to change: for TLS and SASL of the brokers,
+    /// `group.instance.id`, `auto.offset.reset`, ….
     std::vector<std::pair<std::string, std::string>> config{};
     /// Where dead letters go, see `KafkaSourceOptions`' policies and `KafkaDeadLetters`; empty: nowhere. What the
-    /// messages look like: `kafka/letter_producer.hpp`. The topic must exist, or be made by the brokers.
+    /// messages look like: `kafka/letter_producer.hpp`. The topic must exist, or be made by the brokers. When to
+    /// change: when a policy says `dead_letter`, or refused documents are to go to Kafka.
     std::string dead_letter_topic{};
     /// Further properties of the producer of dead letters, which has those of `config` already; also
-    /// `bootstrap.servers`, where the topic is in another cluster.
+    /// `bootstrap.servers`, where the topic is in another cluster. When to change: when that topic is in another
+    /// cluster or has its own credentials.
     std::vector<std::pair<std::string, std::string>> dead_letter_config{};
-    /// How often stored offsets are committed in the background. 10 ms to 1 h.
+    /// How often stored offsets are committed in the background. 10 ms to 1 h. When to change: raise it to spare the
+    /// brokers, lower it to read less again after a crash.
     std::chrono::milliseconds commit_interval{1000};
-    /// How long a rebalance may wait for records under way to settle before their partitions are given up. At most half
-    /// of `max.poll.interval.ms`, which is 5 min by default. 0: not at all.
+    /// How long a rebalance may wait for records under way to settle before their partitions are given up. 0 ms to 12
+    /// h, and at most half of `max.poll.interval.ms`, which is 5 min by default. 0 ms: not at all. When to change:
+    /// lower it when rebalances must be quick; what is given up is read again by its new owner.
     std::chrono::milliseconds revoke_drain{10'000};
-    /// How long the final commit of a revoke or a close may take. 1 ms to 1 min.
+    /// How long the final commit of a revoke or a close may take. 1 ms to 1 min. When to change: raise it when the
+    /// brokers are far away.
     std::chrono::milliseconds commit_timeout{5'000};
-    /// Memory for records that the client has fetched ahead. 1 KiB to 2 GiB.
+    /// Memory for records that the client has fetched ahead. 1 KiB to 2,097,151 KiB. When to change: raise it when the
+    /// brokers are far away, lower it to save memory.
     std::size_t prefetch_bytes = std::size_t{16} << 20;
     /// So many records a second are taken at most, in bursts of a tenth of it; the rest waits in the brokers. The
-    /// client is polled at least once a second all the same. 0: no limit.
+    /// client is polled at least once a second all the same. 0: no limit. When to change: to replay beside production
+    /// without taking all of the server.
     std::uint32_t max_records_per_second = 0;
     /// Called on the driver's thread, but for log lines while it does not poll. Exceptions are swallowed. Without it,
-    /// librdkafka logs to standard error, and everything else is only counted.
+    /// librdkafka logs to standard error, and everything else is only counted. When to change: always in production: to
+    /// log errors, rebalances and failed commits.
     std::function<void(const ClientEvent&)> on_event{};
 };
 

@@ -22,11 +22,15 @@ namespace bulkhead::inline v1 {
 
 /// Where a `FileSink` writes, and how much.
 struct FileSinkOptions {
+    /// The file. It is made, with mode 0600, when it is not there; its directory must be. Not a symbolic link. When to
+    /// change: always.
     std::string path{};
     /// The file grows no larger than this; then the sink fails with `errc::sink_full` until there is room (the file was
-    /// moved away, or made shorter). 0: no limit.
+    /// moved away, or made shorter). 0: no limit. When to change: as much as you would look through, and as the disk
+    /// can spare.
     std::uint64_t max_bytes = std::uint64_t{1} << 30;
-    /// Whether what was written is on the disk (`fdatasync`), and not only in the kernel, before it counts.
+    /// Whether what was written is on the disk (`fdatasync`), and not only in the kernel, before it counts. When to
+    /// change: `false` where a crash of the machine may lose the newest letters.
     bool sync = true;
 };
 
