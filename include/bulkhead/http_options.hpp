@@ -36,6 +36,7 @@ struct RequestEvent {
     unsigned status = 0;                ///< of the answer; 0 without; only at the end, as all below
     error_code error{};                 ///< success when a whole HTTP answer was read
     std::chrono::nanoseconds latency{}; ///< connecting included
+    /// Whether the connection had carried a request before.
     bool connection_reused = false;
 };
 

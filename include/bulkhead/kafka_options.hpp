@@ -16,6 +16,7 @@
 /// What a `KafkaSource` is told to do with what, and what it tells.
 namespace bulkhead::inline v1 {
 
+/// When an offset may be stored.
 enum class Delivery : std::uint8_t {
     /// An offset is stored when its record and every earlier delivered one of the partition is durably settled.
     at_least_once,
@@ -69,6 +70,7 @@ enum class StopReason : std::uint8_t {
     dead_letter,   ///< a record could not be written to the dead-letter topic
 };
 
+/// Its name as in the documentation.
 [[nodiscard]] constexpr std::string_view to_string(StopReason reason) noexcept {
     constexpr std::string_view names[] = {"none",   "rejected",      "too_large", "undelivered", "unknown",
                                           "closed", "out_of_memory", "invalid",   "dead_letter"};
@@ -78,6 +80,7 @@ enum class StopReason : std::uint8_t {
 /// Something an operator may want to know. All views are valid only while `on_event` runs. `reason` and `source` may
 /// quote documents: treat them as sensitive.
 struct SourceEvent {
+    /// What happened.
     enum class Kind : std::uint8_t {
         without_payload, ///< a tombstone that no delete came of: see `OnTombstone`
         invalid,         ///< a record was not an event (`reason`): see `OnInvalid`
@@ -87,18 +90,27 @@ struct SourceEvent {
         store_failed,    ///< the client did not take an offset; it will be tried again
         stopped,         ///< the source has stopped; `type` is the `StopReason`
     };
+    /// What happened.
     Kind kind{};
+    /// The record's.
     std::string_view topic{};
+    /// The record's; -1 when it is not known.
     std::int32_t partition = -1;
     std::int64_t offset = -1; ///< -1 when it is no longer known
+    /// Of a failed operation.
     Outcome outcome = Outcome::unknown;
+    /// The HTTP status at its position; 0 when there was none.
     std::uint16_t status = 0;
+    /// The server's error type, the name of an `errc`, or a `StopReason`.
     std::string_view type{};
+    /// The server's or the mapper's reason; may quote a document.
     std::string_view reason{};
     std::string_view action_line{}; ///< of a failed operation; empty when too many fail at once to keep them all
+    /// The operation's source; empty with `action_line`.
     std::string_view source{};
 };
 
+/// What a `KafkaSource` lets its user choose. Checked at its construction (`InvalidOption`).
 struct KafkaSourceOptions {
     /// When an offset may be stored. When to change: `best_effort` where a lost document matters less than a source
     /// that stands still.
@@ -182,12 +194,17 @@ struct SourceStats {
     std::uint64_t late = 0;    ///< settlements of operations whose record had been abandoned
     std::uint64_t foreign = 0; ///< records ignored because their partition was not assigned; not in `consumed`
     std::uint64_t full = 0;    ///< how often the indexer was found full
+    /// How often an offset was stored with the client.
     std::uint64_t offsets_stored = 0;
+    /// How often the client did not take one.
     std::uint64_t store_errors = 0;
     std::uint64_t event_errors = 0; ///< exceptions out of `on_event`
+    /// Now.
     std::uint64_t assigned_partitions = 0;
+    /// Now.
     std::uint64_t paused_partitions = 0;
 
+    /// Operations that ended so.
     [[nodiscard]] std::uint64_t of(Outcome outcome) const noexcept {
         return outcomes[static_cast<std::size_t>(outcome)];
     }
@@ -204,6 +221,7 @@ enum class PauseReason : std::uint8_t {
     kept_records, ///< too many are kept, see `max_kept_bytes`
 };
 
+/// Its name as in the documentation.
 [[nodiscard]] constexpr std::string_view to_string(PauseReason reason) noexcept {
     constexpr std::string_view names[] = {"none",   "stopped",      "draining",    "span",
                                           "budget", "dead_letters", "kept_records"};
@@ -212,11 +230,14 @@ enum class PauseReason : std::uint8_t {
 
 /// Where a partition stands.
 struct PartitionState {
+    /// Its topic.
     std::string topic;
+    /// Its number.
     std::int32_t partition = 0;
     std::optional<std::int64_t> next{};   ///< the offset after the last one taken
     std::optional<std::int64_t> stored{}; ///< the last offset stored
     std::uint64_t span = 0;               ///< how far `next` is ahead of the watermark
+    /// Whether the client fetches nothing from it.
     bool paused = false;
     PauseReason why = PauseReason::none;     ///< it is paused
     std::optional<std::int64_t> watermark{}; ///< everything taken before it is settled; nothing until one was taken

@@ -194,18 +194,27 @@ struct IndexerOptions {
 
 /// Limits to change while the indexer runs; what is absent stays as it is. See `BulkIndexer::change_limits`.
 struct Limits {
+    /// See `IndexerOptions::max_batch_operations`.
     std::optional<std::size_t> max_batch_operations{};
+    /// See `IndexerOptions::max_batch_bytes`.
     std::optional<std::size_t> max_batch_bytes{};
+    /// See `IndexerOptions::flush_interval`.
     std::optional<std::chrono::milliseconds> flush_interval{};
+    /// See `IndexerOptions::max_in_flight`.
     std::optional<std::size_t> max_in_flight{};
+    /// See `IndexerOptions::min_in_flight`.
     std::optional<std::size_t> min_in_flight{};
+    /// See `IndexerOptions::max_buffered_bytes`.
     std::optional<std::size_t> max_buffered_bytes{};
+    /// See `IndexerOptions::max_buffered_operations`.
     std::optional<std::size_t> max_buffered_operations{};
 
+    /// All the limits of these options.
     [[nodiscard]] static Limits of(const IndexerOptions& o) {
         return {o.max_batch_operations, o.max_batch_bytes,    o.flush_interval,         o.max_in_flight,
                 o.min_in_flight,        o.max_buffered_bytes, o.max_buffered_operations};
     }
+    /// Puts what is given into `options`.
     void apply_to(IndexerOptions& options) const {
         const auto set = [](auto& option, const auto& value) {
             if (value) option = *value;

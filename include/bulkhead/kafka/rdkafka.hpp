@@ -37,6 +37,7 @@ namespace bulkhead::inline v1::kafka {
 
 /// Something that the client reports. Views are valid only while `on_event` runs.
 struct ClientEvent {
+    /// What happened.
     enum class Kind : std::uint8_t {
         log,      ///< a line of librdkafka's log; `level` is syslog's, 3 and below are errors
         error,    ///< librdkafka goes on and recovers by itself: a broker is down, a topic is unknown, …
@@ -48,10 +49,15 @@ struct ClientEvent {
         /// coordinator, or the way to it; 3: refused, e.g. for want of a permission.
         commit_failed,
     };
+    /// What happened.
     Kind kind{};
+    /// Syslog's, for `log` and `commit_failed`: 3 and below are errors.
     int level = 6;
+    /// librdkafka's, where there is one.
     error_code error{};
+    /// For people.
     std::string_view text{};
+    /// How many partitions, for `assigned`, `revoked` and `lost`.
     std::size_t partitions = 0;
 };
 
@@ -121,9 +127,12 @@ struct DriverOptions {
 
 /// A snapshot of what the driver did.
 struct DriverStats {
+    /// Of the `KafkaSource`.
     SourceStats source;
     std::uint64_t lag = 0; ///< records not yet taken, as far as known: of partitions that have delivered one
+    /// How often partitions were assigned, revoked or lost.
     std::uint64_t rebalances = 0;
+    /// Errors that the client reported, and from which it recovers.
     std::uint64_t client_errors = 0;
     std::uint64_t commit_errors = 0; ///< stored offsets were not committed, and are committed later
     std::uint64_t commits_stale = 0; ///< the group had moved on: their new owner reads them again
@@ -136,8 +145,11 @@ struct DriverStats {
 /// What `close` reports: the final counters. `drained`: everything handed over was settled by the deadline.
 /// `committed`: what was stored is committed, as far as the broker said so in time.
 struct DriverReport {
+    /// The final counters.
     DriverStats stats;
+    /// Everything handed over was settled by the deadline.
     bool drained = false;
+    /// What was stored is committed, as far as the broker said so in time.
     bool committed = false;
 };
 
@@ -500,6 +512,7 @@ static_assert(LetterWriter<Client>);
 template <class Indexer, Mapper M>
 class Driver final : private detail::Client::Listener {
 public:
+    /// What `source()` gives.
     using source_type = KafkaSource<Indexer, detail::Client, M>;
 
     /// Joins the group in the background. Throws `InvalidOption`.
@@ -549,6 +562,7 @@ public:
 
     /// The source has stopped (see `source().stop_reason()`), or the client has met a fatal error.
     [[nodiscard]] bool stopped() const noexcept { return source_.stopped() || fatal_ || closed_; }
+    /// Whether the client has met an error after which it does not go on.
     [[nodiscard]] bool fatal() const noexcept { return fatal_; }
 
     /// Takes no more records, flushes the indexer, waits for what is under way, stores and commits its offsets, leaves

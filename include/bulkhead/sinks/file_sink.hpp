@@ -49,6 +49,7 @@ public:
         if (error) throw boost::system::system_error{error, "dead-letter file " + shared_->options.path};
     }
 
+    /// See `DeadLetterSink`. Without an error the lines are on the disk (`FileSinkOptions::sync`).
     asio::awaitable<error_code> write(std::span<const DeadLetter> letters) {
         const auto shared = shared_; // the sink may be gone before the write has ended
         auto work = append(shared, letters);
@@ -126,15 +127,23 @@ static_assert(DeadLetterSink<FileSink>);
 /// A dead letter as it was read back; it owns its texts.
 struct StoredDeadLetter {
     std::string time; ///< when it was written, e.g. `2026-11-24T10:00:00Z`
+    /// The server's error type, or the name of an `errc`.
     std::string type;
+    /// The server's; may be empty.
     std::string reason;
+    /// As it was sent.
     std::string action_line;
+    /// As it was sent; empty for a delete.
     std::string source;
+    /// The HTTP status at the operation's position; 0 when there was none.
     std::uint16_t status = 0;
+    /// How often the server had answered about it.
     std::uint32_t attempts = 0;
     std::optional<std::uint64_t> ticket{}; ///< the key of the operation's ticket
     std::string topic{};                   ///< the Kafka record that it came from; empty: not known
+    /// -1: not known.
     std::int32_t partition = -1;
+    /// -1: not known.
     std::int64_t offset = -1;
 };
 
