@@ -35,10 +35,12 @@ namespace bulkhead::inline v1 {
 /// What AWS knows a caller by. Its memory is overwritten when it is destroyed; copies that were made of the strings
 /// before are not ours.
 struct AwsCredentials {
-    std::string access_key_id;     ///< 1 to 128 letters, digits and `-._`; travels in the clear
-    std::string secret_access_key; ///< 1 to 1024 visible ASCII characters; never travels
+    /// The key's name. 1 to 128 letters, digits and `-._`; it travels in the clear. When to change: always.
+    std::string access_key_id;
+    /// The key. 1 to 1024 visible ASCII characters; it never travels. When to change: always.
+    std::string secret_access_key;
     /// Of temporary credentials (a role, an instance, a pod), else empty. At most 8192 visible ASCII characters. It
-    /// travels, as `X-Amz-Security-Token`.
+    /// travels, as `X-Amz-Security-Token`. When to change: with temporary credentials.
     std::string session_token{};
 
     // No constructors, so that it stays an aggregate. Moving copies: nothing is left in what was moved from.
@@ -51,11 +53,15 @@ struct AwsCredentials {
 
 /// For whom and how `AwsSigV4` signs. Checked at its construction (`InvalidOption`).
 struct AwsSigV4Options {
-    std::string region;         ///< e.g. `"eu-central-1"`: 1 to 64 of `a` to `z`, digits and `-`
-    std::string service = "es"; ///< `"es"`: Amazon OpenSearch Service; `"aoss"`: Serverless. Limits as of `region`.
+    /// E.g. `"eu-central-1"`. 1 to 64 of `a` to `z`, digits and `-`. Required. When to change: always.
+    std::string region;
+    /// `"es"`: Amazon OpenSearch Service; `"aoss"`: Serverless. 1 to 64 of `a` to `z`, digits and `-`. When to change:
+    /// `"aoss"` for Serverless.
+    std::string service = "es";
     /// Either the credentials or a function that gives them. The function is asked at every request, so that temporary
     /// credentials may change; it keeps `Signer`'s rules: any thread, several at once, no blocking (refresh elsewhere,
-    /// ahead of expiry). If it throws, or what it gives is out of its limits, that attempt fails.
+    /// ahead of expiry). If it throws, or what it gives is out of its limits, that attempt fails. When to change:
+    /// always; a function for a role, an instance or a pod, `AwsSigV4::from_environment()` otherwise.
     std::variant<AwsCredentials, std::function<AwsCredentials()>> credentials;
 };
 

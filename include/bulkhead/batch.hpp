@@ -160,7 +160,9 @@ struct Prepared {
 class Batch {
 public:
     Batch() = default;
+    /// Moves; what was moved from may only be assigned to or destroyed.
     Batch(Batch&&) noexcept = default;
+    /// Moves; what was moved from may only be assigned to or destroyed.
     Batch& operator=(Batch&&) noexcept = default;
     ~Batch() = default;
     Batch(const Batch&) = delete;
@@ -205,8 +207,11 @@ public:
         bytes_.clear();
         entries_.clear();
     }
+    /// Whether it holds no operation.
     [[nodiscard]] bool empty() const noexcept { return entries_.empty(); }
+    /// How many operations it holds.
     [[nodiscard]] std::size_t operations() const noexcept { return entries_.size(); }
+    /// The size of `body()`.
     [[nodiscard]] std::size_t bytes() const noexcept { return bytes_.size(); }
     /// The operations as NDJSON; every line ends with a newline.
     [[nodiscard]] std::string_view body() const noexcept { return bytes_.view(); }
@@ -215,9 +220,13 @@ public:
 
     /// How far a batch may grow ahead of what is needed (`Growth{0, 0}`: not at all), and with what it begins.
     struct Growth {
+        /// It reserves no more than this ahead.
         std::size_t most_bytes = static_cast<std::size_t>(-1);
+        /// The same for entries.
         std::size_t most_operations = static_cast<std::size_t>(-1);
+        /// What it reserves first.
         std::size_t first_bytes = 4096;
+        /// The same for entries.
         std::size_t first_operations = 16;
     };
     /// What an operation costs beside its bytes: its entry, and the settlement that will take the entry's place, so
@@ -315,7 +324,9 @@ public:
         }
         return kept;
     }
+    /// One for each operation, in order.
     [[nodiscard]] std::span<detail::Entry> entries() noexcept { return entries_; }
+    /// One for each operation, in order.
     [[nodiscard]] std::span<const detail::Entry> entries() const noexcept { return entries_; }
 
 private:

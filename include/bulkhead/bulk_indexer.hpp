@@ -14,10 +14,13 @@ namespace bulkhead::inline v1 {
 template <class Clock>
 class Deadline {
 public:
+    /// A point in time.
     Deadline(typename Clock::time_point at) noexcept : at_{at} {} // NOLINT: both are meant to convert
+    /// A duration from now on.
     template <class Rep, class Period>
     Deadline(std::chrono::duration<Rep, Period> from_now) noexcept // NOLINT
         : at_{detail::Intake<Clock>::saturating_add(Clock::now(), from_now)} {}
+    /// The point in time.
     [[nodiscard]] typename Clock::time_point at() const noexcept { return at_; }
 
 private:
@@ -45,9 +48,13 @@ class BulkIndexer {
     using Core = detail::IndexerCore<T, Clock>;
 
 public:
+    /// Of `get_executor`.
     using executor_type = asio::any_io_executor;
+    /// Of `Clock`.
     using time_point = typename Clock::time_point;
+    /// A time point or a duration.
     using deadline_type = Deadline<Clock>;
+    /// `T`.
     using transport_type = T;
 
     /// Throws `InvalidOption` when an option is out of its range; allocates next to nothing until used. `sink` takes
@@ -57,7 +64,9 @@ public:
         if (auto wrong = validate(options)) throw InvalidOption{std::move(*wrong)};
         core_ = std::make_shared<Core>(std::move(executor), std::move(transport), std::move(options), std::move(sink));
     }
+    /// Moves the handle; the work goes on. A handle that was moved from may only be assigned to or destroyed.
     BulkIndexer(BulkIndexer&&) noexcept = default;
+    /// Exchanges the handles: what this one held is closed when the other is destroyed.
     BulkIndexer& operator=(BulkIndexer&& other) noexcept {
         std::swap(executor_, other.executor_);
         std::swap(core_, other.core_);
@@ -243,6 +252,7 @@ public:
     [[nodiscard]] Stats stats() const { return core_->stats(); }
     /// The options that it was made with.
     [[nodiscard]] const IndexerOptions& options() const noexcept { return core_->options(); }
+    /// The executor that it was made with. Handlers without one of their own complete there.
     [[nodiscard]] asio::any_io_executor get_executor() const noexcept { return executor_; }
 
     /// Whether blocking here could stop the indexer: this thread runs its strand, or its `io_context` or `thread_pool`.

@@ -106,6 +106,7 @@ public:
     /// A token, e.g. a JWT or a service account's (RFC 6750): letters, digits and `-._~+/`, perhaps `=` at its end.
     [[nodiscard]] static Credentials bearer(SecretSource token) { return {Kind::bearer, {}, std::move(token)}; }
 
+    /// Whether there are none.
     [[nodiscard]] bool empty() const noexcept { return !source_; }
     /// Whether asking again, after a 401, can bring another value.
     [[nodiscard]] bool can_change() const noexcept { return source_ && source_->can_change(); }

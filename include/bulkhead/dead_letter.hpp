@@ -29,11 +29,15 @@ struct DeadLetter {
     std::string_view source;      ///< the document as sent, without the newline; empty for a delete
     std::string_view type;        ///< the server's error type, or the name of a `bulkhead::errc`
     std::string_view reason;      ///< the server's reason, at most 1 KiB; may be empty
+    /// The HTTP status at the operation's position; 0 when there was none.
     std::uint16_t status = 0;
+    /// How often the server has answered about this operation.
     std::uint32_t attempts = 0;
+    /// The operation's.
     Ticket ticket{};
     std::chrono::nanoseconds age{}; ///< since its batch was opened, when it was refused
     std::string_view topic{};       ///< the Kafka record that it came from, see `KafkaDeadLetters`; empty: not known
+    /// -1: not known.
     std::int32_t partition = -1;
     std::int64_t offset = -1; ///< -1: not known
 };
@@ -54,7 +58,9 @@ concept DeadLetterSink = std::move_constructible<S> && requires(S& sink, std::sp
 template <std::invocable<std::span<const DeadLetter>> F>
 class CallbackSink {
 public:
+    /// `f` is called with the dead letters of one bulk, and says whether they are safe.
     explicit CallbackSink(F f) : f_{std::move(f)} {}
+    /// See `DeadLetterSink`.
     asio::awaitable<error_code> write(std::span<const DeadLetter> letters) {
         error_code error = f_(letters);
         co_return error;
@@ -184,9 +190,11 @@ private:
 class DeadLetters {
 public:
     DeadLetters() = default;
+    /// Takes any `DeadLetterSink`.
     template <class S>
     requires(!std::same_as<S, DeadLetters>) && DeadLetterSink<S> DeadLetters(S sink)
         : sink_{std::make_unique<detail::SinkOf<S>>(std::move(sink))} {} // NOLINT: meant to convert
+    /// For the indexer; null: none.
     [[nodiscard]] detail::AnySink* get() const noexcept { return sink_.get(); }
 
 private:

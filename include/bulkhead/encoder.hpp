@@ -24,8 +24,11 @@ concept BodyEncoder = std::constructible_from<E, int> &&
 /// Bodies travel as they are.
 class IdentityEncoder {
 public:
+    /// Empty: no header field.
     static constexpr std::string_view content_encoding{};
+    /// The level means nothing here.
     explicit IdentityEncoder(int /*level*/) noexcept {}
+    /// The body itself.
     [[nodiscard]] std::span<const asio::const_buffer> encode(std::span<const asio::const_buffer> body) const noexcept {
         return body;
     }

@@ -13,6 +13,7 @@
 
 namespace bulkhead::inline v1 {
 
+/// Boost's: all errors of the library are of this type, most of `errc`'s category.
 using error_code = boost::system::error_code;
 
 /// Errors that bulkhead itself reports. What the network reports comes as Asio's own codes.
@@ -92,6 +93,7 @@ inline const boost::system::error_category& bulkhead_category() noexcept {
     return category;
 }
 
+/// So that an `errc` converts to an `error_code`.
 [[nodiscard]] inline error_code make_error_code(errc value) noexcept {
     return {static_cast<int>(value), bulkhead_category()};
 }
@@ -130,13 +132,16 @@ struct FieldError {
     std::string field; ///< e.g. `"max_batch_bytes"`
     std::string limit; ///< e.g. `"1024 to 2147483647"`
     std::string value; ///< e.g. `"0"`; never a secret
+    /// All three in one sentence, fit for a log.
     [[nodiscard]] std::string message() const { return field + ": expected " + limit + ", found " + value; }
 };
 
 /// Thrown by constructors that are given an option out of range. Nothing else in the library throws because of input.
 class InvalidOption : public std::invalid_argument {
 public:
+    /// Of what is wrong.
     explicit InvalidOption(FieldError error) : std::invalid_argument{error.message()}, error_{std::move(error)} {}
+    /// The field, its limits and what was found.
     [[nodiscard]] const FieldError& error() const noexcept { return error_; }
 
 private:

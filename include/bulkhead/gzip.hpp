@@ -63,6 +63,7 @@ private:
 /// body's own size and a little: see `footprint`. Not thread-safe.
 class GzipEncoder {
 public:
+    /// The header field's value.
     static constexpr std::string_view content_encoding = "gzip";
 
     /// `level`: libdeflate's, 1 (quick) to 12. Throws `InvalidOption`.

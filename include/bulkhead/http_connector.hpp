@@ -28,14 +28,18 @@ struct NodeAddress {
 
 /// How long each step towards a usable connection may take, and all of them together.
 struct ConnectTimeouts {
+    /// For looking up the name.
     std::chrono::milliseconds resolve;
     std::chrono::milliseconds connect; ///< for all of a host's addresses together
+    /// For the TLS handshake.
     std::chrono::milliseconds handshake;
+    /// For all together.
     std::chrono::milliseconds total;
 };
 
 /// What became of an attempt to connect.
 struct Opened {
+    /// Success, or why there is no connection.
     error_code error;
     std::string detail; ///< for people, when there is more to say than the error does; fit for a log
 };
@@ -147,16 +151,22 @@ private:
 template <class Clock = std::chrono::steady_clock, class Resolver = asio::ip::tcp::resolver>
 class PlainConnector {
 public:
+    /// A TCP socket.
     using stream_type = asio::ip::tcp::socket;
+    /// Of the URLs that it speaks.
     static constexpr std::string_view scheme = "http";
+    /// Where the URL names none.
     static constexpr std::string_view default_port = "80";
 
+    /// A stream that is not connected yet.
     [[nodiscard]] stream_type make_stream(const asio::any_io_executor& executor) const { return stream_type{executor}; }
+    /// Connects, by the first of the host's addresses that answers.
     asio::awaitable<Opened> open(stream_type& socket, NodeAddress peer, ConnectTimeouts timeouts) {
         Opened opened;
         opened.error = co_await detail::Dialer<Clock, Resolver>::dial(socket, std::move(peer), timeouts);
         co_return opened;
     }
+    /// Whether a connection that was idle can carry a request.
     [[nodiscard]] static bool alive(stream_type& socket) noexcept {
         error_code error;
         char byte = 0;
@@ -165,6 +175,7 @@ public:
         socket.receive(asio::buffer(&byte, 1), asio::socket_base::message_peek, error);
         return error == asio::error::would_block;
     }
+    /// Called before it is closed: the last word to the peer.
     static void closing(stream_type& /*socket*/) noexcept {}
 };
 

@@ -125,10 +125,13 @@ struct ExchangeOptions {
     typename Clock::time_point deadline;      ///< for everything: the last byte of the answer included
     /// How long writing may stand still before the peer is given up.
     typename Clock::duration write_timeout = std::chrono::hours{24};
+    /// A longer answer is cut off (`errc::answer_too_large`).
     std::size_t max_answer_bytes = std::size_t{256} << 20;
 };
 
+/// How an exchange ended.
 struct ExchangeResult {
+    /// What a transport's `send` completes with.
     Reply reply;
     bool reusable = false; ///< another request may follow on this stream
 };

@@ -62,6 +62,7 @@ public:
                                AnswerSink& sink) {
         return ask(core_, node, std::move(question), timeout, &sink);
     }
+    /// How many nodes there are: `url` and `more_urls`.
     [[nodiscard]] std::uint32_t node_count() const noexcept { return static_cast<std::uint32_t>(core_->nodes.size()); }
     /// A node's host and port, as they may be shown.
     [[nodiscard]] const std::string& node_name(std::uint32_t node) const noexcept {

@@ -24,11 +24,16 @@ namespace bulkhead::inline v1 {
 /// `reason` and all bytes hold the user's data: treat them as sensitive.
 struct KafkaLetter {
     std::string_view topic{}; ///< where it came from; empty when that is not known (another source's, or no record's)
+    /// -1: not known.
     std::int32_t partition = -1;
+    /// -1: not known.
     std::int64_t offset = -1;
     std::string_view type{}; ///< the server's error type, or `invalid`, `tombstone`, `too_large`, `unknown_outcome`
+    /// Of the server or of the source; at most 1 KiB, may be empty. Sensitive.
     std::string_view reason{};
+    /// The HTTP status at the operation's position; 0 when there was none.
     std::uint16_t status = 0;
+    /// How often the server has answered about it.
     std::uint32_t attempts = 0;
     std::string_view action_line{}; ///< of the operation; empty when the record never became one
     std::string_view source{};      ///< of the operation
@@ -59,13 +64,16 @@ public:
 /// `errc::sink_failed`.
 class LetterReceipt {
 public:
+    /// For the source: tells `desk` of the letter.
     LetterReceipt(std::shared_ptr<detail::LetterDesk> desk, detail::LetterStub stub) noexcept
         : desk_{std::move(desk)}, stub_{stub} {}
+    /// Moves; what was moved from has nothing to tell.
     LetterReceipt(LetterReceipt&&) = default;
     LetterReceipt& operator=(LetterReceipt&&) = delete;
     ~LetterReceipt() {
         if (desk_) (*this)(errc::sink_failed);
     }
+    /// Says how the letter fared: success means that it is safe. Once, from any thread.
     void operator()(error_code error) noexcept { std::exchange(desk_, nullptr)->received(stub_, error); }
 
 private:
@@ -236,6 +244,7 @@ public:
     /// A `DeadLetterSink`.
     class Sink {
     public:
+        /// See `DeadLetterSink`.
         asio::awaitable<error_code> write(std::span<const DeadLetter> letters) {
             const auto shared = shared_;
             const auto executor = executor_;
@@ -273,6 +282,7 @@ public:
     template <DeadLetterSink S>
     class PlacingSink {
     public:
+        /// See `DeadLetterSink`.
         asio::awaitable<error_code> write(std::span<const DeadLetter> letters) {
             const auto shared = shared_;
             const auto sink = sink_;

@@ -26,6 +26,7 @@ inline void append_record_id(std::string& out, const Record& record, std::string
     out.append("-");
     number(record.offset);
 }
+/// The same as a new string.
 [[nodiscard]] inline std::string record_id(const Record& record, std::string_view prefix = {}) {
     std::string id;
     append_record_id(id, record, prefix);
@@ -43,9 +44,11 @@ class KeyedDocuments {
 public:
     /// `index`: empty means `IndexerOptions::index`.
     explicit KeyedDocuments(std::string index = {}) : index_{std::move(index)} {}
+    /// Appends the document under its key.
     Mapped operator()(const Record& record, Batch& out) const {
         return append(Action::index, record, record.payload.value_or(""), out);
     }
+    /// Appends its delete.
     Mapped tombstone(const Record& record, Batch& out) const { return append(Action::delete_, record, {}, out); }
 
 private:

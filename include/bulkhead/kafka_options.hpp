@@ -16,6 +16,7 @@
 /// What a `KafkaSource` is told to do with what, and what it tells.
 namespace bulkhead::inline v1 {
 
+/// When an offset may be stored.
 enum class Delivery : std::uint8_t {
     /// An offset is stored when its record and every earlier delivered one of the partition is durably settled.
     at_least_once,
@@ -69,6 +70,7 @@ enum class StopReason : std::uint8_t {
     dead_letter,   ///< a record could not be written to the dead-letter topic
 };
 
+/// Its name as in the documentation.
 [[nodiscard]] constexpr std::string_view to_string(StopReason reason) noexcept {
     constexpr std::string_view names[] = {"none",   "rejected",      "too_large", "undelivered", "unknown",
                                           "closed", "out_of_memory", "invalid",   "dead_letter"};
@@ -78,6 +80,7 @@ enum class StopReason : std::uint8_t {
 /// Something an operator may want to know. All views are valid only while `on_event` runs. `reason` and `source` may
 /// quote documents: treat them as sensitive.
 struct SourceEvent {
+    /// What happened.
     enum class Kind : std::uint8_t {
         without_payload, ///< a tombstone that no delete came of: see `OnTombstone`
         invalid,         ///< a record was not an event (`reason`): see `OnInvalid`
@@ -87,47 +90,71 @@ struct SourceEvent {
         store_failed,    ///< the client did not take an offset; it will be tried again
         stopped,         ///< the source has stopped; `type` is the `StopReason`
     };
+    /// What happened.
     Kind kind{};
+    /// The record's.
     std::string_view topic{};
+    /// The record's; -1 when it is not known.
     std::int32_t partition = -1;
     std::int64_t offset = -1; ///< -1 when it is no longer known
+    /// Of a failed operation.
     Outcome outcome = Outcome::unknown;
+    /// The HTTP status at its position; 0 when there was none.
     std::uint16_t status = 0;
+    /// The server's error type, the name of an `errc`, or a `StopReason`.
     std::string_view type{};
+    /// The server's or the mapper's reason; may quote a document.
     std::string_view reason{};
     std::string_view action_line{}; ///< of a failed operation; empty when too many fail at once to keep them all
+    /// The operation's source; empty with `action_line`.
     std::string_view source{};
 };
 
+/// What a `KafkaSource` lets its user choose. Checked at its construction (`InvalidOption`).
 struct KafkaSourceOptions {
+    /// When an offset may be stored. When to change: `best_effort` where a lost document matters less than a source
+    /// that stands still.
     Delivery delivery = Delivery::at_least_once;
-    /// The policies. Each `dead_letter` but that of `on_rejected` needs a consumer that writes dead letters.
+    /// What happens to a record that the server refuses for good. The policies from here on: each `dead_letter` but
+    /// this one needs a consumer that writes dead letters. When to change: `skip` where a refused document may be lost;
+    /// `stop` where a person must look first.
     OnRejected on_rejected = OnRejected::dead_letter;
+    /// What happens to a record that is not an event. When to change: `dead_letter` to keep what was passed over.
     OnInvalid on_invalid = OnInvalid::skip;
+    /// What happens to a record without payload. When to change: `skip` where nothing is ever deleted.
     OnTombstone on_tombstone = OnTombstone::delete_document;
+    /// What happens to an operation that may or may not be applied. When to change: seldom: give documents the record's
+    /// own id, and it cannot happen.
     OnUnknown on_unknown = OnUnknown::stop;
     /// A partition whose last delivered offset is ahead of its watermark by more than this is paused, until it is ahead
-    /// by half. Bounds the tracker's memory: 16 bytes a record. 1 to 1,000,000,000.
+    /// by half. Bounds the tracker's memory: 16 bytes a record. 1 to 1,000,000,000. When to change: lower it to bound
+    /// memory with thousands of partitions, or what is read again after a crash.
     std::size_t max_span_per_partition = 1'000'000;
     /// Bytes of records and operations on their way to the dead-letter topic, those of the indexer's sink not counted
-    /// (they are in its budget). At so many the source takes no more records until half of them are safe. 1 KiB to
-    /// 1 GiB.
+    /// (they are in its budget). At so many the source takes no more records until half of them are safe. 1 KiB to 1
+    /// GiB. When to change: raise it for records of many megabytes.
     std::size_t max_letter_bytes = std::size_t{8} << 20;
     /// Where the dead letters of the indexer's sink come from, when it is `dead_letters.sink(…)`: see
-    /// `KafkaDeadLetters`. Then they are written with their record's position by the consumer, or by another sink.
+    /// `KafkaDeadLetters`. Then they are written with their record's position by the consumer, or by another sink. When
+    /// to change: when refused documents go to a Kafka topic, or a file should name their offsets.
     std::optional<KafkaDeadLetters> dead_letters{};
     /// Whether each record (key, payload, headers) is kept until its operations are settled, so that a dead letter is
-    /// the record itself. Costs a copy and an allocation a record.
+    /// the record itself. Costs a copy and an allocation a record. When to change: `true` when a dead letter must be
+    /// the very record, e.g. to be replayed to its topic.
     bool keep_records = false;
     /// Bytes of the records kept. At so many the source takes no more until half of them are settled. 1 KiB to 64 GiB.
+    /// When to change: with `keep_records`, like `max_buffered_bytes`.
     std::size_t max_kept_bytes = std::size_t{64} << 20;
     /// How long after the indexer was found full all partitions are paused; records are not taken meanwhile. A client
-    /// that throws its prefetched records away when it is paused (librdkafka does) wants some time. 0 ms to 1 min.
+    /// that throws its prefetched records away when it is paused (librdkafka does) wants some time. 0 ms to 1 min. When
+    /// to change: some seconds for librdkafka in a loop of your own; `kafka::Driver` takes 5 s where this is 0.
     std::chrono::milliseconds pause_after{0};
-    /// Called on the source's thread. An exception is swallowed and counted.
+    /// Told what an operator may want to know. Called on the source's thread. An exception is swallowed and counted.
+    /// When to change: always in production: to log what was skipped and why the source stopped.
     std::function<void(const SourceEvent&)> on_event{};
     /// Called, on a thread of the indexer's, when settlements have come in and none were waiting: `poll()` has work to
-    /// do. Must not block and must not destroy the source. For a loop whose partitions are all paused.
+    /// do. Must not block and must not destroy the source. For a loop whose partitions are all paused. When to change:
+    /// when your loop sleeps while all partitions are paused.
     std::function<void()> on_wake{};
 };
 
@@ -167,12 +194,17 @@ struct SourceStats {
     std::uint64_t late = 0;    ///< settlements of operations whose record had been abandoned
     std::uint64_t foreign = 0; ///< records ignored because their partition was not assigned; not in `consumed`
     std::uint64_t full = 0;    ///< how often the indexer was found full
+    /// How often an offset was stored with the client.
     std::uint64_t offsets_stored = 0;
+    /// How often the client did not take one.
     std::uint64_t store_errors = 0;
     std::uint64_t event_errors = 0; ///< exceptions out of `on_event`
+    /// Now.
     std::uint64_t assigned_partitions = 0;
+    /// Now.
     std::uint64_t paused_partitions = 0;
 
+    /// Operations that ended so.
     [[nodiscard]] std::uint64_t of(Outcome outcome) const noexcept {
         return outcomes[static_cast<std::size_t>(outcome)];
     }
@@ -189,6 +221,7 @@ enum class PauseReason : std::uint8_t {
     kept_records, ///< too many are kept, see `max_kept_bytes`
 };
 
+/// Its name as in the documentation.
 [[nodiscard]] constexpr std::string_view to_string(PauseReason reason) noexcept {
     constexpr std::string_view names[] = {"none",   "stopped",      "draining",    "span",
                                           "budget", "dead_letters", "kept_records"};
@@ -197,11 +230,14 @@ enum class PauseReason : std::uint8_t {
 
 /// Where a partition stands.
 struct PartitionState {
+    /// Its topic.
     std::string topic;
+    /// Its number.
     std::int32_t partition = 0;
     std::optional<std::int64_t> next{};   ///< the offset after the last one taken
     std::optional<std::int64_t> stored{}; ///< the last offset stored
     std::uint64_t span = 0;               ///< how far `next` is ahead of the watermark
+    /// Whether the client fetches nothing from it.
     bool paused = false;
     PauseReason why = PauseReason::none;     ///< it is paused
     std::optional<std::int64_t> watermark{}; ///< everything taken before it is settled; nothing until one was taken

@@ -110,6 +110,7 @@ public:
         drop_stash_of(partitions);
         forget(partitions);
     }
+    /// All partitions are gone without notice: nothing more is stored for them.
     void lost() { lost(assigned_now()); }
 
     /// Takes one record, or says why not. Never waits.
@@ -157,6 +158,7 @@ public:
     [[nodiscard]] bool about_to_pause() const noexcept { return holding_ && !paused_for_full_; }
     /// No more records are taken, for good. What is under way still settles.
     [[nodiscard]] bool stopped() const noexcept { return stop_reason_ != StopReason::none; }
+    /// Why it takes no more records for good; `none` while it does.
     [[nodiscard]] StopReason stop_reason() const noexcept { return stop_reason_; }
 
     /// Waits until `poll()` has settlements to take in, at most so long. False when there are none, or when this thread
@@ -203,6 +205,7 @@ public:
         }
         return states;
     }
+    /// The options that it was made with.
     [[nodiscard]] const KafkaSourceOptions& options() const noexcept { return options_; }
 
 private:

@@ -15,8 +15,11 @@
 /// The words in which a Kafka consumer and `KafkaSource` talk to each other.
 namespace bulkhead::inline v1 {
 
+/// A header of a Kafka record. Views: valid as long as the record.
 struct RecordHeader {
+    /// May be there twice.
     std::string_view name;
+    /// Its bytes.
     std::optional<std::string_view> value;
 };
 
@@ -28,9 +31,12 @@ public:
     using Load = std::span<const RecordHeader> (*)(void* context);
 
     RecordHeaders() = default;
+    /// Of headers that are there already.
     RecordHeaders(std::span<const RecordHeader> headers) : headers_{headers} {} // NOLINT: meant to convert
+    /// Of headers that are read when they are asked for.
     RecordHeaders(Load load, void* context) noexcept : load_{load}, context_{context} {}
 
+    /// The headers, in order.
     [[nodiscard]] std::span<const RecordHeader> operator()() const {
         return load_ == nullptr ? headers_ : load_(context_);
     }
@@ -43,9 +49,13 @@ private:
 
 /// One Kafka record as a consumer's callback sees it. Views: nothing is kept after the call that takes it.
 struct Record {
+    /// Its topic.
     std::string_view topic{};
+    /// Its partition.
     std::int32_t partition = 0;
+    /// Its offset in the partition.
     std::int64_t offset = 0;
+    /// Absent when it has none.
     std::optional<std::string_view> key{};
     /// Absent for a tombstone; present but empty is an empty payload.
     std::optional<std::string_view> payload{};
@@ -53,8 +63,11 @@ struct Record {
     RecordHeaders headers{};        ///< `for (const auto& header : record.headers())`
 };
 
+/// A partition of a topic. A view.
 struct TopicPartition {
+    /// Its topic.
     std::string_view topic{};
+    /// Its number.
     std::int32_t partition = 0;
 };
 

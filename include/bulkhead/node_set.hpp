@@ -29,9 +29,11 @@ class NodeSet {
 public:
     using Nanoseconds = std::chrono::nanoseconds; ///< since any fixed point in time, of a steady clock
 
+    /// So many nodes, all trusted; how long one rests at first and at most.
     NodeSet(std::size_t count, Nanoseconds first_rest, Nanoseconds longest_rest)
         : nodes_(count), first_rest_{first_rest}, longest_rest_{longest_rest} {}
 
+    /// How many nodes there are.
     [[nodiscard]] std::size_t size() const noexcept { return nodes_.size(); }
 
     /// The node for a request that has not been tried by it yet; nothing when all have (`tried`, one flag a node).
@@ -64,6 +66,7 @@ public:
         }
         return std::nullopt;
     }
+    /// How a node's probe ended.
     void probed(std::uint32_t node, bool failed, Nanoseconds now) noexcept {
         if (nodes_[node].state != State::probed) return;
         nodes_[node].state = State::resting;
@@ -73,7 +76,9 @@ public:
             trust(nodes_[node]);
     }
 
+    /// Whether it gets requests.
     [[nodiscard]] bool trusted(std::uint32_t node) const noexcept { return nodes_[node].state == State::trusted; }
+    /// How many requests are on their way to it.
     [[nodiscard]] std::size_t in_flight(std::uint32_t node) const noexcept { return nodes_[node].in_flight; }
     /// When the node is to be probed, if it rests.
     [[nodiscard]] std::optional<Nanoseconds> rests_until(std::uint32_t node) const noexcept {

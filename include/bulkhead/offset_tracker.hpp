@@ -22,6 +22,7 @@ namespace bulkhead::inline v1 {
 /// when it empties.
 class OffsetTracker {
 public:
+    /// Names a record in the tracker, in the order of taking.
     using Sequence = std::uint64_t;
 
     /// What a settlement did.
@@ -81,6 +82,7 @@ public:
 
     /// All operations of the record that are still to come are settled, or have failed, together.
     Step settle_record(Sequence sequence) noexcept { return end_all(sequence, false); }
+    /// It will never be durable: the watermark stays before it.
     Step fail_record(Sequence sequence) noexcept { return end_all(sequence, true); }
 
     /// A new assignment of the partition: forgets everything but the sequence numbers.

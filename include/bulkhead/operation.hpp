@@ -34,27 +34,34 @@ enum class OnConflict : std::uint8_t {
 /// An absent optional is not sent. An `id`, `routing` or `pipeline` that is present but empty is refused as invalid,
 /// because a computed empty id is a mistake that would silently become an automatic id.
 struct Operation {
+    /// What the server is asked to do.
     Action action = Action::index;
     /// Target index, alias or data stream; empty means `IndexerOptions::index`. Elasticsearch's rules for names hold:
     /// at most 255 bytes, lower case, none of `\ / * ? " < > | , #`, space or a leading `-`, `_`, `+`.
     std::string_view index{};
     /// Document id, at most 512 bytes of UTF-8. Required for `update` and `delete_`.
     std::optional<std::string_view> id{};
+    /// Which shard the document belongs to, as the server's `routing`. Not empty, at most 4096 bytes.
     std::optional<std::string_view> routing{};
     /// Ingest pipeline for this operation (`_none` switches the default pipeline off). Not for `update`, `delete_`.
     std::optional<std::string_view> pipeline{};
     /// External version; needs an `id`; not for `update` (the server would refuse the whole request).
     std::optional<std::int64_t> version{};
+    /// How the server compares `version`.
     VersionType version_type = VersionType::external;
     /// Apply only when the stored document has this sequence number; goes together with `if_primary_term`.
     std::optional<std::int64_t> if_seq_no{};
+    /// The primary term that belongs to `if_seq_no`.
     std::optional<std::int64_t> if_primary_term{};
+    /// Refuse the operation unless `index` is an alias.
     std::optional<bool> require_alias{};
+    /// Refuse it unless `index` is a data stream.
     std::optional<bool> require_data_stream{};
     /// How often the server itself repeats an `update` that met a version conflict. Only for `update`.
     std::optional<std::uint32_t> retry_on_conflict{};
     /// A JSON object, field name to dynamic template name, sent as it is. Empty: not sent.
     std::string_view dynamic_templates{};
+    /// What a version conflict (409) on the first attempt means.
     OnConflict on_conflict = OnConflict::reject;
     /// The document: one JSON object as bytes. It must begin with `{` and end with `}` (white space around it is
     /// dropped); newlines inside are replaced by spaces, since a newline ends a line of the bulk format. Must be empty

@@ -60,106 +60,161 @@ enum class Verdict : std::uint8_t {
 /// A line of the table of verdicts: what it means when an item's status lies in `first` to `last` and its error type is
 /// `type` (empty: any).
 struct VerdictRule {
-    std::uint16_t first = 0; ///< 300 to 599: what is below is a success
+    /// The lowest status that the rule is for; it must be set. 300 to 599: what is below is a success. When to change:
+    /// with each rule.
+    std::uint16_t first = 0;
+    /// The highest; it must be set. `first` to 599. When to change: with each rule.
     std::uint16_t last = 0;
+    /// The item's `error.type`. Empty: any. When to change: when only one kind of error of that status is meant.
     std::string type{};
+    /// What it means. When to change: with each rule.
     Verdict verdict = Verdict::reject;
 };
 
 /// What travels in the query of every bulk request.
 struct RequestDefaults {
-    std::string pipeline{}; ///< default ingest pipeline; empty: not sent
-    std::string refresh{};  ///< `true`, `false`, `wait_for`; empty: not sent (the server's default: false)
-    std::string timeout{};  ///< the server's own wait for a primary shard, e.g. `1m`; empty: not sent
-    std::string wait_for_active_shards{}; ///< a number or `all`; empty: not sent
+    /// Default ingest pipeline (`pipeline`). Empty: not sent. When to change: when all documents go through one
+    /// pipeline that is not the index's own default.
+    std::string pipeline{};
+    /// `true`, `false` or `wait_for`. Empty: not sent, which means `false` to the server. When to change: `wait_for` in
+    /// tests that search at once; hardly ever in production: each bulk then waits for a refresh.
+    std::string refresh{};
+    /// The server's own wait for a primary shard, e.g. `1m`. Empty: not sent, which means 1 min to the server. When to
+    /// change: seldom; keep it below `request_timeout`.
+    std::string timeout{};
+    /// How many copies of a shard must be there: a number or `all`. Empty: not sent, which means 1 to the server. When
+    /// to change: raise it when a write must not begin with too few copies; it is no proof of replication.
+    std::string wait_for_active_shards{};
 };
 
 /// When and how often refused operations are sent again.
 struct RetryOptions {
     /// How many answers about one operation may be retryable refusals (429, 503, …) before it settles as `rejected`.
-    /// Failures of the endpoint as a whole are charged to nobody. 1 to 1000; 1: never again.
+    /// Failures of the endpoint as a whole are charged to nobody. 1 to 1000; 1: never again. When to change: raise it
+    /// when the server refuses single documents for minutes (429 of one hot shard); 1 when you repeat by yourself.
     std::uint32_t max_attempts = 10;
     /// Upper bound of the first wait; each further one doubles it up to `max_backoff`. The wait itself is drawn
-    /// uniformly between a tenth of this and the bound (full jitter, but no hot loop). 1 ms to 1 h.
+    /// uniformly between a tenth of this and the bound (full jitter, but no hot loop). 1 ms to 1 h. When to change:
+    /// raise it when many clients share a small cluster.
     std::chrono::milliseconds initial_backoff{100};
-    /// 1 ms to 24 h, at least `initial_backoff`. Also the cap of a server's `Retry-After`.
+    /// The longest wait. `initial_backoff` to 24 h. Also the cap of a server's `Retry-After`. When to change: lower it
+    /// to notice sooner that a server is back; raise it to bother a sick one less.
     std::chrono::milliseconds max_backoff{30'000};
     /// An operation older than this is not sent again: it settles as `undelivered`, or as `unknown` when an earlier
-    /// attempt was sent and not answered. `unlimited` for no bound, which is what a Kafka source wants.
+    /// attempt was sent and not answered. `unlimited` for no bound, which is what a Kafka source wants. When to change:
+    /// `unlimited` for a `KafkaSource`, and where nobody else has the data; shorter where old data are worthless.
     std::chrono::milliseconds max_age{std::chrono::minutes{10}};
     /// The retry budget: each proven operation allows so many hundredths of one to be sent again, saved up to
     /// `max_batch_operations` times `max_in_flight`. While it is used up, one request at a time repeats operations, so
-    /// that a sick cluster is not met by a storm (the idea is Finagle's, and so is the default). 0 to 10,000.
+    /// that a sick cluster is not met by a storm (the idea is Finagle's, and so is the default). 0 to 10,000. When to
+    /// change: raise it when a cluster that refuses a lot for good reason (bulk queues) recovers too slowly.
     std::uint32_t budget_percent = 20;
 };
 
 /// When a flood of dead letters is rather a fault of the cluster (a broken mapping, a missing pipeline): then nothing
 /// more goes to the sink, everything waits, and one request at a time looks whether it is over (`Health::flooded`).
 struct FloodOptions {
-    /// Share of the operations refused for good above which it is a flood. 0: never. 0 to 100.
+    /// Share of the operations refused for good above which it is a flood. 0: never. 0 to 100. When to change: 0 when
+    /// most documents may rightly be refused (an import of doubtful data).
     std::uint32_t percent = 50;
     /// Over so many operations, at least: some batches, so that a single bad one is not a flood. 1 to 1,000,000,000.
+    /// When to change: lower it when batches are small and a fault of the mapping should be noticed sooner.
     std::size_t operations = 10'000;
 };
 
 /// Everything that a `BulkIndexer` lets its user choose. Checked at construction (`InvalidOption`).
 struct IndexerOptions {
-    /// Index, alias or data stream for operations that name none. Empty: each must name its own.
+    /// Index, alias or data stream for operations that name none. Empty: each must name its own. When to change: your
+    /// index; leave it empty where each operation names its own.
     std::string index{};
 
-    /// A bulk is flushed when it holds this many operations. 1 to 1,000,000.
+    /// A bulk is flushed when it holds this many operations. 1 to 1,000,000. When to change: raise it for documents far
+    /// below 1 KB, where bulks end by count; lower it when one bulk takes the server longer than some seconds.
     std::size_t max_batch_operations = 1000;
     /// A bulk is flushed before it would grow beyond this many bytes (uncompressed, as Elasticsearch's and OpenSearch's
-    /// `http.max_content_length` counts). An operation larger than this travels alone. 1 KiB to 1 GiB.
+    /// `http.max_content_length` counts). An operation larger than this travels alone. 1 KiB to 1 GiB. When to change:
+    /// seldom. Lower it when a proxy or the server answers 413 (it is learnt, at the price of a refused request); raise
+    /// it when the round trip is long.
     std::size_t max_batch_bytes = std::size_t{5} << 20;
-    /// A bulk is flushed at the latest this long after its first operation was enqueued. 1 ms to 1 h.
+    /// A bulk is flushed at the latest this long after its first operation was enqueued. 1 ms to 1 h. When to change:
+    /// lower it when documents must be searchable sooner (the index's `refresh_interval` comes on top); raise it when
+    /// there are few documents, to send fewer requests.
     std::chrono::milliseconds flush_interval{1000};
 
     /// Bulk requests under way at once; fewer while the endpoint pushes back or fails (halved each time, and back up by
-    /// one for each round of answers without trouble, down to `min_in_flight`). 1 to 1024.
+    /// one for each round of answers without trouble, down to `min_in_flight`). 1 to 1024. When to change: raise it
+    /// when the server is idle, `pending` grows and health is `ok`. Lower it to
+    /// leave the server room for searches.
     std::size_t max_in_flight = 4;
-    /// 1 to `max_in_flight`.
+    /// To this `max_in_flight` may shrink while the endpoint pushes back. 1 to `max_in_flight`. When to change: raise
+    /// it when a few refusals among many nodes slow everything down.
     std::size_t min_in_flight = 1;
-    /// How long one bulk request may take in all. 1 ms to 1 h.
+    /// How long one bulk request may take in all. 1 ms to 1 h. When to change: raise it when ingest pipelines take
+    /// long; lower it when a hung node is to be noticed sooner. After it an operation that cannot be repeated is
+    /// `unknown`, so do not go near the server's own time.
     std::chrono::milliseconds request_timeout{60'000};
 
     /// The byte budget: the open batch, the sealed queue, requests in flight, retries, settlements not yet delivered
-    /// and spare buffers, counted by capacity. At least 64 KiB.
+    /// and spare buffers, counted by capacity. At least 64 KiB. When to change: as long as an outage may last without a
+    /// refusal, times your bytes a second; bounded by the memory you can spare. At least room for `max_in_flight` + 2
+    /// full batches.
     std::size_t max_buffered_bytes = std::size_t{64} << 20;
-    /// Operations accepted and not yet settled. At least 1.
+    /// Operations accepted and not yet settled. At least 1. When to change: seldom: bytes are the better limit. Lower
+    /// it to bound what is lost by a crash.
     std::size_t max_buffered_operations = 1'000'000;
-    /// One operation as encoded may not be larger than this; also limited by `max_buffered_bytes`. 64 B to 1 GiB.
+    /// One operation as encoded may not be larger than this; also limited by `max_buffered_bytes`. 64 B to 1 GiB. When
+    /// to change: lower it to refuse documents that your cluster would refuse anyway.
     std::size_t max_operation_bytes = std::size_t{64} << 20;
+    /// What `enqueue()` does when the budget is used up. When to change: `drop_oldest` where the newest data matter
+    /// most (metrics), never where nothing may be lost. Not under `KafkaSource`.
     Overflow overflow = Overflow::refuse;
 
+    /// What travels in the query of every request.
     RequestDefaults request{};
+    /// When and how often refused operations are sent again.
     RetryOptions retry{};
+    /// What becomes of an operation without id that was sent and never answered. When to change: `client_id` for an
+    /// index of your own, where nothing may be missing or doubled; `allow` where a double does no harm.
     Duplicates duplicates = Duplicates::forbid;
     /// Says that the target takes no ids of its clients' making: time series data streams, OpenSearch's append-only
     /// indices, some serverless collections. It cannot be seen from here: such a target refuses a document with an id
     /// when it gets it, one by one. With this, `Duplicates::client_id` is refused at construction, where it would end
-    /// in nothing but refusals.
+    /// in nothing but refusals. When to change: when you write to one of these: it turns a wrong `duplicates` into an
+    /// error at construction.
     bool target_makes_ids = false;
+    /// In which order operations on the same document reach it. When to change: `per_id` when you update or delete
+    /// documents and the last one must win.
     Ordering ordering = Ordering::none;
-    /// Looked at before the library's own table (`verdicts.hpp`); the first rule that fits decides.
+    /// Looked at before the library's own table (`verdicts.hpp`); the first rule that fits decides. When to change:
+    /// when your cluster, a plugin or a proxy answers an error of its own that should be retried, or thrown away.
     std::vector<VerdictRule> verdicts{};
+    /// When refusals are no dead letters any more, but a reason to stop.
     FloodOptions flood{};
 };
 
 /// Limits to change while the indexer runs; what is absent stays as it is. See `BulkIndexer::change_limits`.
 struct Limits {
+    /// See `IndexerOptions::max_batch_operations`.
     std::optional<std::size_t> max_batch_operations{};
+    /// See `IndexerOptions::max_batch_bytes`.
     std::optional<std::size_t> max_batch_bytes{};
+    /// See `IndexerOptions::flush_interval`.
     std::optional<std::chrono::milliseconds> flush_interval{};
+    /// See `IndexerOptions::max_in_flight`.
     std::optional<std::size_t> max_in_flight{};
+    /// See `IndexerOptions::min_in_flight`.
     std::optional<std::size_t> min_in_flight{};
+    /// See `IndexerOptions::max_buffered_bytes`.
     std::optional<std::size_t> max_buffered_bytes{};
+    /// See `IndexerOptions::max_buffered_operations`.
     std::optional<std::size_t> max_buffered_operations{};
 
+    /// All the limits of these options.
     [[nodiscard]] static Limits of(const IndexerOptions& o) {
         return {o.max_batch_operations, o.max_batch_bytes,    o.flush_interval,         o.max_in_flight,
                 o.min_in_flight,        o.max_buffered_bytes, o.max_buffered_operations};
     }
+    /// Puts what is given into `options`.
     void apply_to(IndexerOptions& options) const {
         const auto set = [](auto& option, const auto& value) {
             if (value) option = *value;

@@ -25,9 +25,13 @@ enum class FailureStore : std::uint8_t { absent, used, failed, not_enabled };
 
 /// What the server said at one operation's position.
 struct ItemAnswer {
+    /// The value of an error's index that means none.
     static constexpr std::uint32_t no_error = std::numeric_limits<std::uint32_t>::max();
+    /// The HTTP status at this position.
     std::uint16_t status = 0;
+    /// What was done, where the answer says so.
     Result result = Result::unspecified;
+    /// Whether the document went to the failure store.
     FailureStore failure_store = FailureStore::absent;
     std::uint32_t error = no_error; ///< see `BulkAnswerParser::error_of`
 };
@@ -35,7 +39,9 @@ struct ItemAnswer {
 /// An item's error; both are cut at 1 KiB, at the boundary of a UTF-8 character. May quote the document. Empty where
 /// the server said nothing, or something else than a string.
 struct ItemError {
+    /// The server's error type, at most 1 KiB.
     std::string type;
+    /// The server's reason, at most 1 KiB.
     std::string reason;
 };
 
@@ -320,6 +326,7 @@ class BulkAnswerParser final : public AnswerSink {
 public:
     BulkAnswerParser() : parser_{options()} {}
 
+    /// Begins anew, for an answer about so many operations.
     void start(std::size_t expected_operations) {
         parser_.reset();
         parser_.handler().start(expected_operations);

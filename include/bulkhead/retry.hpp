@@ -21,7 +21,9 @@ public:
     Jitter() noexcept
         : state_{static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count()) ^
                  (static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(this)) << 17U)} {}
+    /// The same seed gives the same numbers.
     explicit Jitter(std::uint64_t seed) noexcept : state_{seed} {}
+    /// The next number, any of 64 bits.
     [[nodiscard]] std::uint64_t operator()() noexcept {
         state_ += 0x9E3779B97F4A7C15ULL;
         auto mixed = state_;
@@ -37,14 +39,18 @@ private:
 /// How many operations may be sent again, earned by those that are proven (see `RetryOptions::budget_percent`). Pure.
 class RetryBudget {
 public:
+    /// So many hundredths of a repetition for each proven operation, saved up to `most`.
     RetryBudget(std::uint32_t percent, std::size_t most) noexcept
         : percent_{percent}, most_{static_cast<std::int64_t>(most) * 100}, hundredths_{most_} {}
+    /// So many operations were proven.
     void earn(std::size_t proven) noexcept {
         hundredths_ = std::min(hundredths_ + static_cast<std::int64_t>(proven) * percent_, most_);
     }
+    /// So many are sent again.
     void spend(std::size_t repeated) noexcept {
         hundredths_ = std::max<std::int64_t>(hundredths_ - static_cast<std::int64_t>(repeated) * 100, 0);
     }
+    /// Whether only one request at a time may repeat operations.
     [[nodiscard]] bool used_up() const noexcept { return hundredths_ == 0; }
 
 private:

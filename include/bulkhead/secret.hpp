@@ -47,8 +47,10 @@ public:
     Secret() noexcept = default;
     /// Copies the bytes; what they are copied from is the caller's to forget.
     explicit Secret(std::string_view bytes) : Secret{joined({bytes})} {}
+    /// Moves; nothing is left behind.
     Secret(Secret&& other) noexcept
         : bytes_{std::move(other.bytes_)}, room_{std::exchange(other.room_, 0)}, size_{std::exchange(other.size_, 0)} {}
+    /// Moves; nothing is left behind, and what was held is overwritten.
     Secret& operator=(Secret&& other) noexcept {
         if (this == &other) return *this;
         detail::wipe(bytes_.get(), room_);
@@ -88,7 +90,9 @@ public:
 
     /// The bytes, until the secret is destroyed, assigned to or moved from.
     [[nodiscard]] std::string_view reveal() const noexcept { return {bytes_.get(), size_}; }
+    /// Whether it holds no byte.
     [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+    /// In bytes.
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
     /// Takes as long wherever the first difference is; the size is not hidden.
@@ -118,7 +122,9 @@ public:
     /// Either a secret that is not empty, or a problem: which source, and why it has none. A problem never holds the
     /// secret, nor what a callback has thrown, and is fit for a log (bounded, no control characters).
     struct Answer {
+        /// Empty when there is a problem.
         Secret secret{};
+        /// Empty when there is a secret.
         std::string problem{};
     };
 
@@ -127,7 +133,9 @@ public:
         : SecretSource{"the given value", nullptr, false, [held = std::make_shared<const Secret>(std::move(value))] {
                            return Answer{Secret{held->reveal()}, {}};
                        }} {}
+    /// The secret itself, from text: the caller's own copy stays as it is.
     SecretSource(std::string_view value) : SecretSource{Secret{value}} {}
+    /// The secret itself, from text: the caller's own copy stays as it is.
     SecretSource(const std::string& value) : SecretSource{Secret{value}} {}
     /// The same; and the string, the caller's own memory included, is overwritten.
     SecretSource(std::string&& value) : SecretSource{Secret{value}} { detail::wipe(value); }

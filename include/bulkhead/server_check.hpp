@@ -20,7 +20,9 @@
 /// Whether a cluster can be written to, asked before anything is: reachable, which product, credentials, index.
 namespace bulkhead::inline v1 {
 
+/// Which server answers.
 enum class Product : std::uint8_t { unknown, elasticsearch, opensearch };
+/// Its name as in the documentation.
 [[nodiscard]] constexpr std::string_view to_string(Product product) noexcept {
     constexpr std::string_view names[] = {"unknown", "Elasticsearch", "OpenSearch"};
     return names[static_cast<std::size_t>(product)];
@@ -29,11 +31,13 @@ enum class Product : std::uint8_t { unknown, elasticsearch, opensearch };
 /// What one node says of itself.
 struct NodeCheck {
     std::string name; ///< host and port
+    /// What it says it is.
     Product product = Product::unknown;
     std::string version; ///< e.g. `"8.19.0"`; empty when it may not be asked
     std::string problem; ///< one line, fit for a log; empty: well
 };
 
+/// What is known of the index that documents are to go to.
 enum class IndexState : std::uint8_t {
     not_asked, ///< no index was named, or no node could be asked
     unknown,   ///< the credentials do not allow to ask
@@ -43,8 +47,11 @@ enum class IndexState : std::uint8_t {
     blocked,     ///< a block (`index.blocks.…`) refuses writes
 };
 
+/// What `async_check` found.
 struct ServerReport {
+    /// In the order of the URLs.
     std::vector<NodeCheck> nodes;
+    /// What is known of the index.
     IndexState index = IndexState::not_asked;
     std::string index_problem; ///< one line; empty: well
     /// The first problem found, or empty: then each node answers and the index takes documents, as far as can be asked.

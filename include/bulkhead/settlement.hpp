@@ -16,6 +16,7 @@ enum class Outcome : std::uint8_t {
     undelivered,   ///< certainly not applied: the indexer closed, or the operation grew too old
     unknown,       ///< may be applied: sent, never answered, and not safe to repeat
 };
+/// How many outcomes there are.
 inline constexpr std::size_t outcome_count = 7;
 
 /// Whether an outcome proves that the server's store reflects the operation (or that a sink has taken it over). What is
@@ -54,7 +55,9 @@ struct Failure {
 /// The end of one operation, told to the observer of the subscription that made its ticket.
 struct Settlement {
     std::uint64_t key = 0; ///< the ticket's key
+    /// How it ended.
     Outcome outcome = Outcome::unknown;
+    /// What a proven success did, where the answer says so.
     Result result = Result::unspecified;
     std::uint16_t status = 0;   ///< the HTTP status at this operation's position; 0 when there was none
     std::uint32_t attempts = 0; ///< how often the server has answered about this operation
@@ -65,9 +68,13 @@ struct Settlement {
 /// Names who is to be told about an operation's settlement: a subscription's slot and generation, and the caller's own
 /// key. Two words, copied freely. The default ticket names nobody: the operation is counted and no one is told.
 struct Ticket {
+    /// The slot of who is not told.
     static constexpr std::uint32_t nobody = 0xffffffffU;
+    /// The subscription's; `nobody`: none.
     std::uint32_t slot = nobody;
+    /// Of the slot, which is used again.
     std::uint32_t generation = 0;
+    /// The caller's own, given back in `Settlement::key`.
     std::uint64_t key = 0;
     friend constexpr bool operator==(const Ticket&, const Ticket&) = default;
 };

@@ -26,6 +26,7 @@ struct SigningInput {
     std::string_view path;                    ///< percent-encoded, beginning with a slash
     std::string_view query;                   ///< percent-encoded, without the question mark; may be empty
     std::span<const asio::const_buffer> body; ///< as it travels: compressed, if it is
+    /// When it is signed, by the system's clock.
     std::chrono::system_clock::time_point now;
 };
 

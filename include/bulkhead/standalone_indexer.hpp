@@ -21,6 +21,7 @@ namespace bulkhead::inline v1 {
 template <Transport T>
 class StandaloneIndexer {
 public:
+    /// What `operator*` gives.
     using indexer_type = BulkIndexer<T>;
 
     /// `T` is made of the context's executor and `transport_options`. `sink` as for `BulkIndexer`. Throws
@@ -39,8 +40,11 @@ public:
         thread_.join();
     }
 
+    /// The indexer. Any thread.
     [[nodiscard]] indexer_type* operator->() noexcept { return &*indexer_; }
+    /// The indexer. Any thread.
     [[nodiscard]] indexer_type& operator*() noexcept { return *indexer_; }
+    /// Of its own context, which its own thread runs.
     [[nodiscard]] asio::any_io_executor get_executor() noexcept { return context_.get_executor(); }
 
     /// Calls `observer` on the indexer's own thread; see `BulkIndexer::subscribe`.

@@ -24,6 +24,7 @@ enum class Health : std::uint8_t {
                   ///< after an error it is tried again with backoff
 };
 
+/// Its name as in the documentation.
 [[nodiscard]] constexpr std::string_view to_string(Health health) noexcept {
     constexpr std::string_view names[] = {"ok",      "backing_off", "unauthorized", "misconfigured",
                                           "flooded", "sink_failing"};
@@ -47,20 +48,33 @@ struct FailureSample {
 /// for `buffered_bytes`, which includes the spare buffers, and the limits.
 struct Stats {
     // What callers handed in.
+    /// Operations handed in.
     std::uint64_t offered = 0;
+    /// Of these: to be settled exactly once.
     std::uint64_t accepted = 0;
+    /// Not accepted: the budget was used up.
     std::uint64_t refused_full = 0;
+    /// Not accepted: the indexer was closing or closed.
     std::uint64_t refused_closed = 0;
+    /// Not accepted: malformed.
     std::uint64_t refused_invalid = 0;
+    /// Not accepted: larger than `max_operation_bytes` or the budget.
     std::uint64_t refused_too_large = 0;
 
     // How accepted operations ended.
+    /// Operations that ended as `Outcome::indexed`.
     std::uint64_t indexed = 0;
+    /// Operations that ended as `Outcome::superseded`.
     std::uint64_t superseded = 0;
+    /// Operations that ended as `Outcome::rejected`.
     std::uint64_t rejected = 0;
+    /// Operations that ended as `Outcome::dead_lettered`.
     std::uint64_t dead_lettered = 0;
+    /// Operations that ended as `Outcome::dropped`.
     std::uint64_t dropped = 0;
+    /// Operations that ended as `Outcome::undelivered`.
     std::uint64_t undelivered = 0;
+    /// Operations that ended as `Outcome::unknown`.
     std::uint64_t unknown = 0;
     std::uint64_t redirected = 0; ///< of `indexed`: stored in the failure store
     std::uint64_t unobserved = 0; ///< settlements whose subscription was gone, or a close came to its deadline first
@@ -72,6 +86,7 @@ struct Stats {
     // What is under way.
     std::uint64_t pending = 0;        ///< accepted and not settled
     std::uint64_t buffered_bytes = 0; ///< what counts against `max_buffered_bytes`
+    /// The most that `buffered_bytes` ever was.
     std::uint64_t peak_buffered_bytes = 0;
     std::uint64_t in_flight = 0;         ///< bulk requests
     std::uint64_t in_flight_limit = 0;   ///< at most `max_in_flight`, fewer while the endpoint pushes back
@@ -88,11 +103,15 @@ struct Stats {
     std::uint64_t malformed_answers = 0;  ///< of these: a success status with a body that proves nothing
     std::uint64_t request_bytes = 0;      ///< bodies, uncompressed
     std::uint64_t retried_operations = 0; ///< operations that were put back to be sent again
+    /// Batches closed by `max_batch_operations`.
     std::uint64_t sealed_by_count = 0;
+    /// Batches closed by `max_batch_bytes`, or by the budget.
     std::uint64_t sealed_by_bytes = 0;
+    /// Batches closed by `flush_interval`.
     std::uint64_t sealed_by_interval = 0;
     std::uint64_t sealed_by_flush = 0; ///< an explicit flush, or close
 
+    /// Why the indexer is, or is not, sending.
     Health health = Health::ok;
     /// For people, and fit for a log: what was last wrong with the endpoint. Never a server's own words but an error's
     /// type.
@@ -101,9 +120,11 @@ struct Stats {
     /// The most frequent failures by type, one sample each, at most 16.
     std::vector<FailureSample> failures;
 
+    /// Operations that were not accepted.
     [[nodiscard]] std::uint64_t refused() const noexcept {
         return refused_full + refused_closed + refused_invalid + refused_too_large;
     }
+    /// Operations that have ended.
     [[nodiscard]] std::uint64_t settled() const noexcept {
         return indexed + superseded + rejected + dead_lettered + dropped + undelivered + unknown;
     }

@@ -81,8 +81,10 @@ private:
 class Subscription {
 public:
     Subscription() = default;
+    /// Moves; what was moved from names nobody.
     Subscription(Subscription&& other) noexcept
         : observers_{std::exchange(other.observers_, nullptr)}, ticket_{other.ticket_} {}
+    /// Moves; what was held ends.
     Subscription& operator=(Subscription&& other) noexcept {
         std::swap(observers_, other.observers_);
         std::swap(ticket_, other.ticket_);
@@ -100,6 +102,7 @@ public:
     void reset() noexcept {
         if (const auto observers = std::exchange(observers_, nullptr)) observers->remove(ticket_);
     }
+    /// Whether it names an observer.
     [[nodiscard]] explicit operator bool() const noexcept { return observers_ != nullptr; }
 
 private:

@@ -25,14 +25,18 @@ namespace bulkhead::inline v1 {
 template <class Clock = std::chrono::steady_clock, class Resolver = asio::ip::tcp::resolver>
 class TlsConnector {
 public:
+    /// TLS over TCP.
     using stream_type = TlsStream<asio::ip::tcp::socket>;
+    /// Of the URLs that it speaks.
     static constexpr std::string_view scheme = "https";
+    /// Where the URL names none.
     static constexpr std::string_view default_port = "443";
 
     /// Reads the files; throws `InvalidOption`.
     TlsConnector(TlsOptions options = {}) // NOLINT(google-explicit-constructor)
         : context_{std::make_shared<detail::TlsContext>(std::move(options))} {}
 
+    /// A stream that is not connected yet.
     [[nodiscard]] stream_type make_stream(const asio::any_io_executor& executor) const {
         return context_->make_stream(asio::ip::tcp::socket{executor});
     }
@@ -40,7 +44,9 @@ public:
     asio::awaitable<Opened> open(stream_type& stream, NodeAddress peer, ConnectTimeouts timeouts) {
         return open(context_, stream, std::move(peer), timeouts);
     }
+    /// Whether a connection that was idle can carry a request.
     [[nodiscard]] static bool alive(stream_type& stream) noexcept { return !stream.worn_out() && stream.quiet(); }
+    /// Called before it is closed: the last word to the peer.
     static void closing(stream_type& stream) noexcept { stream.say_goodbye(); }
 
     /// Puts right what an exchange made of an error that belongs to the handshake. In TLS 1.3 the server looks at our

@@ -51,24 +51,31 @@ enum class TlsVerification : std::uint8_t {
 /// another certificate needs another connector. Revocation is not looked up.
 struct TlsOptions {
     /// A PEM file with the certificates to trust, instead of the system's. Each is trusted for what it is, whether it
-    /// is self-signed, an authority below another, or the server's own.
+    /// is self-signed, an authority below another, or the server's own. When to change: when your cluster has an
+    /// authority of its own, the usual case.
     std::string ca_file{};
-    /// The same as the text itself. Both may be given.
+    /// The same as the text itself. Both may be given. When to change: when the certificate comes from a secret store,
+    /// not from a file.
     std::string ca_pem{};
     /// The SHA-256 fingerprint of a certificate, 64 hexadecimal digits with or without colons, as Elasticsearch prints
     /// at its set-up: the only one that is trusted, instead of the system's. The server has to send it in its chain (as
-    /// Elasticsearch does with its authority's); chain, dates and host name are verified as ever.
+    /// Elasticsearch does with its authority's); chain, dates and host name are verified as ever. When to change: for
+    /// an Elasticsearch that made its own certificates at set-up: one line instead of a file.
     std::string ca_fingerprint{};
     /// Our own certificate for servers that ask for one: a PEM file with it first, then those that lead to its
-    /// authority.
+    /// authority. When to change: when the server wants a client certificate (PKI realm, mutual TLS).
     std::string certificate_file{};
-    /// The PEM file of its private key; `certificate_file` where empty.
+    /// The PEM file of its private key; `certificate_file` where empty. When to change: when the key is not in
+    /// `certificate_file`.
     std::string key_file{};
-    /// The key's password, where it has one. The connector overwrites its own copy once the key is read.
+    /// The key's password, where it has one. The connector overwrites its own copy once the key is read. When to
+    /// change: when the key has one.
     std::string key_password{};
     /// The name, or the address, that the server's certificate is verified against and that is asked for (SNI), where
-    /// it is not the URL's: seldom needed.
+    /// it is not the URL's. Visible ASCII, at most 253 bytes. When to change: for a tunnel or a port that is forwarded.
     std::string server_name{};
+    /// Whether the server has to prove who it is. When to change: never in production; for a self-signed server set
+    /// `ca_fingerprint`.
     TlsVerification verification = TlsVerification::full;
 };
 

@@ -162,16 +162,22 @@ private:
 template <class NextLayer>
 class TlsStream {
 public:
+    /// What TLS runs over.
     using next_layer_type = NextLayer;
+    /// Of the next layer.
     using executor_type = typename NextLayer::executor_type;
 
     /// `ssl` knows whether it is the client, and has no BIO yet. `owner` lives as long as it. Throws `std::bad_alloc`.
     TlsStream(NextLayer next, detail::SslPtr ssl, std::shared_ptr<void> owner = {})
         : state_{std::make_unique<State>(std::move(next), std::move(ssl), std::move(owner))} {}
 
+    /// That of the next layer.
     [[nodiscard]] executor_type get_executor() noexcept { return state_->next.get_executor(); }
+    /// What TLS runs over.
     [[nodiscard]] next_layer_type& next_layer() noexcept { return state_->next; }
+    /// What TLS runs over.
     [[nodiscard]] const next_layer_type& next_layer() const noexcept { return state_->next; }
+    /// OpenSSL's object. For looking, not for reading or writing.
     [[nodiscard]] SSL* native_handle() noexcept { return state_->ssl.get(); }
     /// The first bytes that the peer has said, at most 5.
     [[nodiscard]] std::string_view heard() const noexcept { return state_->buffers.heard(); }
@@ -207,11 +213,13 @@ public:
         }
     }
 
+    /// As an AsyncReadStream's.
     template <class Buffers, class Token>
     auto async_read_some(const Buffers& buffers, Token&& token) {
         return asio::async_compose<Token, void(error_code, std::size_t)>(ReadOp{*state_, first_of(buffers)}, token,
                                                                          state_->next);
     }
+    /// As an AsyncWriteStream's.
     template <class Buffers, class Token>
     auto async_write_some(const Buffers& buffers, Token&& token) {
         return asio::async_compose<Token, void(error_code, std::size_t)>(WriteOp<Buffers>{*state_, buffers}, token,

@@ -31,6 +31,7 @@ struct Request {
     /// The body in order: uncompressed NDJSON, never empty.
     std::span<const asio::const_buffer> body;
     std::size_t body_bytes = 0; ///< the sum of `body`
+    /// How many operations the body holds.
     std::size_t operations = 0;
     std::uint32_t attempt = 1; ///< 1 for the first time that this body travels
     /// How long `send` may take in all: resolving, connecting, writing and reading. The transport keeps it.
@@ -49,10 +50,12 @@ enum class Sent : std::uint8_t {
 struct Reply {
     /// Success only when a complete HTTP answer was read, whatever its status. Otherwise what went wrong.
     error_code error;
+    /// How much of the body may have reached the server.
     Sent sent = Sent::none;
     unsigned status = 0; ///< the HTTP status once the answer's head was read, also when `error` is set; else 0
     /// The `Retry-After` header, both of its forms, as it came (not clamped); absent when missing or unreadable.
     std::optional<std::chrono::seconds> retry_after;
+    /// The node that it went to.
     std::uint32_t node = no_node;
     bool body_complete = false;     ///< the answer's body was read to its proven end (length or last chunk, not by EOF)
     bool connection_reused = false; ///< the connection had carried a request before
@@ -70,7 +73,9 @@ public:
 
 protected:
     AnswerSink() = default;
+    /// Copied only as a part of what derives from it.
     AnswerSink(const AnswerSink&) = default;
+    /// The same.
     AnswerSink& operator=(const AnswerSink&) = default;
     ~AnswerSink() = default;
 };

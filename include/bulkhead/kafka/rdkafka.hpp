@@ -37,6 +37,7 @@ namespace bulkhead::inline v1::kafka {
 
 /// Something that the client reports. Views are valid only while `on_event` runs.
 struct ClientEvent {
+    /// What happened.
     enum class Kind : std::uint8_t {
         log,      ///< a line of librdkafka's log; `level` is syslog's, 3 and below are errors
         error,    ///< librdkafka goes on and recovers by itself: a broker is down, a topic is unknown, …
@@ -48,42 +49,61 @@ struct ClientEvent {
         /// coordinator, or the way to it; 3: refused, e.g. for want of a permission.
         commit_failed,
     };
+    /// What happened.
     Kind kind{};
+    /// Syslog's, for `log` and `commit_failed`: 3 and below are errors.
     int level = 6;
+    /// librdkafka's, where there is one.
     error_code error{};
+    /// For people.
     std::string_view text{};
+    /// How many partitions, for `assigned`, `revoked` and `lost`.
     std::size_t partitions = 0;
 };
 
 /// What the driver is told about the client.
 struct DriverOptions {
-    std::string brokers = "127.0.0.1:9092"; ///< `bootstrap.servers`
-    std::string group{};                    ///< `group.id`; required
-    std::vector<std::string> topics{};      ///< required; a name that begins with `^` is a regular expression
+    /// `bootstrap.servers`: `host:port`, with commas between several. Not empty. When to change: always but on your own
+    /// machine.
+    std::string brokers = "127.0.0.1:9092";
+    /// `group.id`. Required. When to change: always.
+    std::string group{};
+    /// The topics to read, at least one. A name that begins with `^` is a regular expression. Required. When to change:
+    /// always.
+    std::vector<std::string> topics{};
     /// Further properties of librdkafka's, e.g. `{"security.protocol", "ssl"}`. Refused, because the source depends on
     /// them: `enable.auto.offset.store` and `enable.auto.commit` with another value than the driver's (`false`,
-    /// `true`), and what has a field of its own here.
+    /// `true`), and what has a field of its own here. When to change: for TLS and SASL of the brokers,
+    /// `group.instance.id`, `auto.offset.reset`, ….
     std::vector<std::pair<std::string, std::string>> config{};
     /// Where dead letters go, see `KafkaSourceOptions`' policies and `KafkaDeadLetters`; empty: nowhere. What the
-    /// messages look like: `kafka/letter_producer.hpp`. The topic must exist, or be made by the brokers.
+    /// messages look like: `kafka/letter_producer.hpp`. The topic must exist, or be made by the brokers. When to
+    /// change: when a policy says `dead_letter`, or refused documents are to go to Kafka.
     std::string dead_letter_topic{};
     /// Further properties of the producer of dead letters, which has those of `config` already; also
-    /// `bootstrap.servers`, where the topic is in another cluster.
+    /// `bootstrap.servers`, where the topic is in another cluster. When to change: when that topic is in another
+    /// cluster or has its own credentials.
     std::vector<std::pair<std::string, std::string>> dead_letter_config{};
-    /// How often stored offsets are committed in the background. 10 ms to 1 h.
+    /// How often stored offsets are committed in the background. 10 ms to 1 h. When to change: raise it to spare the
+    /// brokers, lower it to read less again after a crash.
     std::chrono::milliseconds commit_interval{1000};
-    /// How long a rebalance may wait for records under way to settle before their partitions are given up. At most half
-    /// of `max.poll.interval.ms`, which is 5 min by default. 0: not at all.
+    /// How long a rebalance may wait for records under way to settle before their partitions are given up. 0 ms to 12
+    /// h, and at most half of `max.poll.interval.ms`, which is 5 min by default. 0 ms: not at all. When to change:
+    /// lower it when rebalances must be quick; what is given up is read again by its new owner.
     std::chrono::milliseconds revoke_drain{10'000};
-    /// How long the final commit of a revoke or a close may take. 1 ms to 1 min.
+    /// How long the final commit of a revoke or a close may take. 1 ms to 1 min. When to change: raise it when the
+    /// brokers are far away.
     std::chrono::milliseconds commit_timeout{5'000};
-    /// Memory for records that the client has fetched ahead. 1 KiB to 2 GiB.
+    /// Memory for records that the client has fetched ahead. 1 KiB to 2,097,151 KiB. When to change: raise it when the
+    /// brokers are far away, lower it to save memory.
     std::size_t prefetch_bytes = std::size_t{16} << 20;
     /// So many records a second are taken at most, in bursts of a tenth of it; the rest waits in the brokers. The
-    /// client is polled at least once a second all the same. 0: no limit.
+    /// client is polled at least once a second all the same. 0: no limit. When to change: to replay beside production
+    /// without taking all of the server.
     std::uint32_t max_records_per_second = 0;
     /// Called on the driver's thread, but for log lines while it does not poll. Exceptions are swallowed. Without it,
-    /// librdkafka logs to standard error, and everything else is only counted.
+    /// librdkafka logs to standard error, and everything else is only counted. When to change: always in production: to
+    /// log errors, rebalances and failed commits.
     std::function<void(const ClientEvent&)> on_event{};
 };
 
@@ -107,9 +127,12 @@ struct DriverOptions {
 
 /// A snapshot of what the driver did.
 struct DriverStats {
+    /// Of the `KafkaSource`.
     SourceStats source;
     std::uint64_t lag = 0; ///< records not yet taken, as far as known: of partitions that have delivered one
+    /// How often partitions were assigned, revoked or lost.
     std::uint64_t rebalances = 0;
+    /// Errors that the client reported, and from which it recovers.
     std::uint64_t client_errors = 0;
     std::uint64_t commit_errors = 0; ///< stored offsets were not committed, and are committed later
     std::uint64_t commits_stale = 0; ///< the group had moved on: their new owner reads them again
@@ -122,8 +145,11 @@ struct DriverStats {
 /// What `close` reports: the final counters. `drained`: everything handed over was settled by the deadline.
 /// `committed`: what was stored is committed, as far as the broker said so in time.
 struct DriverReport {
+    /// The final counters.
     DriverStats stats;
+    /// Everything handed over was settled by the deadline.
     bool drained = false;
+    /// What was stored is committed, as far as the broker said so in time.
     bool committed = false;
 };
 
@@ -486,6 +512,7 @@ static_assert(LetterWriter<Client>);
 template <class Indexer, Mapper M>
 class Driver final : private detail::Client::Listener {
 public:
+    /// What `source()` gives.
     using source_type = KafkaSource<Indexer, detail::Client, M>;
 
     /// Joins the group in the background. Throws `InvalidOption`.
@@ -535,6 +562,7 @@ public:
 
     /// The source has stopped (see `source().stop_reason()`), or the client has met a fatal error.
     [[nodiscard]] bool stopped() const noexcept { return source_.stopped() || fatal_ || closed_; }
+    /// Whether the client has met an error after which it does not go on.
     [[nodiscard]] bool fatal() const noexcept { return fatal_; }
 
     /// Takes no more records, flushes the indexer, waits for what is under way, stores and commits its offsets, leaves

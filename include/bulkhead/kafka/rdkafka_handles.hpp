@@ -27,6 +27,7 @@ namespace bulkhead::inline v1::kafka {
     static constexpr Category category{};
     return category;
 }
+/// A librdkafka error as an `error_code` of a category of its own.
 [[nodiscard]] inline error_code make_error(rd_kafka_resp_err_t error) noexcept {
     return {static_cast<int>(error), rdkafka_category()};
 }

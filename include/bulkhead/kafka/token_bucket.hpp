@@ -11,6 +11,7 @@ namespace bulkhead::inline v1::kafka {
 /// Lets so many through in a second, in bursts of at most a tenth of it (and at least two). Pure; not thread-safe.
 class TokenBucket {
 public:
+    /// Of the steady clock.
     using time_point = std::chrono::steady_clock::time_point;
 
     /// `a_second`: 0 is without limit.

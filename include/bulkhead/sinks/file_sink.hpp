@@ -22,11 +22,15 @@ namespace bulkhead::inline v1 {
 
 /// Where a `FileSink` writes, and how much.
 struct FileSinkOptions {
+    /// The file. It is made, with mode 0600, when it is not there; its directory must be. Not a symbolic link. When to
+    /// change: always.
     std::string path{};
     /// The file grows no larger than this; then the sink fails with `errc::sink_full` until there is room (the file was
-    /// moved away, or made shorter). 0: no limit.
+    /// moved away, or made shorter). 0: no limit. When to change: as much as you would look through, and as the disk
+    /// can spare.
     std::uint64_t max_bytes = std::uint64_t{1} << 30;
-    /// Whether what was written is on the disk (`fdatasync`), and not only in the kernel, before it counts.
+    /// Whether what was written is on the disk (`fdatasync`), and not only in the kernel, before it counts. When to
+    /// change: `false` where a crash of the machine may lose the newest letters.
     bool sync = true;
 };
 
@@ -45,6 +49,7 @@ public:
         if (error) throw boost::system::system_error{error, "dead-letter file " + shared_->options.path};
     }
 
+    /// See `DeadLetterSink`. Without an error the lines are on the disk (`FileSinkOptions::sync`).
     asio::awaitable<error_code> write(std::span<const DeadLetter> letters) {
         const auto shared = shared_; // the sink may be gone before the write has ended
         auto work = append(shared, letters);
@@ -122,15 +127,23 @@ static_assert(DeadLetterSink<FileSink>);
 /// A dead letter as it was read back; it owns its texts.
 struct StoredDeadLetter {
     std::string time; ///< when it was written, e.g. `2026-11-24T10:00:00Z`
+    /// The server's error type, or the name of an `errc`.
     std::string type;
+    /// The server's; may be empty.
     std::string reason;
+    /// As it was sent.
     std::string action_line;
+    /// As it was sent; empty for a delete.
     std::string source;
+    /// The HTTP status at the operation's position; 0 when there was none.
     std::uint16_t status = 0;
+    /// How often the server had answered about it.
     std::uint32_t attempts = 0;
     std::optional<std::uint64_t> ticket{}; ///< the key of the operation's ticket
     std::string topic{};                   ///< the Kafka record that it came from; empty: not known
+    /// -1: not known.
     std::int32_t partition = -1;
+    /// -1: not known.
     std::int64_t offset = -1;
 };
 

@@ -26,6 +26,7 @@ public:
         : shared_{std::make_shared<Shared>(asio::make_strand(executor), std::move(transport), with_retries(options),
                                            timeout)} {}
 
+    /// See `DeadLetterSink`.
     asio::awaitable<error_code> write(std::span<const DeadLetter> letters) {
         const auto shared = shared_;
         const auto round = std::make_shared<Round>();

@@ -32,6 +32,7 @@ namespace bulkhead::inline v1::test {
 
 namespace asio = boost::asio;
 
+/// How a `BulkServer` listens.
 struct BulkServerOptions {
     std::uint16_t port = 0;                              ///< on 127.0.0.1; 0: any that is free
     std::size_t max_body_bytes = std::size_t{100} << 20; ///< a larger request is answered 413, as the servers do
@@ -40,7 +41,9 @@ struct BulkServerOptions {
 /// A bulk request, as `BulkServer::misbehave` is asked about it.
 struct BulkRequestInfo {
     std::uint64_t number = 0; ///< 1 for the server's first one
+    /// Path and query.
     std::string_view target;
+    /// As it came.
     std::string_view body;
     /// The operations in it, counted by their lines, roughly: a delete counts as half.
     [[nodiscard]] std::size_t lines() const {
@@ -50,8 +53,11 @@ struct BulkRequestInfo {
 
 /// What the server does with a bulk request instead of what is right.
 struct CannedAnswer {
+    /// Of the answer.
     unsigned status = 503;
+    /// Of the answer.
     std::string body{};
+    /// Of the body.
     std::string content_type = "application/json";
     std::string headers{};             ///< more header lines, each ending with CR LF: `"Retry-After: 5\r\n"`
     std::size_t apply_at_most = 0;     ///< apply so many of the operations first
@@ -69,6 +75,7 @@ struct CannedAnswer {
 /// and `stop` must not be called at the same time.
 class BulkServer {
 public:
+    /// What to do with a request instead; nothing: what is right.
     using Misbehaviour = std::function<std::optional<CannedAnswer>(const BulkRequestInfo&)>;
 
     /// Starts. Throws `std::runtime_error`, which names the port, when it cannot listen.
@@ -77,7 +84,9 @@ public:
     BulkServer& operator=(const BulkServer&) = delete;
     ~BulkServer() { stop(); }
 
+    /// On 127.0.0.1.
     [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
+    /// For `HttpOptions::url`.
     [[nodiscard]] std::string url() const { return "http://127.0.0.1:" + std::to_string(port_); }
 
     /// Comes (back) on the same port; the store is as it was.
@@ -136,6 +145,7 @@ public:
         const std::lock_guard lock{mutex_};
         return f(model_);
     }
+    /// Looks at the model under the server's lock.
     template <class F>
     auto with_model(F&& f) const {
         const std::lock_guard lock{mutex_};
@@ -145,6 +155,7 @@ public:
     [[nodiscard]] std::size_t count(std::string_view index) const {
         return with_model([&](const ModelElasticsearch& model) { return model.count(index); });
     }
+    /// The document's bytes; nothing when it is not there.
     [[nodiscard]] std::optional<std::string> source(std::string_view index, std::string_view id) const {
         return with_model([&](const ModelElasticsearch& model) { return model.source(index, id); });
     }

@@ -17,13 +17,20 @@ namespace bulkhead::inline v1::test {
 /// through a lot run some ten times faster when they are compiled with `BOOST_ASIO_DISABLE_EPOLL`: Asio's reactor by
 /// epoll would set the kernel's timer before each handler.
 struct ManualClock {
+    /// As a clock must have it.
     using rep = std::int64_t;
+    /// As a clock must have it.
     using period = std::nano;
+    /// Nanoseconds.
     using duration = std::chrono::nanoseconds;
+    /// Of this clock.
     using time_point = std::chrono::time_point<ManualClock>;
+    /// It never goes back.
     static constexpr bool is_steady = true;
 
+    /// This thread's time, which stands still until it is moved.
     [[nodiscard]] static time_point now() noexcept { return current(); }
+    /// Moves this thread's time on. Timers notice when the context runs: `run_for` does both.
     static void advance(duration by) noexcept { current() += by; }
     /// Back to the beginning, for the next test.
     static void reset() noexcept {

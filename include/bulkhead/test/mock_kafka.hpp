@@ -32,6 +32,7 @@ namespace bulkhead::inline v1::test {
 /// Errors are thrown as `std::runtime_error`. Not thread-safe, but consumers may run on any thread.
 class MockKafka {
 public:
+    /// Starts so many brokers. Throws `std::runtime_error`.
     explicit MockKafka(int brokers = 1) {
         std::array<char, 512> error{};
         std::unique_ptr<rd_kafka_conf_t, decltype(&rd_kafka_conf_destroy)> conf{rd_kafka_conf_new(),
@@ -74,6 +75,7 @@ public:
     /// For `bootstrap.servers`.
     [[nodiscard]] std::string bootstrap_servers() const { return rd_kafka_mock_cluster_bootstraps(cluster_); }
 
+    /// Throws `std::runtime_error`.
     void create_topic(const std::string& topic, int partitions) {
         if (const auto error = rd_kafka_mock_topic_create(cluster_, topic.c_str(), partitions, 1))
             throw std::runtime_error{"mock Kafka: topic " + topic + ": " + rd_kafka_err2str(error)};
@@ -173,6 +175,7 @@ public:
 
     /// For faults: `rd_kafka_mock_push_request_errors` and its like.
     [[nodiscard]] rd_kafka_mock_cluster_t* cluster() noexcept { return cluster_; }
+    /// The client that `produce` uses.
     [[nodiscard]] rd_kafka_t* producer() noexcept { return producer_; }
 
 private:

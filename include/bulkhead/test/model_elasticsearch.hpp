@@ -22,7 +22,9 @@ namespace bulkhead::inline v1::test {
 
 /// What a server answers.
 struct ServerAnswer {
+    /// HTTP's.
     unsigned status = 200;
+    /// JSON.
     std::string body;
 };
 
@@ -226,6 +228,7 @@ class ModelElasticsearch {
 public:
     /// Makes names data streams; a pattern with `*` at its end: all that begin so.
     void add_data_stream(const std::string& pattern) { data_streams_.insert(pattern); }
+    /// Makes a pipeline known; it changes nothing.
     void add_pipeline(const std::string& name) { pipelines_.insert(name); }
 
     /// `PUT /_index_template/{name}`.
@@ -274,6 +277,7 @@ public:
         return {200, std::move(answer)};
     }
 
+    /// Whether there is such an index.
     [[nodiscard]] bool exists(std::string_view index) const { return find(index) != nullptr; }
     /// Documents in the index; 0 when there is no such index.
     [[nodiscard]] std::size_t count(std::string_view index) const {
@@ -304,6 +308,7 @@ public:
             for (const auto& [id, document] : found->documents)
                 if (document.live) f(id, document.source);
     }
+    /// Their names.
     [[nodiscard]] std::vector<std::string> indices() const {
         std::vector<std::string> names;
         for (const auto& [name, index] : indices_) names.push_back(name);

@@ -20,7 +20,9 @@ namespace bulkhead::inline v1::test {
 
 /// What a scripted server says to one bulk request.
 struct Answer {
+    /// What `send` completes with.
     Reply reply;
+    /// What the sink is given before.
     std::string body;
 
     /// A complete answer with this status and body.
@@ -66,11 +68,17 @@ struct Answer {
 
 /// A bulk request as the scripted transport saw it.
 struct SeenRequest {
+    /// Path and query.
     std::string target;
+    /// In one piece.
     std::string body;
+    /// How many it holds.
     std::size_t operations = 0;
+    /// 1 for the first time that it travels.
     std::uint32_t attempt = 0;
+    /// What `send` may take.
     std::chrono::nanoseconds timeout{};
+    /// Whether it has its answer.
     bool answered = false;
 };
 
@@ -82,6 +90,7 @@ public:
     /// `shutdown()` is ignored: the requests under way stay so.
     bool deaf = false;
 
+    /// Copies of all that was sent, in order.
     [[nodiscard]] const std::deque<SeenRequest>& requests() const noexcept { return requests_; }
     /// The requests that wait for an answer, oldest first, as positions in `requests()`.
     [[nodiscard]] std::vector<std::size_t> waiting() const {
@@ -101,6 +110,7 @@ public:
     void answer_all_ok() {
         for (const auto position : waiting()) answer(position, Answer::ok(requests_[position].operations));
     }
+    /// How often the transport was shut down.
     [[nodiscard]] int shutdowns() const noexcept { return shutdowns_; }
 
 private:
@@ -119,8 +129,10 @@ private:
 /// A transport whose every answer a test decides. Requests are recorded by copy.
 class ScriptedTransport {
 public:
+    /// Shares the script with the test.
     explicit ScriptedTransport(std::shared_ptr<Script> script) : script_{std::move(script)} {}
 
+    /// See `Transport`.
     asio::awaitable<Reply> send(Request request, AnswerSink& sink) {
         const auto script = script_;
         const auto executor = co_await asio::this_coro::executor;
@@ -146,6 +158,7 @@ public:
         co_return answer.reply;
     }
 
+    /// See `Transport`.
     void shutdown() noexcept {
         if (!script_) return;
         ++script_->shutdowns_;
