@@ -107,7 +107,7 @@ void dead_letters_in_a_file() {
     const TemporaryFile file;
     StandaloneIndexer<HttpTransport> indexer{HttpOptions{.url = server.url()}, IndexerOptions{.index = "orders"},
                                              FileSink{{.path = file.path}}};
-    indexer->enqueue({.source = R"({"state":)"}); // no JSON, but only the server looks
+    indexer->enqueue({.source = R"({"state":broken})"}); // no JSON, which only the server sees
     indexer.close(10s);
     check(indexer->stats().dead_lettered == 1, "kept");
 }
@@ -120,7 +120,7 @@ void dead_letters_in_an_index() {
                                   IndexerOptions{.index = "dead-orders"}};
     BulkIndexer<HttpTransport> indexer{context.get_executor(), HttpTransport{context.get_executor(), {.url = url}},
                                        IndexerOptions{.index = "orders"}, std::move(sink)};
-    indexer.enqueue({.source = R"({"state":)"});
+    indexer.enqueue({.source = R"({"state":broken})"});
     indexer.async_close(10s, [](error_code, const CloseReport&) {});
     context.run();
     check(indexer.stats().dead_lettered == 1 && server.count("dead-orders") == 1, "kept");
