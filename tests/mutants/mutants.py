@@ -186,7 +186,7 @@ MUTANTS = [
      "                    } catch (const std::exception& e) {\n                        return {{}, e.what()};\n"
      "                    } catch (...) {", CREDENTIALS),
     ("letters never hold the source up", "kafka_source.hpp",
-     "        if (letter_bytes_ >= options_.max_letter_bytes && !holding_) hold();\n", "", LETTERS),
+     "        if (letter_bytes_ >= options_.max_letter_bytes && !holding_) hold(PauseReason::dead_letters);\n", "", LETTERS),
     ("the errors flag is believed", "indexer_core.hpp",
      "const auto verdict = judge_item(items[i], said.type, entry, options_.verdicts);",
      "const auto verdict = flight.answer.head().find(\"\\\"errors\\\":false\") != std::string_view::npos\n"
@@ -371,7 +371,14 @@ def main():
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--only", default="", help="only those whose name holds this")
     parser.add_argument("--found", metavar="FILE", dest="found_file", help="writes there the seed by which the simulation killed each")
+    parser.add_argument("--places", action="store_true", help="only see that each place is there, once")
     options = parser.parse_args()
+    if options.places:
+        lost = [what for what, header, place, *_ in MUTANTS
+                if (ROOT / "include" / "bulkhead" / header).read_text(encoding="utf-8").count(place) != 1]
+        for what in lost:
+            print(f"{what}: its place is not there, or twice")
+        return 1 if lost else 0
     options.found = []
     first, every = map(int, options.share.split("/"))
     chosen = [mutant for mutant in MUTANTS if options.only in mutant[0]][first - 1::every]
