@@ -79,6 +79,21 @@ public:
     // ---- enqueue → append: any thread ----
 
     Admission enqueue(const Operation& op, Ticket ticket) noexcept {
+        return measured([&] { return take(op, ticket); });
+    }
+    Admission enqueue(const Batch& scratch, Ticket ticket) noexcept {
+        return measured([&] { return take(scratch, ticket); });
+    }
+    template <class F>
+    Admission measured(const F& take) noexcept {
+        if (!intake_.wants_time()) [[likely]]
+            return take();
+        const auto begin = Clock::now();
+        const auto admission = take();
+        intake_.note_append(Clock::now() - begin);
+        return admission;
+    }
+    Admission take(const Operation& op, Ticket ticket) noexcept {
         try {
             Prepared prepared;
             if (const auto wrong = prepare(op, prepared)) return admit(intake_.refuse_invalid(*wrong));
@@ -87,7 +102,7 @@ public:
             return admit(intake_.refuse_full(1));
         }
     }
-    Admission enqueue(const Batch& scratch, Ticket ticket) noexcept {
+    Admission take(const Batch& scratch, Ticket ticket) noexcept {
         try {
             if (options_.duplicates != Duplicates::client_id) return admit(intake_.offer(scratch, ticket));
             return admit(intake_.offer(with_client_ids(scratch, client_ids_), ticket));
@@ -256,6 +271,7 @@ private:
         std::array<asio::const_buffer, 1> body;
         Request request;
         std::uint64_t generation = 0;
+        time_point sent{};
         bool abandoned = false; ///< settled without waiting for it
     };
     using FlightPtr = std::shared_ptr<Flight>;
@@ -332,6 +348,20 @@ private:
             serve_waiters(now);
         }
         arm_timer();
+        note_oldest();
+    }
+    /// For `Stats`: of what the strand has taken and not settled.
+    void note_oldest() {
+        if (std::exchange(oldest_retry_left_, false)) {
+            oldest_retry_ = time_point::max();
+            for (const auto& [due, bulk] : retries_) oldest_retry_ = std::min(oldest_retry_, bulk.opened);
+        }
+        auto letter = time_point::max();
+        for (const auto& letters : letters_) letter = std::min(letter, letters->bulk.opened);
+        auto oldest = std::min(letter, oldest_retry_);
+        for (const auto& flight : in_flight_) oldest = std::min(oldest, flight->bulk.opened);
+        if (id_order_.oldest() != nullptr) oldest = std::min(oldest, id_order_.oldest()->opened);
+        intake_.note_oldest(oldest, letter);
     }
 
     // ---- flush ----
@@ -345,7 +375,7 @@ private:
             if ((std::exchange(bulk.in_halves, false) || too_much) && bulk.batch.operations() > 1) {
                 halve(std::move(bulk));
             } else {
-                launch(std::move(bulk));
+                launch(std::move(bulk), now);
             }
         }
     }
@@ -391,7 +421,7 @@ private:
         const auto from = action_name(entry.action).size() + 5; // {"index":{
         return std::hash<std::string_view>{}(bytes.substr(from, entry.id_end - from));
     }
-    void launch(bulk_type bulk) {
+    void launch(bulk_type bulk, time_point now) {
         FlightPtr flight;
         if (spare_flights_.empty()) {
             flight = std::make_shared<Flight>();
@@ -400,7 +430,9 @@ private:
             spare_flights_.pop_back();
         }
         flight->bulk = std::move(bulk);
-        if (flight->bulk.travelled != 0) {
+        flight->sent = now;
+        const bool first = flight->bulk.travelled == 0;
+        if (!first) {
             ++repeating_;
             budget_.spend(flight->bulk.batch.operations());
         }
@@ -423,6 +455,7 @@ private:
         intake_.update_stats([&](Stats& stats) {
             ++stats.requests;
             stats.request_bytes += batch.bytes();
+            if (first) stats.queue_time.record(intake_type::age_of(flight->bulk.opened, now));
             stats.in_flight = in_flight_.size();
         });
         asio::co_spawn(strand_, fly(this->shared_from_this(), std::move(flight)), asio::detached);
@@ -447,7 +480,11 @@ private:
         if (flight->abandoned) return;
         std::erase(in_flight_, flight);
         if (flight->bulk.travelled > 1) --repeating_;
-        intake_.update_stats([&](Stats& stats) { stats.in_flight = in_flight_.size(); });
+        const auto now = Clock::now();
+        intake_.update_stats([&](Stats& stats) {
+            stats.in_flight = in_flight_.size();
+            stats.request_time.record(intake_type::age_of(flight->sent, now));
+        });
         auto& bulk = flight->bulk;
         bulk.avoid_node = reply.node;
         const bool success_status = reply.status >= 200 && reply.status < 300;
@@ -456,7 +493,6 @@ private:
         const bool malformed = success_status && !proven &&
                                (!reply.error || reply.error == error_code{errc::malformed_answer} ||
                                 reply.error == error_code{errc::answer_too_large});
-        const auto now = Clock::now();
         switch (judge_reply(reply, proven)) {
         case ReplyVerdict::per_item: judge_items(*flight, now); break;
         case ReplyVerdict::too_large: split(*flight, reply, now); break;
@@ -633,8 +669,7 @@ private:
         if (reply.status == 400 && lone_refusals_ >= most_lone_refusals && type == lone_refusal_type_)
             return split_slowly(flight, reply, now);
         endpoint_works(flight, false);
-        intake_.update_stats([](Stats& stats) { ++stats.failed_requests; });
-        intake_.note_failure(type, error.reason, static_cast<std::uint16_t>(reply.status));
+        intake_.note_failed_request(type, error.reason, static_cast<std::uint16_t>(reply.status));
         if (count == 1) {
             if (reply.status == 400) count_lone_refusal(type);
             count_attempt(bulk.batch.entries()[0]);
@@ -696,8 +731,8 @@ private:
         std::string detail = reply.detail;
         if (detail.empty() && reply.error) detail = reply.error.message();
         const auto said = detail.empty() ? describe_error(flight.answer.head()) : ItemError{};
-        intake_.note_failure(type, detail.empty() ? said.reason : detail, static_cast<std::uint16_t>(reply.status));
-        intake_.update_stats([](Stats& stats) { ++stats.failed_requests; });
+        intake_.note_failed_request(type, detail.empty() ? said.reason : detail,
+                                    static_cast<std::uint16_t>(reply.status));
         // The server's own words may repeat what it was sent.
         endpoint_in_trouble(flight, reply.retry_after, join(type, detail.empty() ? said.type : detail), health, now);
     }
@@ -795,6 +830,7 @@ private:
     }
     auto take_retry(typename std::multimap<time_point, bulk_type>::iterator it, bulk_type& out) {
         out = std::move(it->second);
+        oldest_retry_left_ = oldest_retry_left_ || out.opened <= oldest_retry_;
         intake_.update_stats([](Stats& stats) { --stats.sealed_batches; });
         return retries_.erase(it);
     }
@@ -1040,6 +1076,7 @@ private:
         if (telling || waited_for != 0)
             tell(*told, entries, told->kept ? told->kept->body() : std::string_view{}, whole);
         if (unobserved != 0) intake_.update_stats([&](Stats& stats) { stats.unobserved += unobserved; });
+        if (tally.total() != 0) tally.age = intake_type::age_of(bulk.opened, Clock::now());
         intake_.settle(tally, before, after, bulk.epoch, silent, recycle ? std::move(bulk.batch) : Batch{});
         if (telling) acknowledge(std::move(told));
     }
@@ -1354,6 +1391,7 @@ private:
     std::vector<FlightPtr> spare_flights_;
     std::multimap<time_point, bulk_type> retries_; ///< by when they are due
     time_point oldest_retry_ = time_point::max();
+    bool oldest_retry_left_ = false; ///< the oldest is no longer there: it is looked for at the end of the pump
     std::vector<typename std::multimap<time_point, bulk_type>::iterator> merging_;
     IdOrder<bulk_type> id_order_;
     std::vector<std::size_t> held_; ///< positions in the bulk that is held back in parts

@@ -6,6 +6,7 @@
 #include <bulkhead/stats.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -51,6 +52,7 @@ struct Bulk {
 struct Tally {
     std::uint64_t by_outcome[outcome_count] = {};
     std::uint64_t redirected = 0;
+    std::chrono::nanoseconds age{}; ///< since their batch was opened
     [[nodiscard]] std::uint64_t& operator[](Outcome outcome) noexcept {
         return by_outcome[static_cast<std::size_t>(outcome)];
     }
@@ -77,6 +79,7 @@ public:
         outstanding_.push_back(0);
         stats_.in_flight_limit = options.max_in_flight;
         stats_.batch_bytes_limit = options.max_batch_bytes;
+        stats_.buffered_bytes_limit = options.max_buffered_bytes;
     }
 
     /// The tickets of a batch that `drop_oldest` gave up. Until `release`, they charge their bytes, and a flush waits
@@ -126,6 +129,14 @@ public:
         } catch (const std::bad_alloc&) { // before it was taken
             return refuse(Admission::full, operations);
         }
+    }
+    /// Whether the caller shall measure how long its offer takes, and `note_append` it. Costs a load.
+    [[nodiscard]] bool wants_time() noexcept {
+        return wants_time_.load(std::memory_order_relaxed) && wants_time_.exchange(false, std::memory_order_relaxed);
+    }
+    void note_append(typename Clock::duration took) noexcept {
+        const auto lock = lock_briefly(mutex_);
+        stats_.append_time.record(took);
     }
     /// An operation that was found invalid before it came here.
     [[nodiscard]] Offered refuse_invalid(const FieldError& error) {
@@ -198,7 +209,15 @@ public:
         if (sealed_.empty()) return false;
         out = std::move(sealed_.front());
         sealed_.pop_front();
+        oldest_taken_ = std::min(oldest_taken_, out.opened);
         return true;
+    }
+    /// What the strand has taken and not settled: when the oldest of it was opened, and the oldest dead letter;
+    /// `time_point::max()` when there is none.
+    void note_oldest(time_point taken, time_point letter) {
+        const auto lock = lock_briefly(mutex_);
+        oldest_taken_ = taken;
+        oldest_letter_ = letter;
     }
     /// Takes the oldest dropped batch whose observers have not been told. False when there is none.
     [[nodiscard]] bool take_dropped(Dropped& out) {
@@ -223,7 +242,9 @@ public:
         stats_.undelivered += tally.by_outcome[static_cast<std::size_t>(Outcome::undelivered)];
         stats_.unknown += tally.by_outcome[static_cast<std::size_t>(Outcome::unknown)];
         stats_.redirected += tally.redirected;
-        stats_.pending -= tally.total();
+        const auto settled = tally.total();
+        stats_.pending -= settled;
+        stats_.settle_time.record(tally.age, settled);
         used_ = used_ - before + after;
         note_peak();
         if (untold != 0) release_epoch(epoch, untold);
@@ -260,6 +281,7 @@ public:
         if (auto wrong = validate(changed)) return wrong;
         limits.apply_to(options_);
         batch_bytes_ = stats_.batch_bytes_limit = std::min(batch_bytes_, options_.max_batch_bytes);
+        stats_.buffered_bytes_limit = options_.max_buffered_bytes;
         room_changed(std::move(lock));
         return std::nullopt;
     }
@@ -274,10 +296,17 @@ public:
         const auto lock = lock_briefly(mutex_);
         change(stats_);
     }
-    /// Remembers one sample of a kind of failure, and counts it.
+    /// Remembers one sample of a kind of failure, and counts the operations that met it.
     void note_failure(std::string_view type, std::string_view reason, std::uint16_t status, std::uint64_t count = 1) {
         const auto lock = lock_briefly(mutex_);
         note_failure_locked(type, reason, status, count);
+    }
+    /// The same for a request that failed as a whole.
+    void note_failed_request(std::string_view type, std::string_view reason, std::uint16_t status) {
+        const auto lock = lock_briefly(mutex_);
+        ++stats_.failed_requests;
+        stats_.request_failures.add(classify(type, status), 1);
+        sample_failure(type, reason, status, 1);
     }
     /// Nothing is pending, and every observer has been told.
     [[nodiscard]] bool idle() const {
@@ -294,7 +323,18 @@ public:
         auto copy = stats_;
         copy.buffered_bytes = used_;
         copy.sealed_batches += sealed_.size();
+        auto oldest = oldest_taken_;
+        if (!sealed_.empty()) oldest = std::min(oldest, sealed_.front().opened);
+        if (!open_.empty()) oldest = std::min(oldest, opened_);
+        const auto now = Clock::now();
+        if (stats_.pending != 0) copy.oldest_pending = age_of(oldest, now);
+        copy.oldest_dead_letter = age_of(oldest_letter_, now);
         return copy;
+    }
+    /// Zero for `time_point::max()`.
+    [[nodiscard]] static std::chrono::nanoseconds age_of(time_point opened, time_point now) noexcept {
+        return opened >= now ? std::chrono::nanoseconds{0}
+                             : std::chrono::duration_cast<std::chrono::nanoseconds>(now - opened);
     }
     /// Blocks until bytes or operations were released since the refusal that said `seen`, the indexer closed, or
     /// `deadline` passed (then false).
@@ -344,11 +384,15 @@ private:
             }
             return {refuse(Admission::full, operations).admission, wake};
         }
+        if (!dropped_.empty()) result.wake = true; // their observers want to know
         if (open_.empty()) {
             opened_ = Clock::now();
             result.wake = true;
         }
         append();
+        constexpr std::uint64_t measured_every = 256;
+        if (stats_.accepted / measured_every != (stats_.accepted + operations) / measured_every)
+            wants_time_.store(true, std::memory_order_relaxed);
         stats_.accepted += operations;
         stats_.pending += operations;
         note_peak();
@@ -438,6 +482,7 @@ private:
         if (told != 0) dropped_.push_back(std::move(dropped)); // until here nothing has changed when memory runs out
         stats_.dropped += entries.size();
         stats_.pending -= entries.size();
+        stats_.settle_time.record(age_of(sealed_.front().opened, Clock::now()), entries.size());
         note_failure_locked(to_string(errc::overflow), {}, 0, entries.size());
         used_ = used_ - sealed_.front().batch.footprint() + charge;
         release_epoch(sealed_.front().epoch, entries.size() - told);
@@ -496,14 +541,18 @@ private:
     }
     void note_failure_locked(std::string_view type, std::string_view reason, std::uint16_t status,
                              std::uint64_t count) noexcept {
+        stats_.operation_failures.add(classify(type, status), count);
+        sample_failure(type, reason, status, count);
+    }
+    void sample_failure(std::string_view type, std::string_view reason, std::uint16_t status,
+                        std::uint64_t count) noexcept {
         try {
-            sample_failure(type, reason, status, count);
+            if (count != 0) sample(type, reason, status, count);
         } catch (const std::bad_alloc&) { // a sample is not worth failing for
         }
     }
-    void sample_failure(std::string_view type, std::string_view reason, std::uint16_t status, std::uint64_t count) {
+    void sample(std::string_view type, std::string_view reason, std::uint16_t status, std::uint64_t count) {
         constexpr std::size_t most = 16;
-        if (count == 0) return;
         auto& samples = stats_.failures;
         auto sample = std::find_if(samples.begin(), samples.end(), [&](const auto& s) { return s.type == type; });
         if (sample == samples.end()) {
@@ -522,11 +571,14 @@ private:
     }
 
     mutable std::mutex mutex_;
-    IndexerOptions options_;  ///< its limits may change
-    std::size_t batch_bytes_; ///< at most `max_batch_bytes`
+    IndexerOptions options_;             ///< its limits may change
+    std::atomic<bool> wants_time_{true}; ///< here, among what seldom changes: it is read without the lock
+    std::size_t batch_bytes_;            ///< at most `max_batch_bytes`
     ActionLines lines_;
     Batch open_;
     time_point opened_{};
+    time_point oldest_taken_ = time_point::max(); ///< of what the strand has
+    time_point oldest_letter_ = time_point::max();
     std::size_t last_bytes_ = 0; ///< of the batch that was sealed last
     std::size_t last_operations_ = 0;
     std::deque<bulk_type> sealed_;

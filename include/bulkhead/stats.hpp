@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <bulkhead/failure_class.hpp>
+#include <bulkhead/histogram.hpp>
 #include <bulkhead/settlement.hpp>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -24,6 +27,9 @@ enum class Health : std::uint8_t {
                   ///< after an error it is tried again with backoff
 };
 
+/// How many states there are.
+inline constexpr std::size_t health_count = 6;
+
 /// Its name as in the documentation.
 [[nodiscard]] constexpr std::string_view to_string(Health health) noexcept {
     constexpr std::string_view names[] = {"ok",      "backing_off", "unauthorized", "misconfigured",
@@ -43,6 +49,8 @@ struct FailureSample {
 ///
 ///     offered  == accepted + refused()
 ///     accepted == settled() + pending
+///     settle_time.count() == settled()
+///     request_failures.total() == failed_requests
 ///
 /// Counters only grow. Gauges (`pending`, `buffered_bytes`, `in_flight`, `sealed_batches`) return to 0 when idle, but
 /// for `buffered_bytes`, which includes the spare buffers, and the limits.
@@ -88,14 +96,20 @@ struct Stats {
     std::uint64_t buffered_bytes = 0; ///< what counts against `max_buffered_bytes`
     /// The most that `buffered_bytes` ever was.
     std::uint64_t peak_buffered_bytes = 0;
-    std::uint64_t in_flight = 0;         ///< bulk requests
-    std::uint64_t in_flight_limit = 0;   ///< at most `max_in_flight`, fewer while the endpoint pushes back
-    std::uint64_t batch_bytes_limit = 0; ///< at most `max_batch_bytes`, less after the endpoint has answered 413
-    std::uint64_t sealed_batches = 0;    ///< waiting to be sent, retries included
-    std::uint64_t waiting_for_id = 0;    ///< operations that wait for an earlier one of the same id
+    std::uint64_t buffered_bytes_limit = 0; ///< `max_buffered_bytes`
+    std::uint64_t in_flight = 0;            ///< bulk requests
+    std::uint64_t in_flight_limit = 0;      ///< at most `max_in_flight`, fewer while the endpoint pushes back
+    std::uint64_t batch_bytes_limit = 0;    ///< at most `max_batch_bytes`, less after the endpoint has answered 413
+    std::uint64_t sealed_batches = 0;       ///< waiting to be sent, retries included
+    std::uint64_t waiting_for_id = 0;       ///< operations that wait for an earlier one of the same id
     /// Operations that were not allowed when they were last answered (`Verdict::environment`): they are tried again.
     std::uint64_t waiting_for_environment = 0;
     std::uint64_t dead_letters_waiting = 0; ///< operations refused for good that the sink has not acknowledged yet
+    /// How long ago the oldest pending operation's batch was opened; zero when nothing is pending. (Time is read once a
+    /// batch: an operation is at most `flush_interval` younger than its batch.)
+    std::chrono::nanoseconds oldest_pending{};
+    /// The same of the oldest operation that waits for the dead-letter sink.
+    std::chrono::nanoseconds oldest_dead_letter{};
 
     // What travelled.
     std::uint64_t requests = 0;           ///< bulk requests sent, retries included
@@ -110,6 +124,24 @@ struct Stats {
     /// Batches closed by `flush_interval`.
     std::uint64_t sealed_by_interval = 0;
     std::uint64_t sealed_by_flush = 0; ///< an explicit flush, or close
+
+    // How long it took.
+    /// Calls of the enqueue functions that took operations, lock and copy included: about one for 256 operations is
+    /// measured.
+    Histogram append_time;
+    /// From when a batch was opened until it was sent for the first time: once a batch.
+    Histogram queue_time;
+    /// From when a request was sent until its answer was there, or it had failed: once a request, unless a close gave
+    /// it up.
+    Histogram request_time;
+    /// From when an operation's batch was opened until the operation was settled: every operation.
+    Histogram settle_time;
+
+    // What went wrong.
+    /// Requests that failed as a whole, by class.
+    FailureCounts request_failures;
+    /// What operations met, by class: one that is tried again and fails again counts twice.
+    FailureCounts operation_failures;
 
     /// Why the indexer is, or is not, sending.
     Health health = Health::ok;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <bulkhead/kafka/commit_result.hpp>
+#include <bulkhead/kafka/driver_stats.hpp>
 #include <bulkhead/kafka/letter_producer.hpp>
 #include <bulkhead/kafka/rdkafka_handles.hpp>
 #include <bulkhead/kafka/token_bucket.hpp>
@@ -124,23 +125,6 @@ struct DriverOptions {
     if (auto e = out_of_range("commit_timeout", o.commit_timeout, 1ms, 1min)) return e;
     return out_of_range<std::size_t>("prefetch_bytes", o.prefetch_bytes, 1024, std::size_t{2'097'151} * 1024);
 }
-
-/// A snapshot of what the driver did.
-struct DriverStats {
-    /// Of the `KafkaSource`.
-    SourceStats source;
-    std::uint64_t lag = 0; ///< records not yet taken, as far as known: of partitions that have delivered one
-    /// How often partitions were assigned, revoked or lost.
-    std::uint64_t rebalances = 0;
-    /// Errors that the client reported, and from which it recovers.
-    std::uint64_t client_errors = 0;
-    std::uint64_t commit_errors = 0; ///< stored offsets were not committed, and are committed later
-    std::uint64_t commits_stale = 0; ///< the group had moved on: their new owner reads them again
-    /// Bytes that the client has received from the brokers, as far as its latest statistics say; 0 without
-    /// `statistics.interval.ms` in `DriverOptions::config`.
-    std::uint64_t bytes_received = 0;
-    std::chrono::milliseconds max_poll_gap{0}; ///< the longest time that the client was not polled
-};
 
 /// What `close` reports: the final counters. `drained`: everything handed over was settled by the deadline.
 /// `committed`: what was stored is committed, as far as the broker said so in time.

@@ -189,9 +189,10 @@ private:
         int applied = 0;
         int in_flight = 0;
         int sent = 0;
-        std::uint32_t charged = 0; ///< answers that count as attempts
-        Said said{};               ///< in the last answer
-        time_point not_before{};   ///< when it may be sent again
+        std::uint32_t charged = 0;             ///< answers that count as attempts
+        Said said{};                           ///< in the last answer
+        time_point not_before{};               ///< when it may be sent again
+        time_point since = ManualClock::now(); ///< handed in, or let in after it had waited for room
         Outcome outcome{};
         /// An attempt that did not end as a success may have been applied all the same.
         [[nodiscard]] bool perhaps_there() const noexcept { return lost || half; }
@@ -478,6 +479,7 @@ private:
                                     --waiting_;
                                     waited.waiting = false;
                                     waited.accepted = admission == Admission::accepted;
+                                    waited.since = ManualClock::now();
                                     expect(!error && admission != Admission::full, "who waits for room gets it",
                                            waited);
                                     if (admission == Admission::closed) mark(Mark::closed_waiting);
@@ -1046,6 +1048,20 @@ private:
         expect(stats.offered + waiting_ == operations_.size() && stats.offered == stats.accepted + stats.refused() &&
                    stats.accepted == stats.settled() + stats.pending,
                "the counters add up");
+        expect(stats.settle_time.count() == stats.settled() &&
+                   stats.request_failures.total() == stats.failed_requests &&
+                   stats.request_time.count() + stats.in_flight <= stats.requests &&
+                   stats.queue_time.count() <= stats.requests,
+               "what is counted by time and by class is all that is counted");
+        while (oldest_ < operations_.size() && (operations_[oldest_].settled != 0 || !operations_[oldest_].told ||
+                                                (!operations_[oldest_].accepted && !operations_[oldest_].waiting)))
+            ++oldest_;
+        if (oldest_ < operations_.size() && operations_[oldest_].accepted)
+            expect(stats.oldest_pending >= ManualClock::now() - operations_[oldest_].since,
+                   "the oldest pending operation's age is told", operations_[oldest_]);
+        if (stats.pending == 0) expect(stats.oldest_pending == 0ns, "without a pending operation there is no age");
+        expect(stats.oldest_dead_letter <= (stats.dead_letters_waiting == 0 ? 0ns : stats.oldest_pending),
+               "a dead letter's age is told while it waits for the sink");
         expect(stats.buffered_bytes <= most_buffered_bytes_, "the byte budget holds");
         expect(stats.pending <= most_buffered_operations_, "the operation budget holds");
         expect(stats.in_flight <= most_in_flight_, "no more requests are in flight than may be");
@@ -1104,6 +1120,7 @@ private:
     std::size_t most_operations_ = 0;
     std::size_t most_bytes_ = 0;
     std::size_t most_in_flight_ = 0;
+    std::size_t oldest_ = 0; ///< all before it have settled, or are not told, or were not accepted
     std::size_t most_buffered_bytes_ = 0;
     std::size_t most_buffered_operations_ = 0;
     mutable std::string broken_; ///< the first promise that was
