@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSL-1.0
 """The Conan 2 recipe of bulkhead. README.md, "Using it", shows its use; packaging/conan/system.profile is for machines
-whose Boost, OpenSSL, libdeflate and librdkafka come from the system.
+whose Boost, OpenSSL, libdeflate, librdkafka and prometheus-cpp come from the system.
 
 The package holds what `cmake --install` leaves, and consumers find the library's own bulkheadConfig.cmake, which looks for
 the dependencies by find_package: those of Conan's CMakeDeps or the system's.
@@ -13,7 +13,8 @@ from conan.errors import ConanInvalidConfiguration
 from conan.tools.build import check_min_cppstd
 from conan.tools.cmake import CMake, CMakeDeps, CMakeToolchain, cmake_layout
 
-OPTIONAL = {"tls": "openssl/[>=3.0 <4]", "gzip": "libdeflate/[>=1.14 <2]", "rdkafka": "librdkafka/[>=2.0.2 <3]"}
+OPTIONAL = {"tls": "openssl/[>=3.0 <4]", "gzip": "libdeflate/[>=1.14 <2]", "rdkafka": "librdkafka/[>=2.0.2 <3]",
+            "prometheus": "prometheus-cpp/[>=1.0 <2]"}
 OLDEST_COMPILER = {"gcc": 12, "clang": 14}
 
 

@@ -63,13 +63,11 @@ example = manifest(ROOT / "packaging/vcpkg/example/vcpkg.json")
 
 config = read("cmake/bulkheadConfig.cmake.in")
 components = set(re.findall(r"^bulkhead_find_component\((\w+)", config, re.M))
-packaged = components - {"prometheus"}  # prometheus-cpp: neither Conan's nor vcpkg's port has it yet
 options = re.search(r"^OPTIONAL = \{(.*?)\}", read("conanfile.py"), re.M | re.S)[1]
-expect("conanfile.py: options", set(re.findall(r'"(\w+)":', options)), packaged)
-expect("vcpkg.json: features", set(port["features"]), packaged)
-expect("pkg-config", {p.name[len("bulkhead-"):-len(".pc.in")] for p in ROOT.glob("cmake/bulkhead-*.pc.in")} - {"prometheus"},
-       packaged)
-expect("the example's features", set(example["dependencies"][0]["features"]), packaged)
+expect("conanfile.py: options", set(re.findall(r'"(\w+)":', options)), components)
+expect("vcpkg.json: features", set(port["features"]), components)
+expect("pkg-config", {p.name[len("bulkhead-"):-len(".pc.in")] for p in ROOT.glob("cmake/bulkhead-*.pc.in")}, components)
+expect("the example's features", set(example["dependencies"][0]["features"]), components)
 
 portfile = (PORT / "portfile.cmake").read_text(encoding="utf-8")
 expect("portfile.cmake: unknown calls", set(re.findall(r"^(\w+)\(", portfile, re.M)) - CALLS, set())

@@ -51,4 +51,4 @@ create() {
     grep -E '^(accepted|librdkafka [0-9]|OpenSSL|[0-9]+ bytes)' "$work/log" | paste -sd ';'
 }
 create
-create tls gzip rdkafka
+create tls gzip rdkafka prometheus

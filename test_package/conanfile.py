@@ -6,7 +6,8 @@ from conan import ConanFile
 from conan.tools.build import can_run
 from conan.tools.cmake import CMake, CMakeDeps, CMakeToolchain, cmake_layout
 
-PROGRAMS = {"tls": "tls_consumer", "gzip": "gzip_consumer", "rdkafka": "kafka_consumer"}
+PROGRAMS = {"tls": "tls_consumer", "gzip": "gzip_consumer", "rdkafka": "kafka_consumer",
+            "prometheus": "prometheus_consumer"}
 
 
 class BulkheadTest(ConanFile):

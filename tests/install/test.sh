@@ -38,7 +38,7 @@ consumer() {
 }
 
 bare=(-DCMAKE_DISABLE_FIND_PACKAGE_librdkafka=ON -DCMAKE_DISABLE_FIND_PACKAGE_libdeflate=ON
-    -DCMAKE_DISABLE_FIND_PACKAGE_OpenSSL=ON)
+    -DCMAKE_DISABLE_FIND_PACKAGE_OpenSSL=ON -DCMAKE_DISABLE_FIND_PACKAGE_prometheus-cpp=ON)
 
 quietly cmake -S "$source" -B "$work/build" -G Ninja -DCMAKE_INSTALL_PREFIX="$work/prefix" "${bare[@]}" \
     -DBULKHEAD_BUILD_TESTS=OFF -DBULKHEAD_BUILD_EXAMPLES=OFF -DBULKHEAD_BUILD_BENCHMARKS=OFF
@@ -57,10 +57,12 @@ consumer found consumer -- -DCMAKE_PREFIX_PATH="$work/prefix" "${bare[@]}"
 consumer found-rdkafka kafka_consumer -- -DCMAKE_PREFIX_PATH="$work/prefix" -DWITH_RDKAFKA=ON
 consumer found-gzip gzip_consumer -- -DCMAKE_PREFIX_PATH="$work/prefix" -DWITH_GZIP=ON
 consumer found-tls tls_consumer -- -DCMAKE_PREFIX_PATH="$work/prefix" -DWITH_TLS=ON
+consumer found-prometheus prometheus_consumer -- -DCMAKE_PREFIX_PATH="$work/prefix" -DWITH_PROMETHEUS=ON
 consumer added consumer -- -DBULKHEAD_SOURCE="$source" "${bare[@]}"
 consumer added-rdkafka kafka_consumer -- -DBULKHEAD_SOURCE="$source" -DWITH_RDKAFKA=ON
 consumer added-gzip gzip_consumer -- -DBULKHEAD_SOURCE="$source" -DWITH_GZIP=ON
 consumer added-tls tls_consumer -- -DBULKHEAD_SOURCE="$source" -DWITH_TLS=ON
+consumer added-prometheus prometheus_consumer -- -DBULKHEAD_SOURCE="$source" -DWITH_PROMETHEUS=ON
 
 # Without CMake, by pkg-config, from where the tree was moved to. Boost is the system's, for which there is no such file.
 mv "$work/prefix" "$work/moved"
@@ -76,6 +78,7 @@ by_pkg_config bulkhead main
 by_pkg_config bulkhead-rdkafka kafka
 by_pkg_config bulkhead-gzip gzip
 by_pkg_config bulkhead-tls tls
+by_pkg_config bulkhead-prometheus prometheus
 mv "$work/moved" "$work/prefix"
 
 # What is lacking is said, and how it is had.
@@ -94,7 +97,9 @@ refused "its component rdkafka needs librdkafka 2.0.2 or newer. On Debian: apt-g
 refused "its component gzip needs libdeflate 1.14 or newer. On Debian: apt-get install libdeflate-dev." \
     -DWITH_GZIP=ON "${bare[@]}"
 refused "its component tls needs OpenSSL 3.0 or newer. On Debian: apt-get install libssl-dev." -DWITH_TLS=ON "${bare[@]}"
-refused "it has no component zstd; it has rdkafka, gzip, tls" -DMORE_COMPONENTS=zstd
+refused "its component prometheus needs prometheus-cpp. On Debian: apt-get install prometheus-cpp-dev." \
+    -DWITH_PROMETHEUS=ON "${bare[@]}"
+refused "it has no component zstd; it has rdkafka, gzip, tls, prometheus" -DMORE_COMPONENTS=zstd
 refused "it needs Boost 1.81 or newer with its libraries JSON and URL. On Debian 12: apt-get install libboost1.81-dev" \
     -DCMAKE_DISABLE_FIND_PACKAGE_Boost=ON
 refused "bulkhead needs Boost 1.81 or newer with its libraries JSON and URL. On Debian 12: apt-get install" \

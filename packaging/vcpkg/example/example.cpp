@@ -2,6 +2,7 @@
 // What each feature brings, named once.
 #include <bulkhead/gzip.hpp>
 #include <bulkhead/kafka/rdkafka.hpp>
+#include <bulkhead/prometheus.hpp>
 #include <bulkhead/tls.hpp>
 #include <bulkhead/version.hpp>
 
@@ -10,6 +11,9 @@
 int main() {
     const bulkhead::TlsConnector<> tls;
     const bulkhead::GzipEncoder gzip{1};
+    bulkhead::PrometheusCollector collector;
+    collector.add([] { return bulkhead::Stats{}; });
     std::cout << "bulkhead " << bulkhead::library_version << " with " << OpenSSL_version(OPENSSL_VERSION)
-              << ", libdeflate " << LIBDEFLATE_VERSION_STRING << ", librdkafka " << rd_kafka_version_str() << '\n';
+              << ", libdeflate " << LIBDEFLATE_VERSION_STRING << ", librdkafka " << rd_kafka_version_str() << ", "
+              << collector.Collect().size() << " metrics\n";
 }
