@@ -430,6 +430,12 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
     app.add_option("--report", o.report, "A file for all that is known at the end, as JSON; replaced as a whole")
         ->type_name("FILE")
         ->group(output_group);
+    app.add_option("--metrics", o.metrics,
+                   "Serve /metrics (Prometheus), /healthz, /readyz and a page to look at on this port, of 127.0.0.1\n"
+                   "unless an address is given. Whoever reaches it may read it")
+        ->envname("METRICS_PORT")
+        ->type_name("[ADDRESS:]PORT")
+        ->group(output_group);
     app.add_flag("--show-reasons", o.show_reasons,
                  "Show the server's reasons too, in warnings and in the report: they may quote what documents hold")
         ->group(output_group);

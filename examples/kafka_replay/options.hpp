@@ -73,6 +73,7 @@ struct Options {
     bool quiet = false;
     bool show_reasons = false; ///< the server's words, which may quote documents
     std::string report{};      ///< a file for the report of the run; empty: none
+    std::string metrics{};     ///< `[ADDRESS:]PORT` for who watches the run; empty: none
 
     [[nodiscard]] bool embedded_broker() const noexcept { return brokers.empty(); }
     [[nodiscard]] bool embedded_server() const noexcept { return url.empty(); }

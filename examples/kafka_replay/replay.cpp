@@ -6,6 +6,7 @@
 #include "ends.hpp"
 #include "error_forwarder.hpp"
 #include "kafka_probe.hpp"
+#include "monitor.hpp"
 #include "progress.hpp"
 #include "record_mapper.hpp"
 #include "report.hpp"
@@ -15,6 +16,7 @@
 
 #include <bulkhead/bulk_indexer.hpp>
 #include <bulkhead/kafka/rdkafka.hpp>
+#include <bulkhead/prometheus.hpp>
 #include <bulkhead/sinks/file_sink.hpp>
 
 #include <boost/asio/executor_work_guard.hpp>
@@ -30,6 +32,8 @@
 #include <map>
 #include <optional>
 #include <thread>
+
+#include <prometheus/text_serializer.h>
 
 namespace replay {
 
@@ -183,9 +187,9 @@ std::uint64_t count_documents(ServerApi& server, const Options& options) {
 class Consumption {
 public:
     Consumption(const Options& options, Background& background, Progress& progress, Indexer& indexer, Driver& driver,
-                Ends& ends, std::string brokers)
+                Ends& ends, Pulse& pulse, std::string brokers)
         : options_{options}, background_{background}, progress_{progress}, indexer_{indexer}, driver_{driver},
-          ends_{ends}, brokers_{std::move(brokers)} {}
+          ends_{ends}, pulse_{pulse}, brokers_{std::move(brokers)} {}
     /// How long at least one partition was paused.
     [[nodiscard]] Clock::duration paused() const { return paused_; }
     /// Records that are there and not taken.
@@ -203,6 +207,7 @@ public:
         auto checked = Clock::now();
         bool flushed = false;
         while (!background_.interrupted() && driver_.poll_once(poll_timeout)) {
+            pulse_.beat();
             note_paused();
             show();
             if (background_.asked()) tell_standing();
@@ -296,6 +301,7 @@ private:
     Indexer& indexer_;
     Driver& driver_;
     Ends& ends_;
+    Pulse& pulse_;
     std::string brokers_;
     Clock::duration paused_{};
     Clock::time_point noted_at_{};
@@ -306,6 +312,15 @@ private:
     milliseconds look_after_ = stalled_after;
     bulkhead::Health health_ = bulkhead::Health::ok;
 };
+
+Monitored monitored(const Indexer& indexer, const Driver& driver, const Pulse& pulse) {
+    auto collector = std::make_shared<bulkhead::PrometheusCollector>();
+    collector->add([&] { return indexer.stats(); });
+    collector->add([&] { return driver.stats(); });
+    return {.metrics = [collector] { return ::prometheus::TextSerializer{}.Serialize(collector->Collect()); },
+            .alive = [&] { return alive(pulse.age(), pulse.draining()); },
+            .ready = [&] { return ready(indexer.stats(), driver.stats(), pulse.draining()); }};
+}
 
 /// Records that the indexer has never been given: the one that does not fit, and those that did not fit when their
 /// partition was given back.
@@ -372,6 +387,9 @@ int replay(const Options& options, Report& report_of_run) {
     Background background;
     const auto interrupted = [&] { return background.interrupted(); };
     if (options.dry_run && !options.embedded_broker()) return run_dry(options, options.brokers, progress, interrupted);
+
+    std::optional<MonitorPort> port;
+    if (!options.metrics.empty()) port.emplace(options.metrics);
 
     // The search server.
     std::optional<EmbeddedServer> own_server;
@@ -444,9 +462,16 @@ int replay(const Options& options, Report& report_of_run) {
 
     progress.info("joining consumer group " + options.group + " at " + brokers +
                   (own_broker ? " (embedded; its first join takes 3 s)" : ""));
-    Consumption consumption{options, background, progress, indexer, driver, ends, brokers};
+    Pulse pulse;
+    std::optional<MonitorServer> monitor;
+    if (port) {
+        monitor.emplace(*port, monitored(indexer, driver, pulse));
+        progress.info("metrics and a page to look at: " + port->url());
+    }
+    Consumption consumption{options, background, progress, indexer, driver, ends, pulse, brokers};
     const bool at_end = consumption.run();
 
+    pulse.drain();
     const bool was_interrupted = background.interrupted();
     if (was_interrupted)
         progress.warn("interrupted: draining, at most " + std::to_string(options.drain_timeout.count()) + " s");

@@ -114,7 +114,7 @@ void for_each_metric(const Stats& s, Visitor&& visit) {
 
     list.gauge("bulkhead.operations.pending", op, "Operations accepted and not settled", s.pending);
     const Metric waiting{"bulkhead.operations.waiting", op, Kind::gauge,
-                         "Pending operations that wait for something else than their turn", "for"};
+                         "Pending operations that wait for something else than their turn", "cause"};
     list.of(waiting, "id", s.waiting_for_id);
     list.of(waiting, "environment", s.waiting_for_environment);
     list.of(waiting, "dead_letter_sink", s.dead_letters_waiting);
@@ -126,7 +126,7 @@ void for_each_metric(const Stats& s, Visitor&& visit) {
     list.gauge("bulkhead.buffer.limit", "By", "max_buffered_bytes", s.buffered_bytes_limit);
 
     const Metric sealed{"bulkhead.batches.sealed", "{batch}", Kind::counter, "Batches closed, by what closed them",
-                        "by"};
+                        "trigger"};
     list.of(sealed, "count", s.sealed_by_count);
     list.of(sealed, "bytes", s.sealed_by_bytes);
     list.of(sealed, "interval", s.sealed_by_interval);
