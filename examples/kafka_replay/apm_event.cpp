@@ -57,7 +57,7 @@ bool ApmEventReader::read(StreamKey stream, std::string_view event, std::int64_t
 bool ApmEventReader::parse(StreamKey stream, std::string_view event) {
     parser_.reset();
     parser_.handler().start(event, schema_of(stream));
-    boost::json::error_code error;
+    boost::system::error_code error;
     const auto used = parser_.write_some(false, event.data(), event.size(), error);
     if (!error && event.find_first_not_of(" \t\r\n", used) != std::string_view::npos)
         error = boost::json::error::extra_data;

@@ -65,7 +65,7 @@ public:
 
     // ---- What basic_parser calls ----
 
-    using Error = boost::json::error_code;
+    using Error = boost::system::error_code;
     using View = boost::json::string_view;
     static constexpr std::size_t unlimited = std::numeric_limits<std::size_t>::max();
     static constexpr std::size_t max_object_size = unlimited;

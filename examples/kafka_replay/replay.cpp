@@ -276,14 +276,7 @@ private:
         if (!progress_.due()) return;
         const auto stats = indexer_.stats();
         const auto source = driver_.source().stats();
-        if (stats.health != health_) {
-            health_ = stats.health;
-            if (health_ == bulkhead::Health::ok) {
-                progress_.info("search server: ok again");
-            } else {
-                progress_.warn("search server: " + std::string{to_string(health_)} + ": " + stats.health_detail);
-            }
-        }
+        tell_events(stats);
         Standing standing;
         standing.consumed = source.consumed;
         standing.indexed = stats.indexed + stats.superseded;
@@ -293,6 +286,21 @@ private:
         standing.in_flight = stats.in_flight;
         standing.failures = stats.rejected + stats.undelivered + stats.unknown + source.invalid;
         progress_.show(standing);
+    }
+
+    /// What is wrong with the search server, at most once a second. What becomes of single operations, the source says
+    /// record by record.
+    void tell_events(const bulkhead::Stats& stats) {
+        using Event = bulkhead::IndexerEvent;
+        if (Clock::now() < tell_at_) return;
+        bulkhead::events_between(told_, stats, [this](const Event& event) {
+            if (event.kind != Event::Kind::health && event.kind != Event::Kind::requests_failed) return;
+            const auto text = "search server: " + to_text(event);
+            if (event.severity() == Event::Severity::info) return progress_.info(text + " again");
+            progress_.warn(text);
+        });
+        told_ = stats;
+        tell_at_ = Clock::now() + std::chrono::seconds{1};
     }
 
     const Options& options_;
@@ -310,7 +318,8 @@ private:
     Clock::time_point ask_at_{};
     Clock::time_point look_at_{};
     milliseconds look_after_ = stalled_after;
-    bulkhead::Health health_ = bulkhead::Health::ok;
+    bulkhead::Stats told_{};
+    Clock::time_point tell_at_{};
 };
 
 Monitored monitored(const Indexer& indexer, const Driver& driver, const Pulse& pulse) {

@@ -40,7 +40,7 @@ bulkhead::ServerReport ServerApi::check_one(const std::string& index) {
 std::uint64_t ServerApi::count(const std::string& index) {
     const auto answer = request("GET", "/" + bulkhead::percent_encoded(index) + "/_count");
     if (answer.status == 404) return 0;
-    boost::json::error_code error;
+    boost::system::error_code error;
     const auto value = boost::json::parse(answer.body, error);
     const auto* const object = answer.status == 200 && !error ? value.if_object() : nullptr;
     const auto* const number = object != nullptr ? object->if_contains("count") : nullptr;

@@ -48,7 +48,8 @@ struct DeadLetter {
 /// it completes without an error, all of them are safe, and only then do they settle as `Outcome::dead_lettered`. After
 /// an error all of them are offered again, with backoff, and nothing else is sent meanwhile (`Health::sink_failing`):
 /// so a sink may see one twice. It must not throw, and should end in its own time: the indexer sets it no limit but
-/// the close's. A sink that cannot block briefly hops to an executor of its own.
+/// the close's. A sink that cannot block briefly hops to an executor of its own. It is destroyed, on the strand, when
+/// the indexer has closed and no `write` is under way.
 template <class S>
 concept DeadLetterSink = std::move_constructible<S> && requires(S& sink, std::span<const DeadLetter> letters) {
     { sink.write(letters) } -> std::same_as<asio::awaitable<error_code>>;

@@ -345,10 +345,27 @@ private:
             give_up_aged(now);
             write_letters(now);
             flush(now);
+            tell_events(now);
             serve_waiters(now);
         }
         arm_timer();
         note_oldest();
+    }
+    /// What an operator may want to know: everything once, and no more often than once a second.
+    void tell_events(time_point now, bool last = false) {
+        if (told_ == nullptr) return;
+        untold_ = intake_.trouble() != std::pair{trouble_count(*told_), told_->health};
+        if (!untold_ || (now < tell_at_ && !last)) return;
+        auto stats = intake_.stats();
+        std::swap(*told_, stats);
+        untold_ = false;
+        tell_at_ = later(now, std::chrono::seconds{1});
+        events_between(stats, *told_, [&](const IndexerEvent& event) {
+            try {
+                options_.on_event(event);
+            } catch (...) { // it was told
+            }
+        });
     }
     /// For `Stats`: of what the strand has taken and not settled.
     void note_oldest() {
@@ -948,6 +965,7 @@ private:
     }
     void written(LettersPtr letters, error_code error) {
         writing_ = false;
+        if (ended_) sink_ = {};
         if (letters->abandoned) return;
         const auto now = Clock::now();
         if (error) {
@@ -1261,6 +1279,7 @@ private:
             if (intake_.oldest_sealed() != time_point::max()) next = std::min(next, resume_at());
         }
         for (const auto& waiter : flush_waiters_) next = std::min(next, waiter.deadline);
+        if (untold_) next = std::min(next, tell_at_);
         if (closing_ && !ended_) next = std::min(next, gave_up_ ? close_deadline_ : give_up_at_);
         if (ended_) next = time_point::max();
         if (next == time_point::max()) { // an idle indexer keeps no context running
@@ -1292,8 +1311,10 @@ private:
             }
             if (!intake_.idle() && now < close_deadline_) return; // observers on other executors are being told
             ended_ = true;
+            tell_events(now, true);
             drained_ = given_up_ == given_up_before_close_;
             if (!gave_up_) transport_.shutdown();
+            if (!writing_) sink_ = {}; // what it keeps open, it keeps no longer
             timer_.cancel();
             armed_at_ = time_point::max();
             trim();
@@ -1405,6 +1426,9 @@ private:
     std::vector<Ending> endings_; ///< of the bulk that is being judged
     std::vector<Said> said_;      ///< about its operations
     static constexpr std::size_t endings_worth_keeping = 4096;
+    const std::unique_ptr<Stats> told_ = options_.on_event ? std::make_unique<Stats>() : nullptr; ///< by `on_event`
+    time_point tell_at_ = time_point::min(); ///< again, at the earliest
+    bool untold_ = false;
     std::list<FlushWaiter> flush_waiters_;
     std::deque<RoomWaiter> room_waiters_;
     std::list<CloseWaiter> close_waiters_;

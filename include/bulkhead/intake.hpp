@@ -2,8 +2,8 @@
 #pragma once
 
 #include <bulkhead/batch.hpp>
+#include <bulkhead/indexer_event.hpp>
 #include <bulkhead/options.hpp>
-#include <bulkhead/stats.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -80,6 +80,7 @@ public:
         stats_.in_flight_limit = options.max_in_flight;
         stats_.batch_bytes_limit = options.max_batch_bytes;
         stats_.buffered_bytes_limit = options.max_buffered_bytes;
+        options_.on_event = nullptr; // the strand's; what it holds is to go with the strand
     }
 
     /// The tickets of a batch that `drop_oldest` gave up. Until `release`, they charge their bytes, and a flush waits
@@ -330,6 +331,11 @@ public:
         if (stats_.pending != 0) copy.oldest_pending = age_of(oldest, now);
         copy.oldest_dead_letter = age_of(oldest_letter_, now);
         return copy;
+    }
+    /// Both change only when `events_between` has something to tell.
+    [[nodiscard]] std::pair<std::uint64_t, Health> trouble() const {
+        const auto lock = lock_briefly(mutex_);
+        return {trouble_count(stats_), stats_.health};
     }
     /// Zero for `time_point::max()`.
     [[nodiscard]] static std::chrono::nanoseconds age_of(time_point opened, time_point now) noexcept {

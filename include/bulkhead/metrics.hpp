@@ -23,9 +23,9 @@ struct Metric {
         gauge,     ///< as it is now
         histogram, ///< durations
     };
-    std::string_view name; ///< e.g. `bulkhead.operations.settled`
-    std::string_view unit; ///< `{operation}`, `By`, `s`, …
-    Kind kind{};
+    std::string_view name;    ///< e.g. `bulkhead.operations.settled`
+    std::string_view unit;    ///< `{operation}`, `By`, `s`, …
+    Kind kind{};              ///< what may be done with the value
     std::string_view help;    ///< one sentence, without its full stop
     std::string_view label{}; ///< the attribute by which there are several values; empty: there is one
 };

@@ -78,4 +78,10 @@ enum class Admission : std::uint8_t {
     too_large, ///< it alone exceeds `max_operation_bytes` or the whole budget; it would never fit
 };
 
+/// Its name as in the documentation, e.g. `"full"`.
+[[nodiscard]] constexpr std::string_view to_string(Admission admission) noexcept {
+    constexpr std::string_view names[] = {"accepted", "full", "closed", "invalid", "too_large"};
+    return names[static_cast<std::size_t>(admission)];
+}
+
 } // namespace bulkhead::inline v1

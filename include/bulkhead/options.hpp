@@ -7,11 +7,14 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
 namespace bulkhead::inline v1 {
+
+struct IndexerEvent; // indexer_event.hpp
 
 /// For a duration option: no limit.
 inline constexpr std::chrono::milliseconds unlimited = std::chrono::milliseconds::max();
@@ -190,6 +193,13 @@ struct IndexerOptions {
     std::vector<VerdictRule> verdicts{};
     /// When refusals are no dead letters any more, but a reason to stop.
     FloodOptions flood{};
+    /// Told what an operator may want to know, for a log: the health, and what failed, ended or was refused, counted by
+    /// class: at most once a second one `IndexerEvent` of each, so that an outage is a line a second and not a flood,
+    /// and everything exactly once, the last of it before a close completes. Called on the indexer's strand, with the
+    /// time in between: it must not block, and may call back into the indexer. An exception is swallowed. What it
+    /// refers to must live until a close has completed or the context is gone. When to change: always in production;
+    /// `to_text` makes a line of an event.
+    std::function<void(const IndexerEvent&)> on_event{};
 };
 
 /// Limits to change while the indexer runs; what is absent stays as it is. See `BulkIndexer::change_limits`.

@@ -26,11 +26,15 @@ def squeezed(code):
     return "".join(code.split())
 
 
+def cmake_lists():
+    return [path for top in sorted(ROOT.iterdir()) if top.is_dir() and top.name not in ("build", ".git")
+            for path in top.glob("**/CMakeLists.txt")]
+
+
 def compiled_sources():
     """The sources that CMake compiles, by the name in their folder's CMakeLists.txt or the one above; and the headers that
     these include."""
-    cmake = {path.parent: path.read_text(encoding="utf-8") for path in ROOT.glob("*/**/CMakeLists.txt")
-             if "build" not in path.relative_to(ROOT).parts}
+    cmake = {path.parent: path.read_text(encoding="utf-8") for path in cmake_lists()}
     found = {}
     for top in ("examples", "tests"):
         for path in sorted((ROOT / top).rglob("*.cpp")):
@@ -116,7 +120,7 @@ def link_faults(page, text):
 def main():
     sources = {path: squeezed(text) for path, text in compiled_sources().items()}
     lists = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
-    every = " ".join(path.read_text(encoding="utf-8") for path in ROOT.glob("*/**/CMakeLists.txt"))
+    every = " ".join(path.read_text(encoding="utf-8") for path in cmake_lists())
     programs = set(re.findall(r"add_executable\(\s*(\w+)", every))
     commands = run_commands()
     faults, count = [], 0

@@ -45,7 +45,7 @@ Read read(BulkAnswerParser& parser, std::size_t operations, std::string_view bod
 
 /// What Boost.JSON makes of a whole answer.
 void compare_with_tree(const Read& found, std::string_view body) {
-    boost::json::error_code error;
+    boost::system::error_code error;
     boost::json::parse_options options;
     options.allow_invalid_utf8 = true;
     options.max_depth = 1000;

@@ -30,7 +30,7 @@ std::string flat(std::string_view source) {
 
 void check_action(const Taken& expected, std::string_view line) {
     constexpr const char* names[] = {"index", "create", "update", "delete"};
-    boost::json::error_code error;
+    boost::system::error_code error;
     const auto value = boost::json::parse({line.data(), line.size()}, error);
     fuzz::expect(!error && value.is_object() && value.get_object().size() == 1, "an action line is a JSON object");
     const auto& [name, metadata] = *value.get_object().begin();

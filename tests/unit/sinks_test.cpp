@@ -231,3 +231,25 @@ TEST_CASE("dead letters for a server that is down wait, whatever their number", 
     b.run_for(60s, 50ms);
     CHECK(i.ended == std::vector<Outcome>(5, Outcome::dead_lettered));
 }
+
+TEST_CASE("what the sink keeps open goes with the indexer's close, also when it has to be given up", "[F124]") {
+    for (const bool hangs : {false, true}) {
+        INFO("hangs " << hangs);
+        IndexBench i;
+        auto& b = i.b;
+        b.put(1);
+        b.flush();
+        b.script->answer(0, Answer::items({item(400, "some_type")}));
+        b.run();
+        if (!hangs) i.letters->answer_all_ok();
+        b.run();
+        CHECK(i.letters->shutdowns() == 0);
+        bool closed = false;
+        b.indexer->async_close(1s, [&](error_code, const CloseReport&) { closed = true; });
+        b.run_for(2s, 50ms);
+        CHECK(closed);
+        b.run_for(10s, 50ms); // a hanging write has a time of its own
+        CHECK(i.letters->shutdowns() == 1);
+        CHECK(b.indexer.has_value());
+    }
+}

@@ -17,6 +17,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -66,6 +67,7 @@ public:
     Simulation(std::uint64_t seed, Coverage& coverage) : random_{seed}, coverage_{coverage} {
         ManualClock::reset();
         choose();
+        if (options_.max_batch_bytes % 2 == 0) options_.on_event = [this](const IndexerEvent& event) { hear(event); };
         indexer_.emplace(context_.get_executor(), ScriptedTransport{script_}, options_,
                          with_sink_ ? DeadLetters{Sink{*this}} : DeadLetters{});
         subscription_ = subscribe();
@@ -629,6 +631,7 @@ private:
                 expect(!op.told || (op.settled == 1 && op.outcome == Outcome::undelivered),
                        "what is handed back settled as undelivered", op);
             }
+        check_heard(report->stats);
         if (!report->drained) mark(Mark::closed_early);
         if (handed_back != 0) mark(Mark::handed_back);
         expect(handed_back <= report->stats.undelivered, "no more is handed back than was undelivered");
@@ -1023,6 +1026,41 @@ private:
             break;
         }
     }
+    void hear(const IndexerEvent& event) {
+        using What = IndexerEvent::Kind;
+        const auto now = ManualClock::now();
+        if (now != heard_at_) {
+            expect(now - heard_at_ >= 1s || closing_, "an operator is told at most once a second");
+            heard_at_ = now;
+            heard_now_.clear();
+        }
+        const auto text = to_text(event);
+        const auto what = text.find_first_not_of("0123456789");
+        expect(what != text.npos && (heard_now_.insert(text.substr(what)).second || closing_),
+               "an operator is told of each kind and class once");
+        expect((event.count == 0) == (event.kind == What::health), "what is told is told with its count");
+        if (event.kind == What::health) {
+            expect(event.health != heard_health_, "a health is told when it is another");
+            heard_health_ = event.health;
+        }
+        if (event.kind == What::operations_ended) heard_ended_[std::size_t(event.outcome)] += event.count;
+        heard_[std::size_t(event.kind)] += event.count;
+    }
+    /// Everything was told exactly once.
+    void check_heard(const Stats& stats) const {
+        if (!options_.on_event) return;
+        using What = IndexerEvent::Kind;
+        const auto heard = [&](What kind) { return heard_[std::size_t(kind)]; };
+        const auto ended = [&](Outcome outcome) { return heard_ended_[std::size_t(outcome)]; };
+        expect(heard(What::requests_failed) == stats.failed_requests &&
+                   heard(What::operations_failed) == stats.operation_failures.total() &&
+                   heard(What::refused) == stats.refused() && ended(Outcome::rejected) == stats.rejected &&
+                   ended(Outcome::dead_lettered) == stats.dead_lettered && ended(Outcome::dropped) == stats.dropped &&
+                   ended(Outcome::undelivered) == stats.undelivered && ended(Outcome::unknown) == stats.unknown &&
+                   heard_health_ == stats.health,
+               "before a close ends, an operator was told of everything once");
+        if (stats.failed_requests != 0) mark(Mark::told_operator);
+    }
     /// The store ends with the last of each id that was applied, when every attempt was answered.
     void check_order() {
         if (options_.ordering != Ordering::per_id) return;
@@ -1112,9 +1150,14 @@ private:
     time_point landed_at_ = time_point::min();   ///< the last request
     std::size_t lone_refusals_ = 0;              ///< 400s for single operations since an answer was one item for each
     std::size_t waiting_ = 0;                    ///< operations that wait for room
-    std::uint64_t events_ = 0;                   ///< handlers that ran
-    bool called_back_ = false;                   ///< the observer enqueues and throws
-    std::size_t sink_trouble_ = 0;               ///< of ten writes
+    time_point heard_at_ = time_point{} - 1h;    ///< an operator, last
+    std::set<std::string> heard_now_;            ///< then
+    std::array<std::uint64_t, 5> heard_{};       ///< by kind
+    std::array<std::uint64_t, outcome_count> heard_ended_{};
+    Health heard_health_ = Health::ok;
+    std::uint64_t events_ = 0;     ///< handlers that ran
+    bool called_back_ = false;     ///< the observer enqueues and throws
+    std::size_t sink_trouble_ = 0; ///< of ten writes
     std::size_t one_in_bad_ = 25;
     std::size_t flushes_ = 0; ///< that have not completed
     std::size_t most_operations_ = 0;

@@ -110,13 +110,14 @@ enum class Mark : std::uint8_t {
     data_stream,     ///< all of it went to a data stream
     doc_updated,     ///< an update with a `doc` was applied
     idle,            ///< nothing was left to do, and nothing was done
+    told_operator,   ///< requests failed, and whoever runs this was told, once
 };
-inline constexpr std::size_t marks = 23;
+inline constexpr std::size_t marks = 24;
 inline constexpr std::array<std::string_view, marks> mark_names{
     "sent again",  "waited for an id", "order proven",    "sink failed",    "sink slow",   "limits changed",
     "flushed",     "flush late",       "closed early",    "handed back",    "called back", "threw",
     "told nobody", "attempts ended",   "waited for room", "closed waiting", "awaited",     "half applied",
-    "wish kept",   "lone poison",      "data stream",     "doc updated",    "idle"};
+    "wish kept",   "lone poison",      "data stream",     "doc updated",    "idle",        "told operator"};
 
 inline constexpr std::size_t healths = 6;
 
