@@ -16,6 +16,16 @@ namespace {
 
 namespace asio = boost::asio;
 
+/// The library names its own options.
+std::string in_our_options(std::string problem) {
+    constexpr std::pair<std::string_view, std::string_view> names[] = {
+        {"set TlsOptions::ca_file or ca_fingerprint", "see --ca-file and --ca-fingerprint"},
+        {"HttpOptions::credentials", "--user, --password-file and --api-key-file"}};
+    for (const auto& [theirs, ours] : names)
+        if (const auto at = problem.find(theirs); at != std::string::npos) problem.replace(at, theirs.size(), ours);
+    return problem;
+}
+
 /// The first line of what the server said, short enough for a message.
 std::string excerpt(const std::string& body) {
     const auto text = bulkhead::detail::printable(body.substr(0, std::min<std::size_t>(body.find('\n'), 200)));
@@ -74,7 +84,9 @@ ServerApi::Answer ServerApi::request(const char* method, const std::string& targ
     fail(problem);
 }
 
-void ServerApi::fail(const std::string& problem) { throw Failure{"search server " + problem, exit_search}; }
+void ServerApi::fail(const std::string& problem) {
+    throw Failure{"search server " + in_our_options(problem), exit_search};
+}
 
 void ServerApi::fail(const std::string& what, const Answer& answer) {
     throw Failure{"search server " + answer.node + " " + what + ": status " + std::to_string(answer.status) + ": " +

@@ -111,6 +111,10 @@ private:
         auto why = reply.detail.empty() ? reply.error.message() : reply.detail;
         if (why.starts_with(check.name + ": ")) why.erase(0, check.name.size() + 2);
         check.problem = "cannot be reached: " + why;
+        // What a server that expects TLS does when it is spoken to in the clear; Elasticsearch 8 expects it by default.
+        const bool cut = reply.sent != Sent::none && reply.error != error_code{errc::request_timeout} &&
+                         reply.error != asio::error::operation_aborted;
+        if (cut) check.problem += "; it took the connection and gave no answer: does it want https, or http?";
     } else if (reply.status == 401 || reply.status == 407) {
         check.problem = "does not accept the credentials (" + status + "): see HttpOptions::credentials";
     } else if (reply.status >= 500 || reply.status == 429) {

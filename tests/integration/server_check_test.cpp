@@ -25,7 +25,7 @@ struct Canned {
     Server server{context, [this](Peer& peer) -> asio::awaitable<void> {
                       for (;;) {
                           const auto head = co_await peer.head();
-                          if (head.empty()) co_return;
+                          if (head.empty() || answers.empty()) co_return;
                           const auto begin = head.find(' ') + 1;
                           const auto found = answers.find(head.substr(begin, head.find(' ', begin) - begin));
                           const auto& [status, body] = found == answers.end()
@@ -98,6 +98,13 @@ TEST_CASE("a check names in one line what is wrong with a node") {
     }
     const auto report = canned.check({}, {.url = "http://127.0.0.1:" + std::to_string(port)});
     CHECK(report.problem().find("cannot be reached: ") != std::string::npos);
+}
+
+TEST_CASE("a server that hangs up on what it does not understand may want TLS") {
+    Canned server{{}};
+    const auto text = server.check().problem();
+    CHECK(text.find("cannot be reached: ") != std::string::npos);
+    CHECK(text.find("does it want https") != std::string::npos);
 }
 
 TEST_CASE("who may not ask for the version may still be allowed to write") {
