@@ -115,8 +115,8 @@ TEST_CASE("a replay indexes what can be indexed, and keeps the rest") {
 
 TEST_CASE("a file that is not there, and a server that is not there, are said") {
     CHECK_THROWS_WITH(letters::replay({.file = "/nowhere/dead", .url = "http://127.0.0.1:1"}),
-                      Catch::Contains("/nowhere/dead"));
+                      contains("/nowhere/dead"));
     std::ostringstream out;
-    CHECK_THROWS_WITH(letters::list({.file = "/nowhere/dead"}, out), Catch::Contains("/nowhere/dead"));
+    CHECK_THROWS_WITH(letters::list({.file = "/nowhere/dead"}, out), contains("/nowhere/dead"));
     CHECK_THROWS_AS(letters::replay({.file = "/nowhere/dead", .url = "ftp://x"}), InvalidOption);
 }

@@ -133,7 +133,7 @@ TEST_CASE("a dead-letter file is not opened through a symbolic link, nor where i
     const Folder folder;
     const auto link = (folder.path / "link").string();
     std::filesystem::create_symlink(folder.file(), link);
-    CHECK_THROWS_WITH(FileSink({.path = link}), Catch::Contains(link));
+    CHECK_THROWS_WITH(FileSink({.path = link}), contains(link));
     CHECK_THROWS(FileSink({.path = (folder.path / "no" / "such").string()}));
     CHECK(read_dead_letters(folder.file(), [](const StoredDeadLetter&) {}).error);
 }
