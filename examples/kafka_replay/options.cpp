@@ -211,6 +211,7 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
     std::string user;
     std::string password_file;
     std::string api_key_file;
+    std::string key_password_file;
     bool insecure = false;
     CLI::App app{description, "kafka_replay"};
     app.footer(footer);
@@ -289,6 +290,9 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
         ->type_name("FILE")
         ->group(server_group);
     app.add_option("--client-key", o.tls.key_file, "and its key (PEM)")->type_name("FILE")->group(server_group);
+    app.add_option("--client-key-password-file", key_password_file, "and the key's password, if it has one")
+        ->type_name("FILE")
+        ->group(server_group);
     app.add_flag("--insecure-trust-any-certificate", insecure,
                  "Do not verify the server: whoever is on the way can read and change everything")
         ->group(server_group);
@@ -467,6 +471,7 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
         o.http.more_urls.assign(urls.begin() + 1, urls.end());
     }
     o.http.credentials = credentials(user, password_file, api_key_file);
+    if (!key_password_file.empty()) o.tls.key_password = bulkhead::SecretSource::file(key_password_file);
     if (insecure) o.tls.verification = bulkhead::TlsVerification::none_this_is_insecure;
     o.from = parse_start(from);
     check(o);

@@ -68,9 +68,9 @@ struct TlsOptions {
     /// The PEM file of its private key; `certificate_file` where empty. When to change: when the key is not in
     /// `certificate_file`.
     std::string key_file{};
-    /// The key's password, where it has one. The connector overwrites its own copy once the key is read. When to
-    /// change: when the key has one.
-    std::string key_password{};
+    /// The key's password, where it has one: from a file, the environment, a callback, or as it is. Asked once, when
+    /// the connector is made, and forgotten when the key is read. When to change: when the key has one.
+    std::optional<SecretSource> key_password{};
     /// The name, or the address, that the server's certificate is verified against and that is asked for (SNI), where
     /// it is not the URL's. Visible ASCII, at most 253 bytes. When to change: for a tunnel or a port that is forwarded.
     std::string server_name{};
@@ -305,7 +305,7 @@ public:
         SSL_CTX_set_client_cert_cb(c, &TlsContext::on_certificate_asked);
         trust();
         identify();
-        wipe(options_.key_password);
+        options_.key_password.reset();
     }
     TlsContext(const TlsContext&) = delete;
     TlsContext& operator=(const TlsContext&) = delete;
@@ -385,8 +385,11 @@ private:
         auto* const c = context_.get();
         // OpenSSL would ask on the terminal.
         SSL_CTX_set_default_passwd_cb(c, &TlsContext::on_password_asked);
-        SSL_CTX_set_default_passwd_cb_userdata(c, &options_);
         if (options_.certificate_file.empty()) return;
+        SecretSource::Answer password;
+        if (options_.key_password) password = options_.key_password->ask();
+        if (!password.problem.empty()) throw InvalidOption{{"key_password", "a password", password.problem}};
+        SSL_CTX_set_default_passwd_cb_userdata(c, &password.secret);
         if (SSL_CTX_use_certificate_chain_file(c, options_.certificate_file.c_str()) != 1)
             refuse("certificate_file", "a PEM file with our certificate", options_.certificate_file);
         const bool same_file = options_.key_file.empty();
@@ -395,8 +398,9 @@ private:
             SSL_CTX_check_private_key(c) != 1)
             refuse(same_file ? "certificate_file" : "key_file",
                    std::string{"a PEM file with the private key of our certificate"} +
-                       (options_.key_password.empty() ? "" : ", and key_password its password"),
+                       (options_.key_password ? ", and key_password its password" : ""),
                    key_file);
+        SSL_CTX_set_default_passwd_cb_userdata(c, nullptr);
     }
     [[noreturn]] static void refuse(std::string field, std::string limit, const std::string& value) {
         throw InvalidOption{{std::move(field), std::move(limit), printable(value) + " (" + take_tls_reason() + ")"}};
@@ -409,7 +413,8 @@ private:
 
     static int no_password(char* /*to*/, int /*size*/, int /*writing*/, void* /*data*/) noexcept { return -1; }
     static int on_password_asked(char* to, int size, int /*writing*/, void* data) noexcept {
-        const auto& password = static_cast<const TlsOptions*>(data)->key_password;
+        if (data == nullptr) return -1;
+        const auto password = static_cast<const Secret*>(data)->reveal();
         if (password.empty() || password.size() > static_cast<std::size_t>(size)) return -1;
         std::copy(password.begin(), password.end(), to);
         return static_cast<int>(password.size());

@@ -362,6 +362,11 @@ TEST_CASE("a client certificate is shown to who asks for it", "[F166]") {
         options.key_file = files.put("key.pem", house.client.key_pem("hunter2"));
         options.key_password = "hunter2";
     }
+    SECTION("with a password in a file") {
+        options.certificate_file = files.put("client.pem", house.client.pem());
+        options.key_file = files.put("key.pem", house.client.key_pem("hunter2"));
+        options.key_password = SecretSource::file(files.put("password", "hunter2\n"));
+    }
     SECTION("with what leads to its authority") {
         const auto client = certificates::make({.common_name = "client", .issuer = &house.intermediate});
         options.certificate_file = files.put("client.pem", client.pem() + house.intermediate.pem() + client.key_pem());
@@ -517,6 +522,9 @@ TEST_CASE("options that cannot be are refused at construction, by name", "[F166]
     CHECK_FALSE(contains(refusal(o), "hunter3"));
     o.key_password = "hunter2";
     CHECK(refusal(o).empty());
+    o.key_password = SecretSource::file(files.path("missing"));
+    CHECK(starts(refusal(o), "key_password|"));
+    CHECK(contains(refusal(o), "missing"));
 
     o = {};
     o.server_name = "a b";
