@@ -128,7 +128,9 @@ TEST_CASE("an expired certificate, and one that is not valid yet, are refused wi
     CHECK(contains(old_detail, "GMT"));
     const auto young = certificates::make(
         {.common_name = "young", .names = "DNS:search.example", .from = 1800, .issuer = &house.authority});
-    CHECK(contains(distrusted(young, trusting_house()), "not yet valid (depth 0, CN=young): it is valid from "));
+    const auto young_detail = distrusted(young, trusting_house());
+    CHECK(contains(young_detail, "not yet valid")); // OpenSSL's own words, which change
+    CHECK(contains(young_detail, " (depth 0, CN=young): it is valid from "));
     const auto old_authority =
         certificates::make({.common_name = "old authority", .authority = true, .from = -7200, .until = -60});
     const auto server =
