@@ -124,14 +124,8 @@ public:
     /// See `BulkIndexer::change_limits`.
     std::optional<FieldError> change_limits(const Limits& limits) {
         if (auto wrong = intake_.change(limits)) return wrong;
-        asio::post(strand_, [self = this->shared_from_this()] {
-            const auto now = self->intake_.limits();
-            self->concurrency_.bound(*now.min_in_flight, *now.max_in_flight);
-            self->ceiling_.most(*now.max_batch_bytes);
-            self->intake_.limit_batches(self->ceiling_.bytes());
-            self->guarded([&] { self->tell_concurrency(); });
-            self->pump();
-        });
+        limits_changed_ = true;
+        wake(); // once for however many changes: who changes them all the time must not keep the strand busy
         return std::nullopt;
     }
 
@@ -341,6 +335,7 @@ private:
         while (std::exchange(again_, false)) {
             const auto now = Clock::now();
             intake_.begin_pump(now);
+            if (limits_changed_.exchange(false)) take_limits();
             tell_dropped();
             give_up_aged(now);
             write_letters(now);
@@ -350,6 +345,13 @@ private:
         }
         arm_timer();
         note_oldest();
+    }
+    void take_limits() {
+        const auto now = intake_.limits();
+        concurrency_.bound(*now.min_in_flight, *now.max_in_flight);
+        ceiling_.most(*now.max_batch_bytes);
+        intake_.limit_batches(ceiling_.bytes());
+        tell_concurrency();
     }
     /// What an operator may want to know: everything once, and no more often than once a second.
     void tell_events(time_point now, bool last = false) {
@@ -1394,6 +1396,7 @@ private:
     intake_type& intake_ = books_->intake;
     ClientIds client_ids_ = ClientIds::of<Clock>();
     std::atomic<std::uint64_t> next_id_{1};
+    std::atomic<bool> limits_changed_{false};
     std::mutex index_waiters_mutex_;
     std::unordered_map<std::uint64_t, Completion<error_code, IndexResult>> index_waiters_;
 

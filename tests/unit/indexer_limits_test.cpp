@@ -340,3 +340,13 @@ TEST_CASE("after a burst the memory of requests in flight is given back") {
     for (int i = 0; i < 5; ++i) round(64 * 2000);
     CHECK(bulkhead_test::bytes_in_use() < once + 100'000);
 }
+
+TEST_CASE("who changes the limits all the time does not fill the strand", "[F102]") {
+    Bench b;
+    b.run();
+    for (std::size_t i = 1; i <= 1000; ++i) REQUIRE_FALSE(b.indexer->change_limits({.max_in_flight = i}));
+    b.context.restart();
+    CHECK(b.context.poll() <= 4);
+    CHECK(b.stats().in_flight_limit <= 1000);
+    CHECK(b.indexer->change_limits({.max_in_flight = 2000}));
+}
