@@ -31,11 +31,11 @@ std::optional<std::string> read_operation(std::string_view action_line, std::str
         return "unknown action " + std::string{action};
     }
     for (const auto& [name, value] : metadata) {
-        const auto text = [&value = value](std::string& to) {
-            to = value.is_string() ? std::string{value.get_string()} : json::serialize(value);
+        const auto text = [&is = value](std::string& to) {
+            to = is.is_string() ? std::string{is.get_string()} : json::serialize(is);
             return std::string_view{to};
         };
-        const auto number = [&value = value] { return value.is_int64() ? value.get_int64() : 0; };
+        const auto number = [&is = value] { return is.is_int64() ? is.get_int64() : 0; };
         if (name == "_index") {
             op.index = text(out.index);
         } else if (name == "_id") {

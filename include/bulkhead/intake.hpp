@@ -377,7 +377,9 @@ private:
             open_ = std::move(spares_.back());
             spares_.pop_back();
         }
-        if (!make_room(bytes, operations)) {
+        const bool has_room = make_room(bytes, operations);
+        if (!dropped_.empty()) result.wake = true; // their observers want to know
+        if (!has_room) {
             // What is open is all that could ever make room: let it travel now instead of at its time.
             if (!open_.empty() && sealed_.empty()) {
                 seal(stats_.sealed_by_flush);
@@ -390,7 +392,6 @@ private:
             }
             return {refuse(Admission::full, operations).admission, wake};
         }
-        if (!dropped_.empty()) result.wake = true; // their observers want to know
         if (open_.empty()) {
             opened_ = Clock::now();
             result.wake = true;

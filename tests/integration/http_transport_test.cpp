@@ -660,10 +660,10 @@ TEST_CASE("what a signer makes is checked like any other field", "[F163]") {
                                                        {"", "hunter2"}};
     for (const auto& [name, value] : bad) {
         CAPTURE(name, value);
-        const auto sign = [name = std::string{name}, value = std::string{value}](const SigningInput&,
+        const auto sign = [field = std::string{name}, text = std::string{value}](const SigningInput&,
                                                                                  HeaderFields& fields) {
             fields.emplace_back("X-First", "good");
-            fields.emplace_back(name, value);
+            fields.emplace_back(field, text);
         };
         Client client{context, {.url = listener.server.url(), .signer = sign}};
         const auto send = client.exchange();

@@ -238,6 +238,9 @@ MUTANTS = [
      "        if (told != 0) {\n            dropped_.back().epoch = first_epoch_ + outstanding_.size() - 1;\n"
      "            outstanding_.back() += told;\n        }\n"
      "        release_epoch(sealed_.front().epoch, entries.size());", SIMULATION),
+    ("an offer that drops the oldest and is refused wakes nobody", "intake.hpp",
+     "        if (!dropped_.empty()) result.wake = true; // their observers want to know\n", "",
+     ["unit/intake_test.cpp"]),
     ("ids are random in virtual time", "indexer_core.hpp",
      "ClientIds::of<Clock>()", "ClientIds{}", SIMULATION),
     ("an answer that ends with its connection is whole", "http_exchange.hpp", "parser->is_done() && !parser->need_eof();",
