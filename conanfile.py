@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSL-1.0
-"""The Conan 2 recipe of bulkhead. README.md, "Using it", shows its use; packaging/conan/system.profile is for machines
+"""The Conan 2 recipe of bulkhead. docs/start.md shows its use; packaging/conan/system.profile is for machines
 whose Boost, OpenSSL, libdeflate, librdkafka and prometheus-cpp come from the system.
 
 The package holds what `cmake --install` leaves, and consumers find the library's own bulkheadConfig.cmake, which looks for

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSL-1.0
-"""Checks that what the packages say is one: version.hpp's version in CHANGELOG.md and the vcpkg port, the components of
-bulkheadConfig.cmake as Conan's options, vcpkg's features and pkg-config's files, the fields of vcpkg's manifests by the
+"""Checks that what the packages say is one: version.hpp's version in CHANGELOG.md, docs/start.md and the vcpkg port, the
+components of bulkheadConfig.cmake as Conan's options, vcpkg's features and pkg-config's files, the fields of vcpkg's manifests by the
 rules of its schema, and what the portfile calls. Prints what differs; exit status 1 when something does."""
 import json
 import pathlib
@@ -56,6 +56,7 @@ released = re.search(r"^## \[([^]]+)\] - (\d{4}-\d\d-\d\d|unreleased)$", read("C
 expect("CHANGELOG.md: its newest version", released and released[1], version)
 if re.search(r"\d+\.\d+\.\d+", re.sub(r"[<>=~^!]+ ?[\d.]+", "", re.sub(r'""".*?"""', "", read("conanfile.py"), flags=re.S))):
     wrong.append("conanfile.py: names a version; it reads it from version.hpp")
+expect("docs/start.md: Conan's version", re.findall(r"^bulkhead/(\d\S*)$", read("docs/start.md"), re.M), [version])
 port = manifest(PORT / "vcpkg.json")
 expect("vcpkg.json: name", port["name"], "bulkhead")
 expect("vcpkg.json: version-semver", port.get("version-semver"), version)

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: BSL-1.0
 # check.sh WORK: what can be tried of the packages without their remotes. The vcpkg port: its files, and a dry install with
 # the options that its portfile passes, against which its example is built. The Conan recipe: `conan create` against the
-# system's packages, bare and with every option. Conan comes from PyPI into WORK; where it cannot be had, its part is
-# skipped, or fails when CI is set.
+# system's packages, bare and with every option. The program of docs/start.md, against both. Conan comes from PyPI into
+# WORK; where it cannot be had, its part is skipped, or fails when CI is set.
 set -euo pipefail
 source=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 mkdir -p "${1:?usage: check.sh WORK}"
@@ -27,6 +27,30 @@ quietly cmake -S "$vcpkg/example" -B "$work/vcpkg/example" -G Ninja -DCMAKE_PREF
 quietly cmake --build "$work/vcpkg/example"
 printf "vcpkg's example, against a dry install: "
 "$work/vcpkg/example/example"
+
+# block <language> <text>: the block of docs/start.md in this language that holds the text.
+block() {
+    awk -v open="\`\`\`$1" -v text="$2" '$0 == open {inside = 1; code = ""; next}
+        /^\`\`\`/ {if (inside && index(code, text)) {printf "%s", code; exit}; inside = 0}
+        inside {code = code $0 "\n"}' "$source/docs/start.md"
+}
+# first_program <folder> <option>...: builds the program of docs/start.md and sees it say that nobody listens.
+first_program() {
+    local folder=$1 said
+    quietly cmake -S "$work/first" -B "$folder" -G Ninja "${@:2}"
+    quietly cmake --build "$folder"
+    if said=$("$folder/first" http://127.0.0.1:1 2>&1) || [[ $said != *"0 indexed"* ]]; then
+        echo "packages: the program of docs/start.md said: $said" >&2
+        exit 1
+    fi
+}
+rm -rf "$work/first"
+mkdir "$work/first"
+block cpp "int main" >"$work/first/main.cpp"
+block cmake "find_package(bulkhead REQUIRED) #" >"$work/first/CMakeLists.txt"
+block ini '[requires]' >"$work/first/conanfile.txt"
+first_program "$work/first/installed" -DCMAKE_PREFIX_PATH="$work/vcpkg/prefix"
+echo "docs/start.md's program builds against an install"
 
 conan=$work/venv/bin/conan
 if [[ ! -x $conan ]]; then
@@ -52,3 +76,7 @@ create() {
 }
 create
 create tls gzip rdkafka prometheus
+quietly "$conan" install "$work/first" --output-folder="$work/first/conan" -s build_type=Release --no-remote \
+    --profile:all "$source/packaging/conan/system.profile"
+first_program "$work/first/conan" -DCMAKE_TOOLCHAIN_FILE="$work/first/conan/conan_toolchain.cmake" -DCMAKE_BUILD_TYPE=Release
+echo "docs/start.md's program builds with Conan"
