@@ -22,6 +22,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 SIMULATION = ["simulation/simulate.cpp", "--seeds", "1500"]
 KAFKA_SIMULATION = ["simulation/simulate.cpp", "--kafka", "--seeds", "400"]
 KAFKA = ["unit/kafka_source_test.cpp", "unit/offset_tracker_test.cpp"]
+ROWS = ["unit/rows_test.cpp"]
 LETTERS = ["unit/kafka_letters_test.cpp"]
 CREDENTIALS = ["unit/credentials_test.cpp"]
 EXCHANGE = ["unit/http_exchange_test.cpp"]
@@ -241,6 +242,15 @@ MUTANTS = [
     ("an offer that drops the oldest and is refused wakes nobody", "intake.hpp",
      "        if (!dropped_.empty()) result.wake = true; // their observers want to know\n", "",
      ["unit/intake_test.cpp"]),
+    ("the strand forgets that it asked to be woken", "intake.hpp",
+     "        wake_sent_ = false;\n        if (!open_.empty() && now", "        if (!open_.empty() && now", ROWS + ["[F108]"]),
+    ("the strand's loop is entered again from within itself", "indexer_core.hpp",
+     "        if (pumping_) return; // below us on the stack: a send that completed at once\n", "", ROWS + ["[F103]"]),
+    ("what a refused bulk may have applied is forgotten", "indexer_core.hpp",
+     "            for (auto& entry : bulk.batch.entries()) entry.ambiguous = true;\n", "            ;\n",
+     ROWS + ["[F030]"]),
+    ("an item that a role does not allow is refused for good", "verdicts.hpp",
+     "    {403, 403, \"security_exception\", Verdict::environment},\n", "", ROWS + ["[F157]"]),
     ("ids are random in virtual time", "indexer_core.hpp",
      "ClientIds::of<Clock>()", "ClientIds{}", SIMULATION),
     ("an answer that ends with its connection is whole", "http_exchange.hpp", "parser->is_done() && !parser->need_eof();",
