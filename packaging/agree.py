@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSL-1.0
 """Checks that what the packages say is one: version.hpp's version in CHANGELOG.md, docs/start.md and the vcpkg port, the
-components of bulkheadConfig.cmake as Conan's options, vcpkg's features and pkg-config's files, the fields of vcpkg's manifests by the
-rules of its schema, and what the portfile calls. Prints what differs; exit status 1 when something does."""
+components of bulkheadConfig.cmake as Conan's options, vcpkg's features and pkg-config's files, the fields of vcpkg's
+manifests by the rules of its schema, and what the portfile calls. Prints what differs; exit status 1 when something
+does."""
 import json
 import pathlib
 import re

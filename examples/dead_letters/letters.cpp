@@ -31,11 +31,11 @@ std::optional<std::string> read_operation(std::string_view action_line, std::str
         return "unknown action " + std::string{action};
     }
     for (const auto& [name, value] : metadata) {
-        const auto text = [&is = value](std::string& to) {
-            to = is.is_string() ? std::string{is.get_string()} : json::serialize(is);
+        const auto text = [&field = value](std::string& to) {
+            to = field.is_string() ? std::string{field.get_string()} : json::serialize(field);
             return std::string_view{to};
         };
-        const auto number = [&is = value] { return is.is_int64() ? is.get_int64() : 0; };
+        const auto number = [&field = value] { return field.is_int64() ? field.get_int64() : 0; };
         if (name == "_index") {
             op.index = text(out.index);
         } else if (name == "_id") {

@@ -59,7 +59,7 @@ void append_hex(std::string& out, std::uint64_t value, int digits) {
     for (int i = digits - 1; i >= 0; --i) out += hex[(value >> static_cast<unsigned>(4 * (i % 16))) & 0xFU];
 }
 
-void append_text(std::string& out, string_view name, string_view value) {
+void append_member(std::string& out, string_view name, string_view value) {
     out += ",\"";
     out += name;
     out += "\":";
@@ -107,8 +107,8 @@ Kind EventGenerator::log(std::uint64_t position, std::string& key, std::string& 
     const auto duration_us = random.below(250'000);
     event += R"({"timestamp":)";
     append_timestamp(event, start_ms + static_cast<std::int64_t>(position) * 7, random.below(12));
-    append_text(event, "service_name", service);
-    append_text(event, "environment", random.pick(environments));
+    append_member(event, "service_name", service);
+    append_member(event, "environment", random.pick(environments));
     event += R"(,"trace_id":")";
     append_hex(event, trace, 16);
     append_hex(event, random.next(), 16);
@@ -116,9 +116,9 @@ Kind EventGenerator::log(std::uint64_t position, std::string& key, std::string& 
     append_hex(event, random.next(), 16);
     event += '"';
     const auto level = random.pick(levels);
-    append_text(event, "level", level);
-    append_text(event, "message", random.pick(messages));
-    append_text(event, "http_method", random.pick(methods));
+    append_member(event, "level", level);
+    append_member(event, "message", random.pick(messages));
+    append_member(event, "http_method", random.pick(methods));
     event += R"(,"http_path":")";
     event += random.pick(paths);
     append_number(event, request);
@@ -149,13 +149,13 @@ Kind EventGenerator::span(std::uint64_t position, std::string& key, std::string&
     append_hex(key, random.next(), 16);
     event = R"({"timestamp":)";
     append_number(event, start_ms + static_cast<std::int64_t>(position) * 70);
-    append_text(event, "service_name", random.pick(services));
-    append_text(event, "environment", random.pick(environments));
-    append_text(event, "trace_id", key);
+    append_member(event, "service_name", random.pick(services));
+    append_member(event, "environment", random.pick(environments));
+    append_member(event, "trace_id", key);
     event += R"(,"span_id":")";
     append_hex(event, random.next(), 16);
     event += '"';
-    append_text(event, "name", random.pick(paths));
+    append_member(event, "name", random.pick(paths));
     event += R"(,"duration_us":)";
     append_number(event, random.below(250'000));
     event += '}';

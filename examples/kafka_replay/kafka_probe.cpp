@@ -3,6 +3,8 @@
 
 #include "failure.hpp"
 
+#include <bulkhead/kafka/rdkafka_handles.hpp>
+
 #include <algorithm>
 #include <array>
 #include <functional>
@@ -14,15 +16,11 @@ namespace replay {
 
 namespace {
 
-template <auto destroy>
-struct Destroy {
-    template <class T>
-    void operator()(T* object) const noexcept {
-        destroy(object);
-    }
-};
+using bulkhead::kafka::detail::ConfPtr;
+using bulkhead::kafka::detail::Destroy;
+using bulkhead::kafka::detail::ListPtr;
+using bulkhead::kafka::detail::MessagePtr;
 using Handle = std::unique_ptr<rd_kafka_t, Destroy<rd_kafka_destroy>>;
-using List = std::unique_ptr<rd_kafka_topic_partition_list_t, Destroy<rd_kafka_topic_partition_list_destroy>>;
 
 /// What the brokers last complained about; a timeout alone would not say why.
 struct LastError {
@@ -34,7 +32,7 @@ Handle make_handle(const std::string& brokers, const std::string& group,
                    const std::vector<std::pair<std::string, std::string>>& settings, LastError& last,
                    const std::vector<std::pair<std::string, std::string>>& fixed = {}) {
     std::array<char, 512> error{};
-    std::unique_ptr<rd_kafka_conf_t, Destroy<rd_kafka_conf_destroy>> conf{rd_kafka_conf_new()};
+    ConfPtr conf{rd_kafka_conf_new()};
     const auto set = [&](const std::string& key, const std::string& value) {
         // The value may be a password, and librdkafka's text would quote it.
         if (rd_kafka_conf_set(conf.get(), key.c_str(), value.c_str(), error.data(), error.size()) != RD_KAFKA_CONF_OK)
@@ -82,9 +80,9 @@ int count_partitions(rd_kafka_t* handle, const std::string& brokers, const std::
     return partitions;
 }
 
-List list_of(const std::vector<PartitionEnd>& partitions,
-             const std::function<std::int64_t(const PartitionEnd&)>& offset_of) {
-    List list{rd_kafka_topic_partition_list_new(static_cast<int>(partitions.size()))};
+ListPtr list_of(const std::vector<PartitionEnd>& partitions,
+                const std::function<std::int64_t(const PartitionEnd&)>& offset_of) {
+    ListPtr list{rd_kafka_topic_partition_list_new(static_cast<int>(partitions.size()))};
     for (const auto& p : partitions)
         rd_kafka_topic_partition_list_add(list.get(), p.topic.c_str(), p.partition)->offset = offset_of(p);
     return list;
@@ -114,7 +112,7 @@ std::vector<PartitionEnd> probe_topics(const std::string& brokers, const std::st
             ends.push_back(std::move(end));
         }
     }
-    const List committed{rd_kafka_topic_partition_list_new(static_cast<int>(ends.size()))};
+    const ListPtr committed{rd_kafka_topic_partition_list_new(static_cast<int>(ends.size()))};
     for (const auto& end : ends) rd_kafka_topic_partition_list_add(committed.get(), end.topic.c_str(), end.partition);
     const auto error = rd_kafka_committed(handle.get(), committed.get(), timeout_ms);
     if (error != RD_KAFKA_RESP_ERR_NO_ERROR)
@@ -165,8 +163,7 @@ std::vector<PartitionEnd> without_records(const std::string& brokers, const std:
     if (rd_kafka_assign(reader.get(), list.get()) != RD_KAFKA_RESP_ERR_NO_ERROR) return empty;
     const auto deadline = std::chrono::steady_clock::now() + timeout;
     while (!asked.empty() && std::chrono::steady_clock::now() < deadline) {
-        const std::unique_ptr<rd_kafka_message_t, Destroy<rd_kafka_message_destroy>> message{
-            rd_kafka_consumer_poll(reader.get(), 100)};
+        const MessagePtr message{rd_kafka_consumer_poll(reader.get(), 100)};
         if (!message) continue;
         const bool at_end = message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
         if (!at_end && message->err != RD_KAFKA_RESP_ERR_NO_ERROR) continue; // it goes on by itself

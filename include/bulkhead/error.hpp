@@ -127,13 +127,43 @@ inline const boost::system::error_category& bulkhead_category() noexcept {
     return names[static_cast<std::size_t>(value) - 1];
 }
 
+namespace detail {
+/// Spaces for control characters (C0, DEL, and C1 as UTF-8 writes it): what somebody else said stays one line of a log,
+/// and commands no terminal.
+inline void blank_controls(std::string& text) noexcept {
+    const auto at = [&text](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U; };
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        if (at(i) < 0x20 || at(i) == 0x7F) text[i] = ' ';
+        if (at(i) == 0xC2 && at(i + 1) >= 0x80 && at(i + 1) < 0xA0) text[i] = text[i + 1] = ' ';
+    }
+}
+
+/// The part of `text` that fits into `room` bytes without cutting a UTF-8 character in two.
+[[nodiscard]] inline std::string_view fitting(std::string_view text, std::size_t room) noexcept {
+    if (text.size() <= room) return text;
+    while (room > 0 && (static_cast<unsigned char>(text[room]) & 0xC0U) == 0x80U) --room;
+    return text.substr(0, room);
+}
+
+/// What somebody else said, such as a peer or the network, fit for a log: bounded, control characters replaced.
+[[nodiscard]] inline std::string printable(std::string_view text, std::size_t most = 256) {
+    std::string out{fitting(text, most)};
+    blank_controls(out);
+    return out;
+}
+} // namespace detail
+
 /// A value out of its range, in options or in an operation: which field, what is allowed, and what was found.
 struct FieldError {
     std::string field; ///< e.g. `"max_batch_bytes"`
     std::string limit; ///< e.g. `"1024 to 2147483647"`
     std::string value; ///< e.g. `"0"`; never a secret
-    /// All three in one sentence, fit for a log.
-    [[nodiscard]] std::string message() const { return field + ": expected " + limit + ", found " + value; }
+    /// All three in one sentence, fit for a log: spaces for control characters, which `value` may hold.
+    [[nodiscard]] std::string message() const {
+        auto text = field + ": expected " + limit + ", found " + value;
+        detail::blank_controls(text);
+        return text;
+    }
 };
 
 /// Thrown by constructors that are given an option out of range. Nothing else in the library throws because of input.
@@ -147,16 +177,6 @@ public:
 private:
     FieldError error_;
 };
-
-namespace detail {
-/// What somebody else said, such as a peer or the network, fit for a log: bounded, control characters replaced.
-[[nodiscard]] inline std::string printable(std::string_view text) {
-    std::string out{text.substr(0, 256)};
-    for (auto& c : out)
-        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = ' ';
-    return out;
-}
-} // namespace detail
 
 } // namespace bulkhead::inline v1
 

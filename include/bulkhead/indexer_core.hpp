@@ -358,6 +358,7 @@ private:
         if (told_ == nullptr) return;
         untold_ = intake_.trouble() != std::pair{trouble_count(*told_), told_->health};
         if (!untold_ || (now < tell_at_ && !last)) return;
+        intake_.telling();
         auto stats = intake_.stats();
         std::swap(*told_, stats);
         untold_ = false;

@@ -75,7 +75,8 @@ public:
     using time_point = typename Clock::time_point;
     using bulk_type = Bulk<time_point>;
 
-    explicit Intake(const IndexerOptions& options) : options_{options}, batch_bytes_{options.max_batch_bytes} {
+    explicit Intake(const IndexerOptions& options)
+        : options_{options}, tells_refusals_{bool{options.on_event}}, batch_bytes_{options.max_batch_bytes} {
         outstanding_.push_back(0);
         stats_.in_flight_limit = options.max_in_flight;
         stats_.batch_bytes_limit = options.max_batch_bytes;
@@ -187,7 +188,12 @@ public:
     /// Waking failed for lack of memory: the next offer tries again.
     void wake_failed() {
         const auto lock = lock_briefly(mutex_);
-        wake_sent_ = false;
+        wake_sent_ = refusal_woke_ = false;
+    }
+    /// What was refused so far is being told: the next refusal wakes the strand again.
+    void telling() {
+        const auto lock = lock_briefly(mutex_);
+        refusal_woke_ = false;
     }
     /// Marks a wake-up as sent; false when one is already on its way.
     [[nodiscard]] bool claim_wake() {
@@ -390,7 +396,9 @@ private:
                 stats_.offered -= operations;
                 return {Admission::full, wake, room_generation_};
             }
-            return {refuse(Admission::full, operations).admission, wake};
+            auto refused = refuse(Admission::full, operations);
+            refused.wake = refused.wake || wake;
+            return refused;
         }
         if (open_.empty()) {
             opened_ = Clock::now();
@@ -544,7 +552,9 @@ private:
         case Admission::too_large: stats_.refused_too_large += operations; break;
         default: stats_.refused_invalid += operations; break;
         }
-        return {why, false, room_generation_};
+        // `on_event` hears of it although nothing else may happen; once until it has, however many there are.
+        const bool wake = tells_refusals_ && !closed_ && !std::exchange(refusal_woke_, true);
+        return {why, wake && !std::exchange(wake_sent_, true), room_generation_};
     }
     void note_failure_locked(std::string_view type, std::string_view reason, std::uint16_t status,
                              std::uint64_t count) noexcept {
@@ -579,6 +589,7 @@ private:
 
     mutable std::mutex mutex_;
     IndexerOptions options_;             ///< its limits may change
+    const bool tells_refusals_;          ///< there is an `on_event`
     std::atomic<bool> wants_time_{true}; ///< here, among what seldom changes: it is read without the lock
     std::size_t batch_bytes_;            ///< at most `max_batch_bytes`
     ActionLines lines_;
@@ -596,6 +607,7 @@ private:
     std::uint64_t first_epoch_ = 0;
     bool closed_ = false;
     bool wake_sent_ = false;
+    bool refusal_woke_ = false; ///< the strand was woken by a refusal, and has not told of it
     std::condition_variable room_;
     std::uint64_t room_generation_ = 0;
     std::size_t room_waiters_ = 0;

@@ -408,7 +408,7 @@ private:
     }
     void note_why(const char* what) noexcept {
         try {
-            why_ = what;
+            why_ = detail::printable(what, 1024);
         } catch (const std::exception&) { // the record is invalid all the same
         }
     }

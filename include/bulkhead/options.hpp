@@ -29,8 +29,9 @@ enum class Overflow : std::uint8_t {
 /// What happens to an operation that the server may have applied without answering, when repeating it could store the
 /// document twice (an `index` or `create` without id).
 enum class Duplicates : std::uint8_t {
-    forbid,    ///< it is not repeated: it settles as `Outcome::unknown`
-    allow,     ///< it is sent again; at worst the document is stored twice
+    forbid, ///< it is not repeated: it settles as `Outcome::unknown`. (With an id of its own it is repeated, whatever
+            ///< is chosen here.)
+    allow,  ///< it is sent again; at worst the document is stored twice
     client_id, ///< it gets an id when it is enqueued and travels as a `create`, so that a repetition meets itself. Not
                ///< for targets that make ids themselves, see `IndexerOptions::target_makes_ids`
 };

@@ -36,8 +36,8 @@ struct ItemAnswer {
     std::uint32_t error = no_error; ///< see `BulkAnswerParser::error_of`
 };
 
-/// An item's error; both are cut at 1 KiB, at the boundary of a UTF-8 character. May quote the document. Empty where
-/// the server said nothing, or something else than a string.
+/// An item's error; both are cut at 1 KiB, at the boundary of a UTF-8 character, and hold spaces for control
+/// characters. May quote the document. Empty where the server said nothing, or something else than a string.
 struct ItemError {
     /// The server's error type, at most 1 KiB.
     std::string type;
@@ -46,13 +46,6 @@ struct ItemError {
 };
 
 namespace detail {
-
-/// The part of `text` that fits into `room` bytes without cutting a UTF-8 character in two.
-[[nodiscard]] inline std::string_view fitting(std::string_view text, std::size_t room) noexcept {
-    if (text.size() <= room) return text;
-    while (room > 0 && (static_cast<unsigned char>(text[room]) & 0xC0U) == 0x80U) --room;
-    return text.substr(0, room);
-}
 
 /// Boost.JSON's event handler for a bulk answer: a small state machine over depth and the last keys.
 ///
@@ -251,11 +244,14 @@ private:
         if (depth_ == 4 && field_ == Field::error) open_error(); // whatever it is, it is no success
         return true;
     }
+    void keep_text(std::string& where) {
+        where = fitting(text_, most_text);
+        blank_controls(where);
+    }
     bool take_text(error_code& ec) {
-        const auto text = fitting(text_, most_text);
         if (depth_ == 5) {
-            if (field_ == Field::error_type) errors_[item_.error].type = text;
-            if (field_ == Field::error_reason) errors_[item_.error].reason = text;
+            if (field_ == Field::error_type) keep_text(errors_[item_.error].type);
+            if (field_ == Field::error_reason) keep_text(errors_[item_.error].reason);
             return true;
         }
         if (depth_ == 4) {
@@ -264,7 +260,7 @@ private:
             case Field::failure_store: item_.failure_store = failure_store_named(text_); return true;
             case Field::error: // a plain string, as proxies and very old servers write it
                 open_error();
-                errors_[item_.error].reason = text;
+                keep_text(errors_[item_.error].reason);
                 return true;
             default: break;
             }
@@ -464,8 +460,8 @@ private:
 };
 
 /// Type and reason out of the body of a request that failed as a whole: `{"error":{"type":…,"reason":…},…}`,
-/// `{"error":"…"}`, or otherwise the body's first 256 bytes as the reason, control characters replaced by spaces. Takes
-/// what there is of it, also when it is cut. Throws nothing but `std::bad_alloc`.
+/// `{"error":"…"}`, or otherwise the body's first 256 bytes as the reason; control characters are replaced by spaces.
+/// Takes what there is of it, also when it is cut. Throws nothing but `std::bad_alloc`.
 [[nodiscard]] inline ItemError describe_error(std::string_view body) {
     ItemError described;
     boost::json::parse_options options;
@@ -476,7 +472,7 @@ private:
         const auto* what = value.as_object().if_contains("error");
         const auto text_of = [](const boost::json::value* text) {
             return text != nullptr && text->is_string()
-                       ? std::string{detail::fitting({text->as_string().data(), text->as_string().size()}, 1024)}
+                       ? detail::printable({text->as_string().data(), text->as_string().size()}, 1024)
                        : std::string{};
         };
         if (what != nullptr && what->is_object()) {
@@ -489,9 +485,7 @@ private:
             return described;
         }
     }
-    described.reason = detail::fitting(body, 256);
-    for (auto& c : described.reason)
-        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = ' ';
+    described.reason = detail::printable(body);
     return described;
 }
 

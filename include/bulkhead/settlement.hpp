@@ -44,7 +44,8 @@ enum class Result : std::uint8_t {
 };
 
 /// Why an operation did not succeed. All views are valid only while the observer that was given them runs. `reason` and
-/// the operation's bytes may quote documents: treat them as sensitive.
+/// the operation's bytes may quote documents: treat them as sensitive. What the server said holds spaces for control
+/// characters: it is one line, and commands no terminal.
 struct Failure {
     std::string_view type;        ///< the server's error type, or the name of a `bulkhead::errc`
     std::string_view reason;      ///< the server's reason, or what was wrong with the endpoint; ≤ 1 KiB; may be empty

@@ -40,7 +40,7 @@ inline constexpr std::size_t health_count = 6;
 /// The latest failure of one type.
 struct FailureSample {
     std::string type;         ///< the server's error type, or the name of a `bulkhead::errc`
-    std::string reason;       ///< one sample, at most 1 KiB; may quote a document: treat as sensitive
+    std::string reason;       ///< one sample, one line of at most 1 KiB; may quote a document: treat as sensitive
     std::uint16_t status = 0; ///< the status at the operation's position, or of the whole answer
     std::uint64_t count = 0;  ///< how many operations, or whole requests, failed in this way
 };
@@ -145,8 +145,8 @@ struct Stats {
 
     /// Why the indexer is, or is not, sending.
     Health health = Health::ok;
-    /// For people, and fit for a log: what was last wrong with the endpoint. Never a server's own words but an error's
-    /// type.
+    /// For people, and fit for a log: what was last wrong with the endpoint, as the network, TLS or the dead-letter
+    /// sink put it; of a server's answer its error's type, never its reason.
     std::string health_detail;
 
     /// The most frequent failures by type, one sample each, at most 16.

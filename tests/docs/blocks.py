@@ -13,7 +13,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
 TOOLS = {"sudo", "apt-get", "git", "cmake", "cd", "curl", "python3", "export", "kill", "docker", "ctest", "mkdir", "for",
-         "done", "conan", "vcpkg", "pkg-config", "g++", "echo", "systemctl", "kubectl", "printf"}
+         "done", "conan", "vcpkg", "pkg-config", "g++", "echo", "systemctl", "kubectl", "printf", "cp"}
 
 
 def blocks(text):

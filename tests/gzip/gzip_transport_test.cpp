@@ -3,6 +3,7 @@
 
 #include "gzip/decoded.hpp"
 #include "support/catch.hpp"
+#include "support/kept.hpp"
 #include "support/loopback_server.hpp"
 
 #include <bulkhead/bulk_indexer.hpp>
@@ -33,14 +34,6 @@ using ManualTransport = basic_http_transport<PlainConnector<ManualClock>, GzipEn
 std::string answer(const std::string& body, const std::string& status = "200 OK") {
     return "HTTP/1.1 " + status + "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
 }
-
-struct Sink final : AnswerSink {
-    std::string bytes;
-    bool on_body(std::string_view more) override {
-        bytes += more;
-        return true;
-    }
-};
 
 /// Runs until `done`, with a little time for each round, so that what backs off goes on.
 template <class F>
@@ -84,12 +77,12 @@ TEST_CASE("gzip: a body travels compressed, says so, and is counted in both size
         request.body_bytes = asio::buffer_size(request.body);
         request.operations = 1;
         request.timeout = 30s;
-        Sink sink;
+        bulkhead_test::KeptBody sink;
         auto sent = asio::co_spawn(context, transport.send(request, sink), asio::use_future);
         until(context, [&] { return sent.wait_for(0s) == std::future_status::ready; });
         CHECK(sent.get().status == 200);
     }
-    Sink sink;
+    bulkhead_test::KeptBody sink;
     auto asked = asio::co_spawn(context, transport.ask(0, {"POST", "/_search", "{\"size\":0}"}, 30s, sink), //
                                 asio::use_future);
     until(context, [&] { return asked.wait_for(0s) == std::future_status::ready; });

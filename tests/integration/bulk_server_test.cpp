@@ -30,9 +30,9 @@ struct Answer {
 };
 
 /// One keep-alive connection, used synchronously; shares nothing with the library's transport.
-class Client {
+class PlainClient {
 public:
-    explicit Client(const BulkServer& server) {
+    explicit PlainClient(const BulkServer& server) {
         socket_.connect({asio::ip::address_v4::loopback(), server.port()}, connected);
     }
     Answer ask(http::verb method, const std::string& target, std::string body = {}, bool chunked = false) {
@@ -83,7 +83,7 @@ std::string create(const std::string& id) { return "{\"create\":{\"_id\":\"" + i
 TEST_CASE("server: its endpoints, over one connection") {
     BulkServer server;
     CHECK(server.url() == "http://127.0.0.1:" + std::to_string(server.port()));
-    Client client{server};
+    PlainClient client{server};
     CHECK(client.ask(http::verb::get, "/").status == 200);
     const auto head = client.ask(http::verb::head, "/");
     CHECK(head.status == 200);
@@ -108,7 +108,7 @@ TEST_CASE("server: its endpoints, over one connection") {
 
 TEST_CASE("server: a data stream by its template, and an index name with escapes in the path") {
     BulkServer server;
-    Client client{server};
+    PlainClient client{server};
     CHECK(
         client.ask(http::verb::put, "/_index_template/t", R"({"index_patterns":["logs-*"],"data_stream":{}})").status ==
         200);
@@ -117,9 +117,25 @@ TEST_CASE("server: a data stream by its template, and an index name with escapes
     CHECK(server.count("logs-x") == 1);
 }
 
+TEST_CASE("server: a body in a coding that it does not read is answered 415, and applied by nobody") {
+    const BulkServer server;
+    PlainClient client{server};
+    for (const std::string coding : {"gzip", "br"}) {
+        CAPTURE(coding);
+        client.send("POST /logs/_bulk HTTP/1.1\r\nHost: x\r\nContent-Encoding: " + coding +
+                    "\r\nContent-Length: 2\r\n\r\n{}");
+        const auto answer = client.read();
+        CHECK(answer.status == 415);
+        CHECK(answer.body.find(coding == "gzip" ? "BulkServerOptions::gunzip is null" : "other than gzip") !=
+              std::string::npos);
+    }
+    CHECK(server.bulk_requests() == 0);
+    CHECK(client.bulk(create("1")).status == 200); // on the same connection
+}
+
 TEST_CASE("server: the query's filter_path and pipeline count") {
     BulkServer server;
-    Client client{server};
+    PlainClient client{server};
     CHECK(client.bulk(create("1"), "/logs/_bulk?filter_path=errors,items.*.status").body ==
           R"({"errors":false,"items":[{"create":{"status":201}}]})");
     CHECK(client.bulk(create("2"), "/logs/_bulk?timeout=1m&filter_path=items.%2A.status&pipeline=none").body ==
@@ -128,7 +144,7 @@ TEST_CASE("server: the query's filter_path and pipeline count") {
 
 TEST_CASE("server: chunked bodies, and requests sent ahead, are answered in order") {
     BulkServer server;
-    Client client{server};
+    PlainClient client{server};
     CHECK(client.ask(http::verb::post, "/logs/_bulk", create("1"), true).status == 200);
     const std::string count = "GET /logs/_count HTTP/1.1\r\nHost: x\r\n\r\n";
     client.send(count + "GET /none/_count HTTP/1.1\r\nHost: x\r\n\r\n" + count);
@@ -141,17 +157,17 @@ TEST_CASE("server: chunked bodies, and requests sent ahead, are answered in orde
 TEST_CASE("server: a body above the limit is answered 413 although it has not been read", "[F032]") {
     BulkServer server{{.max_body_bytes = 1000}};
     {
-        Client client{server};
+        PlainClient client{server};
         CHECK(client.bulk("{\"index\":{}}\n{\"x\":\"" + std::string(4'000'000, 'x') + "\"}\n").status == 413);
         CHECK(client.bulk(create("1")).status == 0); // and hangs up
     }
     {
-        Client client{server};
+        PlainClient client{server};
         CHECK(client.ask(http::verb::post, "/logs/_bulk", std::string(5000, 'x'), true).status == 413);
     }
-    Client client{server};
+    PlainClient client{server};
     CHECK(client.bulk(std::string(1001, '\n')).status == 413);
-    Client other{server}; // exactly at the limit
+    PlainClient other{server}; // exactly at the limit
     auto fits = create("1");
     fits.insert(fits.size() - 2, std::string(1000 - fits.size(), ' '));
     CHECK(other.bulk(fits).status == 200);
@@ -175,7 +191,7 @@ TEST_CASE("server: canned answers") {
             seen.push_back({request.number, std::string{request.target}, std::string{request.body}, request.lines()});
             return std::nullopt;
         });
-        Client client{server};
+        PlainClient client{server};
         CHECK(client.bulk(body).status == 200);
         CHECK(client.bulk(create("3"), "/logs/_bulk?timeout=1m").status == 200);
         server.misbehave({});
@@ -190,7 +206,7 @@ TEST_CASE("server: canned answers") {
     SECTION("a status with a body and a header; nothing is applied, the connection stays") {
         always(
             CannedAnswer{.status = 429, .body = "busy", .content_type = "text/plain", .headers = "Retry-After: 5\r\n"});
-        Client client{server};
+        PlainClient client{server};
         for (int i = 0; i < 2; ++i) {
             const auto answer = client.bulk(body);
             CHECK(answer.status == 429);
@@ -203,28 +219,29 @@ TEST_CASE("server: canned answers") {
     }
     SECTION("a part is applied, then an error") {
         always(CannedAnswer{.status = 503, .apply_at_most = 1});
-        CHECK(Client{server}.bulk(body).status == 503);
+        CHECK(PlainClient{server}.bulk(body).status == 503);
         CHECK(server.count("logs") == 1);
         CHECK(server.source("logs", "1") == "{\"id\":\"1\"}");
     }
     SECTION("a part is applied, and answered") {
         always(CannedAnswer{.apply_at_most = 1, .keep_model_answer = true});
-        const auto answer = Client{server}.bulk(body);
+        const auto answer = PlainClient{server}.bulk(body);
         CHECK(boost::json::parse(answer.body).at("items").as_array().size() == 1);
     }
     SECTION("everything is applied, then it hangs up; a repetition is found out") {
         always(CannedAnswer{.apply_at_most = 2, .close_without_answer = true});
-        CHECK(Client{server}.bulk(body).status == 0);
+        CHECK(PlainClient{server}.bulk(body).status == 0);
         CHECK(server.count("logs") == 2);
         CHECK(server.times_applied("logs", "1") == 1);
         always(std::nullopt);
-        CHECK(Client{server}.bulk("{\"index\":{\"_id\":\"1\"}}\n{}\n{\"index\":{\"_id\":\"3\"}}\n{}\n").status == 200);
+        CHECK(PlainClient{server}.bulk("{\"index\":{\"_id\":\"1\"}}\n{}\n{\"index\":{\"_id\":\"3\"}}\n{}\n").status ==
+              200);
         CHECK(server.times_applied("logs", "1") == 2);
     }
     SECTION("raw bytes, then it hangs up") {
         const std::string raw = "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{";
         always(CannedAnswer{.raw = raw});
-        Client client{server};
+        PlainClient client{server};
         client.send("POST /logs/_bulk HTTP/1.1\r\nHost: x\r\nContent-Length: " + std::to_string(body.size()) +
                     "\r\n\r\n" + body);
         CHECK(client.rest() == raw);
@@ -235,10 +252,10 @@ TEST_CASE("server: canned answers") {
             asked.set_value();
             return CannedAnswer{.no_answer = true};
         });
-        Client client{server};
+        PlainClient client{server};
         auto answer = std::async(std::launch::async, [&] { return client.bulk(body); });
         asked.get_future().wait();
-        CHECK(Client{server}.ask(http::verb::get, "/").status == 200); // others are served meanwhile
+        CHECK(PlainClient{server}.ask(http::verb::get, "/").status == 200); // others are served meanwhile
         // The answer is held from the end of the request's handling on, on the server's thread: so is the release.
         server.release();
         CHECK(answer.get().status == 0);
@@ -249,17 +266,17 @@ TEST_CASE("server: canned answers") {
 TEST_CASE("server: goes away and comes back on the same port with its documents", "[F064]") {
     BulkServer server;
     const auto port = server.port();
-    Client before{server};
+    PlainClient before{server};
     CHECK(before.bulk(create("1")).status == 200);
     server.stop();
     server.stop(); // harmless
     CHECK(before.bulk(create("2")).status == 0);
-    CHECK(Client{server}.connected);
+    CHECK(PlainClient{server}.connected);
     CHECK(server.count("logs") == 1);
     server.start();
     server.start(); // harmless
     CHECK(server.port() == port);
-    Client after{server};
+    PlainClient after{server};
     CHECK(after.bulk(create("2")).status == 200);
     CHECK(server.count("logs") == 2);
 }
@@ -273,13 +290,13 @@ TEST_CASE("server: stops whatever its connections are doing") {
             told = true;
             return CannedAnswer{.no_answer = true};
         });
-        Client idle{server};
-        Client half{server};
+        PlainClient idle{server};
+        PlainClient half{server};
         half.send("POST /logs/_bulk HTTP/1.1\r\nContent-Le");
         std::vector<std::thread> clients;
         for (int i = 0; i < 3; ++i)
             clients.emplace_back([&server] {
-                Client client{server};
+                PlainClient client{server};
                 (void)client.bulk(create("1"));
             });
         asked.get_future().wait();
@@ -305,7 +322,7 @@ TEST_CASE("server: many connections at once, watched meanwhile", "[F102]") {
     std::atomic<int> running{4};
     for (int c = 0; c < 4; ++c)
         clients.emplace_back([&server, &running, c] {
-            Client client{server};
+            PlainClient client{server};
             for (int i = 0; i < 50; ++i) (void)client.bulk(create(std::to_string(c) + "-" + std::to_string(i)));
             --running;
         });

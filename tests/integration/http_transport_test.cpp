@@ -512,6 +512,12 @@ TEST_CASE("options are checked at construction, and secrets do not get into the 
     CHECK_FALSE(refusal({.node_first_rest = 5s, .node_longest_rest = 4s}).empty());
     CHECK(refusal({.more_urls = {"ftp://x"}}).substr(0, 10) == "more_urls|");
     CHECK_FALSE(refusal({.max_answer_bytes = 0}).empty());
+    CHECK_FALSE(refusal({.idle_max = -1ms}).empty());
+    CHECK_FALSE(refusal({.max_idle_connections = 1025}).empty());
+    CHECK_FALSE(refusal({.more_urls = std::vector<std::string>(256, "http://x")}).empty());
+    CHECK_FALSE(refusal({.credentials = Credentials::basic("a:b", "hunter2")}).empty());
+    CHECK_FALSE(refusal({.compatible_with = 100}).empty());
+    CHECK(refusal({.url = "http://h%20h"}).substr(0, 4) == "url|"); // visible ASCII also when it is decoded
 }
 
 TEST_CASE("credentials do not travel in clear to another machine, unless that is wished for", "[F164]") {

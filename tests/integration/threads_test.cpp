@@ -129,6 +129,18 @@ TEST_CASE("waiting on the indexer's own thread is refused instead of deadlocking
     auto answer = flushed.get_future();
     asio::post(indexer.get_executor(), [&] { flushed.set_value(indexer.flush(10s)); });
     CHECK(answer.get() == error_code{errc::would_deadlock});
+    std::promise<CloseReport> closed;
+    auto report = closed.get_future();
+    asio::post(indexer.get_executor(), [&] {
+        indexer->enqueue({.source = "{}"});
+        closed.set_value(indexer.close(10s));
+    });
+    const auto at_once = report.get();
+    CHECK_FALSE(at_once.drained);
+    CHECK(at_once.stats.accepted == at_once.stats.pending + at_once.stats.settled());
+    const auto later = indexer.close(10s); // from here it can be waited for
+    CHECK(later.stats.pending == 0);
+    CHECK(later.stats.accepted == 1);
 }
 
 TEST_CASE("destroying a busy indexer neither hangs nor races", "[F118]") {

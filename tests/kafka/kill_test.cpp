@@ -17,7 +17,7 @@ using namespace bulkhead_test;
 
 namespace {
 
-constexpr int partitions = 2;
+constexpr int lived_partitions = 2;
 constexpr std::int64_t records = 6000; // in each
 
 /// What runs the test below this one.
@@ -30,8 +30,8 @@ std::string live_and_die(std::uint32_t seed) {
     std::mt19937 random{seed};
     std::string wrong;
     MockKafka kafka;
-    kafka.create_topic("t", partitions);
-    for (int p = 0; p < partitions; ++p)
+    kafka.create_topic("t", lived_partitions);
+    for (int p = 0; p < lived_partitions; ++p)
         for (std::int64_t i = 0; i < records; ++i) kafka.produce("t", p, {}, R"({"level":"info"})");
     kafka.flush();
     const auto committed = [&](int p) { return kafka.committed("group", "t", p).value_or(0); };
@@ -76,21 +76,22 @@ std::string live_and_die(std::uint32_t seed) {
                    std::to_string(committed(1)) + " are committed of " + std::to_string(sent.size());
         one.wait();
         static_cast<void>(server.bulk_requests()); // by its lock: nobody looks at this child any more
-        for (int p = 0; p < partitions; ++p)
+        for (int p = 0; p < lived_partitions; ++p)
             for (std::int64_t i = 0, end = committed(p); i < end; ++i)
                 done.emplace(id_of("t", p, i), sent.times(id_of("t", p, i)));
     }
     const Child last{{"/proc/self/exe", "[child]"}, environment(kafka, server)};
-    if (!wait([&] { return committed(0) + committed(1) == partitions * records; })) wrong += "not all is committed; ";
+    if (!wait([&] { return committed(0) + committed(1) == lived_partitions * records; }))
+        wrong += "not all is committed; ";
     std::size_t lost = 0;
-    for (int p = 0; p < partitions; ++p)
+    for (int p = 0; p < lived_partitions; ++p)
         for (std::int64_t i = 0; i < records; ++i) lost += server.source("logs", id_of("t", p, i)) ? 0U : 1U;
     if (lost != 0) wrong += std::to_string(lost) + " are lost; ";
     int again = 0;
     for (const auto& [id, times] : done) again += sent.times(id) > times ? 1 : 0;
     if (again != 0) wrong += std::to_string(again) + " were sent again that had been committed; ";
     if (done.empty()) wrong += "nothing was ever committed before a death; ";
-    if (server.count("logs") != partitions * records) wrong += "other documents are there; ";
+    if (server.count("logs") != lived_partitions * records) wrong += "other documents are there; ";
     return wrong;
 }
 

@@ -11,8 +11,8 @@ using namespace replay;
 
 namespace {
 constexpr std::int64_t t = 1'714'566'600'123; // 2024-05-01T12:30:00.123Z
-constexpr std::int64_t now = t + 3'600'000;
-constexpr std::int64_t record = t - 5'000;
+constexpr std::int64_t asked_at = t + 3'600'000;
+constexpr std::int64_t recorded_at = t - 5'000;
 
 std::int64_t resolve(const std::string& json) {
     const auto value = boost::json::parse(json);
@@ -22,7 +22,7 @@ std::int64_t resolve(const std::string& json) {
     if (value.is_uint64()) scalar = value.get_uint64();
     if (value.is_double()) scalar = value.get_double();
     if (value.is_string()) scalar = std::string_view{value.get_string().data(), value.get_string().size()};
-    return resolve_timestamp(scalar, record, now);
+    return resolve_timestamp(scalar, recorded_at, asked_at);
 }
 } // namespace
 
@@ -63,21 +63,21 @@ TEST_CASE("what is not a time is not read") {
 }
 
 TEST_CASE("a missing or absurd time gives way to the record's own") {
-    CHECK(resolve_timestamp({}, record, now) == record);
+    CHECK(resolve_timestamp({}, recorded_at, asked_at) == recorded_at);
     const auto* const absurd = GENERATE("null", "true", "{}", "[]", "\"\"", "\"yesterday\"", "0", "-5", "1e300", "12",
                                         "\"1985-01-01\"", "9999999999999999999", "9223372036854775807", "253402300799");
     CAPTURE(absurd);
-    CHECK(resolve(absurd) == record);
-    const auto ahead = Scalar{now + most_ahead_ms};
-    CHECK(resolve_timestamp(ahead, record, now) == now + most_ahead_ms);
-    const auto too_far = Scalar{now + most_ahead_ms + 1};
-    CHECK(resolve_timestamp(too_far, record, now) == record);
+    CHECK(resolve(absurd) == recorded_at);
+    const auto ahead = Scalar{asked_at + most_ahead_ms};
+    CHECK(resolve_timestamp(ahead, recorded_at, asked_at) == asked_at + most_ahead_ms);
+    const auto too_far = Scalar{asked_at + most_ahead_ms + 1};
+    CHECK(resolve_timestamp(too_far, recorded_at, asked_at) == recorded_at);
 }
 
 TEST_CASE("without a believable record time it is the ingesting clock's") {
-    CHECK(resolve_timestamp({}, -1, now) == now);
-    CHECK(resolve_timestamp({}, 0, now) == now);
-    CHECK(resolve_timestamp({}, now + 2 * most_ahead_ms, now) == now);
+    CHECK(resolve_timestamp({}, -1, asked_at) == asked_at);
+    CHECK(resolve_timestamp({}, 0, asked_at) == asked_at);
+    CHECK(resolve_timestamp({}, asked_at + 2 * most_ahead_ms, asked_at) == asked_at);
 }
 
 TEST_CASE("a time is written so that it reads back the same") {

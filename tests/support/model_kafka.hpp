@@ -294,4 +294,8 @@ private:
 };
 static_assert(LetterWriter<ModelMember>);
 
+inline bool adds_up(const SourceStats& s) {
+    return s.consumed == s.settled + s.tracked + s.stashed + s.failed + s.abandoned;
+}
+
 } // namespace bulkhead_test

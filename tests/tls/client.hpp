@@ -154,6 +154,9 @@ inline TlsOptions trusting(const Identity& authority) {
     return options;
 }
 
+inline const House& house = House::get();
+inline TlsOptions trusting_house() { return trusting(house.authority); }
+
 inline bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 } // namespace tls_client

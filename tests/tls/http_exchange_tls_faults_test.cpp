@@ -17,15 +17,13 @@ using bulkhead_test::StillClock;
 
 namespace {
 
-const House& house = House::get();
-
 constexpr auto handshake_time = 3s;
 constexpr auto exchange_time = 10s;
 
 const std::string request_head = "POST /_bulk HTTP/1.1\r\nHost: h\r\nContent-Length: 20\r\n\r\n";
 const std::string request_action = "{\"index\":{}}\n";
 const std::string request_source = "{\"a\":1}";
-const std::string request = request_head + request_action + request_source;
+const std::string whole_request = request_head + request_action + request_source;
 const std::string answer_body = R"({"errors":true})";
 const std::string whole_answer = answer(answer_body);
 
@@ -157,7 +155,7 @@ struct Line {
         if (!way.kept) return;
         pump();
         REQUIRE(exchanges == 1);
-        REQUIRE(server.heard == request);
+        REQUIRE(server.heard == whole_request);
         REQUIRE(result);
         REQUIRE(result->reusable);
         server.heard.clear();
@@ -281,8 +279,8 @@ void check(const Line& line) {
     REQUIRE(line.result);
     const auto& reply = line.result->reply;
     const auto heard = line.server.heard.size();
-    CHECK(line.server.heard == request.substr(0, heard));
-    const auto sent = heard == request.size()       ? Sent::complete
+    CHECK(line.server.heard == whole_request.substr(0, heard));
+    const auto sent = heard == whole_request.size() ? Sent::complete
                       : heard > request_head.size() ? Sent::partial
                                                     : Sent::none;
     if (line.server.spoilt_byte != all) // the server may not have understood it
@@ -491,7 +489,7 @@ TEST_CASE("TLS: the peer pauses at every byte that the client says: nothing is l
         CHECK_FALSE(*line.handshake);
         CHECK_FALSE(line.result->reply.error);
         CHECK(line.result->reusable);
-        CHECK(line.server.heard == request);
+        CHECK(line.server.heard == whole_request);
     });
 }
 
@@ -538,7 +536,7 @@ std::pair<std::size_t, std::size_t> sizes_of(const Way& way) {
     clean.begin();
     clean.go_on();
     clean.end();
-    const std::size_t request_record = request.size() + 22;
+    const std::size_t request_record = whole_request.size() + 22;
     return {clean.peer->received.size() - request_record, clean.server.said.size()};
 }
 

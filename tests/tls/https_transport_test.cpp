@@ -11,8 +11,6 @@ using tls_loopback::ServerEnd;
 
 namespace {
 
-const House& house = House::get();
-
 using Connector = TlsConnector<ManualClock, LoopbackResolver>;
 using HttpsTransportInVirtualTime = basic_http_transport<Connector, IdentityEncoder, ManualClock>;
 
@@ -57,8 +55,6 @@ struct Https {
     asio::io_context& context;
     HttpsTransportInVirtualTime transport;
 };
-
-TlsOptions trusting_house() { return trusting(house.authority); }
 
 } // namespace
 

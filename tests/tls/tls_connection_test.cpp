@@ -12,10 +12,6 @@ using tls_loopback::ServerEnd;
 
 namespace {
 
-const House& house = House::get();
-
-TlsOptions trusting_house() { return trusting(house.authority); }
-
 /// Lets the server say what is its own in TLS: a ticket, a change of keys, a wish to negotiate anew.
 void say_own(ServerEnd& end) {
     error_code ignored;

@@ -11,8 +11,6 @@ using tls_loopback::ServerEnd;
 
 namespace {
 
-const House& house = House::get();
-
 /// Opens one connection to a server with these options; the server must not have got as far as a request.
 Opened refused(const tls_loopback::Options& server_options, const TlsOptions& options,
                const std::string& host = "search.example") {
@@ -51,8 +49,6 @@ std::string accepted(const tls_loopback::Options& server_options, const TlsOptio
     const auto& reply = client.ask(*connection);
     return reply.error ? reply.detail : std::string{};
 }
-
-TlsOptions trusting_house() { return trusting(house.authority); }
 
 } // namespace
 

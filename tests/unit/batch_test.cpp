@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "support/allocations.hpp"
 #include "support/catch.hpp"
+#include "support/kept.hpp"
 
 #include <bulkhead/batch.hpp>
 
@@ -18,12 +19,13 @@
 #include <vector>
 
 using namespace bulkhead;
+using bulkhead_test::field_of;
 using namespace std::string_view_literals;
 
 namespace {
 
 /// One operation as the server would see it: read by the rules of the bulk format, with nothing of the library's.
-struct Seen {
+struct Line {
     std::string action;
     boost::json::object metadata;
     std::optional<std::string> source;
@@ -35,8 +37,8 @@ struct Seen {
     }
 };
 
-std::vector<Seen> seen(std::string_view body) {
-    std::vector<Seen> all;
+std::vector<Line> seen(std::string_view body) {
+    std::vector<Line> all;
     if (body.empty()) return all;
     if (body.back() != '\n') throw std::runtime_error{"not terminated by a newline"};
     const auto line = [&] {
@@ -51,7 +53,7 @@ std::vector<Seen> seen(std::string_view body) {
         const auto head = boost::json::parse(boost::json::string_view{line()});
         const auto& object = head.as_object();
         if (object.size() != 1) throw std::runtime_error{"not one action"};
-        Seen one;
+        Line one;
         one.action = std::string_view{object.begin()->key()};
         one.metadata = object.begin()->value().as_object();
         if (one.action != "index" && one.action != "create" && one.action != "update" && one.action != "delete")
@@ -62,8 +64,6 @@ std::vector<Seen> seen(std::string_view body) {
     }
     return all;
 }
-
-std::string field_of(const std::optional<FieldError>& error) { return error ? error->field : "nothing"; }
 
 /// A batch that holds one operation, for seeing that nothing happens to it.
 Batch batch_of_one() {

@@ -19,19 +19,17 @@ using namespace bulkhead_test;
 using bulkhead::test::ManualClock;
 using bulkhead::test::Script;
 using bulkhead::test::ScriptedTransport;
-using std::chrono::milliseconds;
-using std::chrono::seconds;
 using TestIndexer = BulkIndexer<ScriptedTransport, ManualClock>;
 
 namespace {
 
-constexpr milliseconds tick{10}; // also how long the server takes for a bulk
+constexpr std::chrono::milliseconds tick{10}; // also how long the server takes for a bulk
 
 struct World {
     explicit World(IndexerOptions options = {}) : indexer{make(std::move(options))} {}
     ~World() {
-        indexer.async_close(milliseconds{0}, [](error_code, const CloseReport&) {});
-        bulkhead::test::run_for(context, seconds{1});
+        indexer.async_close(std::chrono::milliseconds{0}, [](error_code, const CloseReport&) {});
+        bulkhead::test::run_for(context, std::chrono::seconds{1});
     }
     World(const World&) = delete;
     World& operator=(const World&) = delete;
@@ -89,7 +87,7 @@ TEST_CASE("the bottleneck: who awaits each settlement indexes one document a sec
         });
     };
     next();
-    for (milliseconds time{0}; time < seconds{60}; time += tick) world.pass();
+    for (std::chrono::milliseconds time{0}; time < std::chrono::seconds{60}; time += tick) world.pass();
     minute_is_over = true;
 
     CHECK(indexed >= 50);
@@ -147,8 +145,8 @@ TEST_CASE("while the server is away for an hour the source pauses, polls on, and
 
     std::int64_t delivered = 0;
     int polls = 0;
-    const auto run = [&](milliseconds time) {
-        for (milliseconds passed{0}; passed < time; passed += tick, ++polls) {
+    const auto run = [&](std::chrono::milliseconds time) {
+        for (std::chrono::milliseconds passed{0}; passed < time; passed += tick, ++polls) {
             for (int i = 0; i < 100 && delivered < records && !member.owned().at(0).paused; ++i) {
                 if (source.deliver(record_at(delivered)) != Delivered::taken) break;
                 ++delivered;

@@ -7,7 +7,7 @@
 #include <algorithm>
 
 using namespace bench;
-using Limit = detail::Concurrency<ManualClock::time_point>;
+using Limit = bulkhead::detail::Concurrency<ManualClock::time_point>;
 
 namespace {
 

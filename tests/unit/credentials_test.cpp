@@ -82,8 +82,8 @@ std::string header_of(const Credentials& credentials) {
     return std::string{answer.secret.reveal()};
 }
 std::string base64(std::string_view bytes) {
-    std::string out(detail::base64_size(bytes.size()), '?');
-    detail::write_base64(bytes, out.data());
+    std::string out(bulkhead::detail::base64_size(bytes.size()), '?');
+    bulkhead::detail::write_base64(bytes, out.data());
     return out;
 }
 template <class T>
@@ -263,7 +263,7 @@ TEST_CASE("a string that is handed over is overwritten where it stood", "[secret
     std::string shortened = "hunter2";
     shortened.resize(1);
     CHECK(left_in(shortened) > 0);
-    detail::wipe(shortened);
+    bulkhead::detail::wipe(shortened);
     CHECK(shortened.empty());
     CHECK(left_in(shortened) == 0);
 }

@@ -2,6 +2,7 @@
 #include "support/catch.hpp"
 
 #include <bulkhead/error.hpp>
+#include <bulkhead/ndjson.hpp>
 #include <bulkhead/options.hpp>
 #include <bulkhead/settlement.hpp>
 #include <bulkhead/stats.hpp>
@@ -17,7 +18,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-std::string field_of(const std::function<void(IndexerOptions&)>& change) {
+std::string refused_field(const std::function<void(IndexerOptions&)>& change) {
     IndexerOptions options;
     change(options);
     const auto error = validate(options);
@@ -32,7 +33,7 @@ std::string field_of(const std::function<void(IndexerOptions&)>& change) {
 TEST_CASE("every errc has a name and a message of its own", "[error]") {
     std::set<std::string> names;
     std::set<std::string> messages;
-    constexpr int last = static_cast<int>(errc::handshake_failed);
+    constexpr int last = static_cast<int>(errc::credentials_unavailable);
     for (int value = 1; value <= last; ++value) {
         const auto code = make_error_code(static_cast<errc>(value));
         CHECK(code);
@@ -57,18 +58,22 @@ TEST_CASE("an errc converts and compares like any error code", "[error]") {
     CHECK(std::string_view{bulkhead_category().name()} == "bulkhead");
     CHECK(error_code{} != errc::closed);
     INFO("by its fixed id, so that two copies of the category are the same");
-    const detail::Category copy;
+    const bulkhead::detail::Category copy;
     CHECK(copy == bulkhead_category());
     CHECK(error_code{static_cast<int>(errc::too_old), copy} == code);
     CHECK(error_code{static_cast<int>(errc::too_old), boost::system::generic_category()} != code);
 }
 
-TEST_CASE("a refused option says which, what is allowed, and what was found", "[error]") {
+TEST_CASE("a refused option or operation says which field, what is allowed, and what was found", "[error][F168]") {
     const InvalidOption refused{{"max_batch_bytes", "1024 to 2048", "7"}};
     CHECK(std::string{refused.what()} == "max_batch_bytes: expected 1024 to 2048, found 7");
     CHECK(refused.error().field == "max_batch_bytes");
     CHECK(refused.error().limit == "1024 to 2048");
     CHECK(refused.error().value == "7");
+    const auto from_a_record = check_index_name("a\nINFO all is well\x1b[2J"); // one line, and commands no terminal
+    REQUIRE(from_a_record);
+    CHECK(from_a_record->message().ends_with("found a INFO all is well [2J"));
+    CHECK(from_a_record->value == "a\nINFO all is well\x1b[2J");
 }
 
 TEST_CASE("the defaults are valid, and are what the documentation says", "[options]") {
@@ -89,7 +94,7 @@ TEST_CASE("each option is checked at both ends", "[options]") {
     constexpr auto most = std::numeric_limits<std::size_t>::max();
     constexpr std::size_t gib = std::size_t{1} << 30;
     const auto size = [](std::size_t IndexerOptions::*member, std::size_t value) {
-        return field_of([=](IndexerOptions& o) { o.*member = value; });
+        return refused_field([=](IndexerOptions& o) { o.*member = value; });
     };
     using O = IndexerOptions;
     CHECK(size(&O::max_batch_operations, 0) == "max_batch_operations");
@@ -114,7 +119,7 @@ TEST_CASE("each option is checked at both ends", "[options]") {
     CHECK(size(&O::max_operation_bytes, gib + 1) == "max_operation_bytes");
 
     const auto time = [](std::chrono::milliseconds O::*member, std::chrono::milliseconds value) {
-        return field_of([=](IndexerOptions& o) { o.*member = value; });
+        return refused_field([=](IndexerOptions& o) { o.*member = value; });
     };
     for (const auto member : {&O::flush_interval, &O::request_timeout}) {
         const std::string name = member == &O::flush_interval ? "flush_interval" : "request_timeout";
@@ -129,20 +134,43 @@ TEST_CASE("each option is checked at both ends", "[options]") {
 
 TEST_CASE("retry options and request defaults are checked", "[options]") {
     using O = IndexerOptions;
-    CHECK(field_of([](O& o) { o.retry.max_attempts = 0; }) == "retry.max_attempts");
-    CHECK(field_of([](O& o) { o.retry.max_attempts = 1; }) == "nothing");
-    CHECK(field_of([](O& o) { o.retry.max_attempts = 1001; }) == "retry.max_attempts");
-    CHECK(field_of([](O& o) { o.retry.initial_backoff = 0ms; }) == "retry.initial_backoff");
-    CHECK(field_of([](O& o) { o.retry.initial_backoff = 1h + 1ms; }) == "retry.initial_backoff");
-    CHECK(field_of([](O& o) { o.retry.max_backoff = o.retry.initial_backoff; }) == "nothing");
-    CHECK(field_of([](O& o) { o.retry.max_backoff = o.retry.initial_backoff - 1ms; }) == "retry.max_backoff");
-    CHECK(field_of([](O& o) { o.retry.max_backoff = 24h + 1ms; }) == "retry.max_backoff");
-    CHECK(field_of([](O& o) { o.retry.max_age = 0ms; }) == "retry.max_age");
-    CHECK(field_of([](O& o) { o.retry.max_age = unlimited; }) == "nothing");
+    CHECK(refused_field([](O& o) { o.retry.max_attempts = 0; }) == "retry.max_attempts");
+    CHECK(refused_field([](O& o) { o.retry.max_attempts = 1; }) == "nothing");
+    CHECK(refused_field([](O& o) { o.retry.max_attempts = 1001; }) == "retry.max_attempts");
+    CHECK(refused_field([](O& o) { o.retry.initial_backoff = 0ms; }) == "retry.initial_backoff");
+    CHECK(refused_field([](O& o) { o.retry.initial_backoff = 1h + 1ms; }) == "retry.initial_backoff");
+    CHECK(refused_field([](O& o) { o.retry.max_backoff = o.retry.initial_backoff; }) == "nothing");
+    CHECK(refused_field([](O& o) { o.retry.max_backoff = o.retry.initial_backoff - 1ms; }) == "retry.max_backoff");
+    CHECK(refused_field([](O& o) { o.retry.max_backoff = 24h + 1ms; }) == "retry.max_backoff");
+    CHECK(refused_field([](O& o) { o.retry.max_age = 0ms; }) == "retry.max_age");
+    CHECK(refused_field([](O& o) { o.retry.max_age = unlimited; }) == "nothing");
+    CHECK(refused_field([](O& o) { o.retry.budget_percent = 10'000; }) == "nothing");
+    CHECK(refused_field([](O& o) { o.retry.budget_percent = 10'001; }) == "retry.budget_percent");
+    CHECK(refused_field([](O& o) { o.flood.percent = 100; }) == "nothing");
+    CHECK(refused_field([](O& o) { o.flood.percent = 101; }) == "flood.percent");
+    CHECK(refused_field([](O& o) { o.flood.operations = 0; }) == "flood.operations");
+    CHECK(refused_field([](O& o) { o.flood.operations = 1'000'000'000; }) == "nothing");
+    CHECK(refused_field([](O& o) { o.flood.operations = 1'000'000'001; }) == "flood.operations");
+    CHECK(refused_field([](O& o) { o.min_in_flight = 0; }) == "min_in_flight");
+    CHECK(refused_field([](O& o) { o.min_in_flight = o.max_in_flight; }) == "nothing");
+    CHECK(refused_field([](O& o) { o.min_in_flight = o.max_in_flight + 1; }) == "min_in_flight");
+    const auto rule = [](std::uint16_t first, std::uint16_t last) {
+        return refused_field([=](O& o) { o.verdicts = {{.first = first, .last = last, .verdict = Verdict::retry}}; });
+    };
+    CHECK(rule(300, 599) == "nothing");
+    CHECK(rule(299, 400) == "verdicts.first"); // a success is none of the rules' business
+    CHECK(rule(600, 600) == "verdicts.first");
+    CHECK(rule(400, 399) == "verdicts.last");
+    CHECK(rule(400, 600) == "verdicts.last");
+    CHECK(refused_field([](O& o) { o.target_makes_ids = true; }) == "nothing");
+    CHECK(refused_field([](O& o) {
+              o.target_makes_ids = true;
+              o.duplicates = Duplicates::client_id;
+          }) == "duplicates");
     for (const auto* good : {"", "true", "false", "wait_for"})
-        CHECK(field_of([&](O& o) { o.request.refresh = good; }) == "nothing");
+        CHECK(refused_field([&](O& o) { o.request.refresh = good; }) == "nothing");
     for (const auto* bad : {"yes", "True", " true", "wait"})
-        CHECK(field_of([&](O& o) { o.request.refresh = bad; }) == "request.refresh");
+        CHECK(refused_field([&](O& o) { o.request.refresh = bad; }) == "request.refresh");
 }
 
 TEST_CASE("which outcomes move a Kafka offset", "[settlement]") {

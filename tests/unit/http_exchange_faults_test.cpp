@@ -2,6 +2,7 @@
 // Every fault at every byte of a request and of an answer. What must come of it is computed here from the contract
 // (transport.hpp, http_exchange.hpp) and from how the answers were put together, not from what the code does.
 #include "support/catch.hpp"
+#include "support/kept.hpp"
 #include "support/memory_stream.hpp"
 #include "support/still_clock.hpp"
 
@@ -25,7 +26,7 @@ constexpr auto time_allowed = 10s;
 const std::string request_head = "POST /_bulk HTTP/1.1\r\nHost: h\r\nContent-Length: 20\r\n\r\n";
 const std::string request_action = "{\"index\":{}}\n";
 const std::string request_source = "{\"a\":1}";
-const std::string request = request_head + request_action + request_source;
+const std::string whole_request = request_head + request_action + request_source;
 
 /// What another request is answered: no byte of its body may turn up in a sink that is not its own.
 const std::string another_answer = "HTTP/1.1 201 Created\r\nContent-Length: 8\r\n\r\nintruder";
@@ -132,14 +133,6 @@ struct Grain {
 };
 const Grain grains[] = {{"as much as there is", std::numeric_limits<std::size_t>::max()}, {"byte by byte", 1}};
 
-struct Sink final : AnswerSink {
-    std::string bytes;
-    bool on_body(std::string_view more) override {
-        bytes += more;
-        return true;
-    }
-};
-
 /// All that can be told about an exchange that has ended.
 struct Seen {
     error_code error;
@@ -160,15 +153,15 @@ struct Seen {
 };
 
 /// An exchange over memory, in virtual time.
-struct Exchange {
-    explicit Exchange(const Grain& grain = grains[0]) {
+struct FaultyExchange {
+    explicit FaultyExchange(const Grain& grain = grains[0]) {
         ManualClock::reset();
         peer->most_per_read = grain.most;
         peer->most_per_write = grain.most;
     }
-    Exchange(const Exchange&) = delete;
-    Exchange& operator=(const Exchange&) = delete;
-    ~Exchange() { // also when a check has failed, since the context lives on
+    FaultyExchange(const FaultyExchange&) = delete;
+    FaultyExchange& operator=(const FaultyExchange&) = delete;
+    ~FaultyExchange() { // also when a check has failed, since the context lives on
         peer->close();
         run();
     }
@@ -177,7 +170,7 @@ struct Exchange {
         began = StillClock::now();
         asio::co_spawn(
             context,
-            [](Exchange& e) -> asio::awaitable<void> {
+            [](FaultyExchange& e) -> asio::awaitable<void> {
                 ExchangeOptions<StillClock> options;
                 options.head = request_head;
                 options.body = e.body;
@@ -234,7 +227,7 @@ struct Exchange {
     memory::MemoryStream stream{context.get_executor(), peer};
     boost::beast::flat_buffer buffer;
     std::array<asio::const_buffer, 2> body{asio::buffer(request_action), asio::buffer(request_source)};
-    Sink sink;
+    bulkhead_test::KeptBody sink;
     std::optional<ExchangeResult> result;
     StillClock::time_point began;
     StillClock::duration took{};
@@ -268,16 +261,16 @@ void check_answer_cut(const Spoken& answer, std::size_t at, const Seen& seen, bo
 
 /// Of the request `at` bytes were taken, and then a fault.
 Sent sent_at(std::size_t at) {
-    if (at == request.size()) return Sent::complete;
+    if (at == whole_request.size()) return Sent::complete;
     return at > request_head.size() ? Sent::partial : Sent::none;
 }
 
-void check_request_cut(std::size_t at, const Exchange& exchange, const Seen& seen) {
+void check_request_cut(std::size_t at, const FaultyExchange& exchange, const Seen& seen) {
     CHECK(seen.error);
     CHECK(seen.sent == sent_at(at));
     CHECK_FALSE(seen.body_complete);
     CHECK_FALSE(seen.reusable);
-    CHECK(exchange.peer->received == request.substr(0, at));
+    CHECK(exchange.peer->received == whole_request.substr(0, at));
 }
 
 /// Calls `f(answer, at, bytes so far, grain)` for each byte of each answer, its end included.
@@ -298,9 +291,9 @@ void at_every_byte_of_an_answer(F f) {
 template <class F>
 void at_every_byte_of_the_request(F f) {
     for (const auto& grain : grains) {
-        for (std::size_t at = 0; at < request.size(); ++at) {
-            INFO("request, " << grain.name << ", fault at byte " << at << " of " << request.size());
-            Exchange e{grain};
+        for (std::size_t at = 0; at < whole_request.size(); ++at) {
+            INFO("request, " << grain.name << ", fault at byte " << at << " of " << whole_request.size());
+            FaultyExchange e{grain};
             e.peer->takes = at;
             f(at, e);
         }
@@ -313,7 +306,7 @@ void at_every_byte_of_the_request(F f) {
 
 TEST_CASE("reset at every byte of an answer", "[F047]") {
     at_every_byte_of_an_answer([](const Spoken& answer, std::size_t at, const std::string& came, const Grain& grain) {
-        Exchange e{grain};
+        FaultyExchange e{grain};
         e.start();
         e.say(came);
         e.hang_up(asio::error::connection_reset);
@@ -324,7 +317,7 @@ TEST_CASE("reset at every byte of an answer", "[F047]") {
 
 TEST_CASE("a clean end at every byte of an answer: truncated is never a success", "[F048][F051]") {
     at_every_byte_of_an_answer([](const Spoken& answer, std::size_t at, const std::string& came, const Grain& grain) {
-        Exchange e{grain};
+        FaultyExchange e{grain};
         e.start();
         e.say(came);
         e.hang_up(asio::error::eof);
@@ -337,7 +330,7 @@ TEST_CASE("reset or ended at every byte of an answer that came in one piece with
     for (const error_code end : {error_code{asio::error::connection_reset}, error_code{asio::error::eof}}) {
         at_every_byte_of_an_answer(
             [&](const Spoken& answer, std::size_t at, const std::string& came, const Grain& grain) {
-                Exchange e{grain};
+                FaultyExchange e{grain};
                 e.peer->say(came); // all of it is there before the first read
                 e.peer->hang_up(end);
                 e.start();
@@ -354,7 +347,7 @@ TEST_CASE("reset or ended at every byte of an answer that came in one piece with
 
 TEST_CASE("silence from every byte of an answer on ends at the deadline", "[F053]") {
     at_every_byte_of_an_answer([](const Spoken& answer, std::size_t at, const std::string& came, const Grain& grain) {
-        Exchange e{grain};
+        FaultyExchange e{grain};
         e.start();
         e.say(came);
         const auto seen = e.end();
@@ -367,7 +360,7 @@ TEST_CASE("silence from every byte of an answer on ends at the deadline", "[F053
 TEST_CASE("a trickle is cut off at the deadline, at whatever byte it is then", "[F054]") {
     at_every_byte_of_an_answer([](const Spoken& answer, std::size_t at, const std::string& came, const Grain& grain) {
         const auto slow = std::min<std::size_t>(at, 9); // so many bytes come at one a second
-        Exchange e{grain};
+        FaultyExchange e{grain};
         e.start();
         e.say(came.substr(0, at - slow));
         for (auto i = at - slow; i < at; ++i) {
@@ -387,7 +380,7 @@ TEST_CASE("an answer in two pieces, cut at every byte, is the same as in one", "
         for (const auto& grain : grains) {
             for (std::size_t at = 0; at <= bytes.size(); ++at) {
                 INFO(answer.name << ", " << grain.name << ", pause at byte " << at << " of " << bytes.size());
-                Exchange e{grain};
+                FaultyExchange e{grain};
                 e.start();
                 e.say(bytes.substr(0, at));
                 e.pass(1s);
@@ -403,7 +396,7 @@ TEST_CASE("an answer in two pieces, cut at every byte, is the same as in one", "
                 CHECK(seen.body_complete == answer.proves_its_end);
                 CHECK(seen.reusable == (answer.proves_its_end && answer.keep_alive));
                 CHECK(seen.body == answer.body());
-                CHECK(e.peer->received == request);
+                CHECK(e.peer->received == whole_request);
             }
         }
     }
@@ -415,7 +408,7 @@ TEST_CASE("the next exchange on a reusable connection sees only its own answer",
         for (const auto& second : answers()) {
             for (const auto& grain : grains) {
                 INFO(first.name << ", then " << second.name << ", " << grain.name);
-                Exchange e{grain};
+                FaultyExchange e{grain};
                 e.start();
                 e.say(first.bytes());
                 REQUIRE(e.result);
@@ -424,7 +417,7 @@ TEST_CASE("the next exchange on a reusable connection sees only its own answer",
                 CHECK(e.sink.bytes == first.body());
                 e.sink.bytes.clear();
                 e.start();
-                CHECK(e.peer->received == request + request);
+                CHECK(e.peer->received == whole_request + whole_request);
                 e.say(second.bytes());
                 if (!second.proves_its_end) e.hang_up(asio::error::eof);
                 const auto seen = e.end();
@@ -442,7 +435,7 @@ TEST_CASE("another answer behind this one, cut at every byte, never reaches the 
         if (!answer.proves_its_end) continue; // there, everything up to the end is the answer's
         for (std::size_t at = 1; at <= another_answer.size(); ++at) {
             INFO(answer.name << ", followed by " << at << " bytes");
-            Exchange e;
+            FaultyExchange e;
             e.start();
             e.say(answer.bytes() + another_answer.substr(0, at));
             REQUIRE(e.result);
@@ -458,7 +451,7 @@ TEST_CASE("another answer behind this one, cut at every byte, never reaches the 
 // ---- The request ----
 
 TEST_CASE("reset at every byte of the request", "[F047]") {
-    at_every_byte_of_the_request([](std::size_t at, Exchange& e) {
+    at_every_byte_of_the_request([](std::size_t at, FaultyExchange& e) {
         e.peer->then = asio::error::connection_reset;
         e.start();
         e.hang_up(asio::error::connection_reset);
@@ -469,7 +462,7 @@ TEST_CASE("reset at every byte of the request", "[F047]") {
 }
 
 TEST_CASE("writing fails at every byte of the request, and the peer says nothing", "[F047][F055]") {
-    at_every_byte_of_the_request([](std::size_t at, Exchange& e) {
+    at_every_byte_of_the_request([](std::size_t at, FaultyExchange& e) {
         e.peer->then = asio::error::broken_pipe;
         e.start();
         check_request_cut(at, e, e.end());
@@ -478,7 +471,7 @@ TEST_CASE("writing fails at every byte of the request, and the peer says nothing
 }
 
 TEST_CASE("the peer ends the connection at every byte of the request", "[F048][F051]") {
-    at_every_byte_of_the_request([](std::size_t at, Exchange& e) {
+    at_every_byte_of_the_request([](std::size_t at, FaultyExchange& e) {
         e.start();
         CHECK_FALSE(e.result);
         e.hang_up(asio::error::eof);
@@ -489,7 +482,7 @@ TEST_CASE("the peer ends the connection at every byte of the request", "[F048][F
 }
 
 TEST_CASE("the peer stops reading at every byte of the request: over at the deadline", "[F053][F055]") {
-    at_every_byte_of_the_request([](std::size_t at, Exchange& e) {
+    at_every_byte_of_the_request([](std::size_t at, FaultyExchange& e) {
         e.start();
         const auto seen = e.end();
         check_request_cut(at, e, seen);
@@ -500,7 +493,7 @@ TEST_CASE("the peer stops reading at every byte of the request: over at the dead
 }
 
 TEST_CASE("the peer takes one byte a second: cut off at the deadline, at whatever byte it is then", "[F054][F055]") {
-    at_every_byte_of_the_request([](std::size_t at, Exchange& e) {
+    at_every_byte_of_the_request([](std::size_t at, FaultyExchange& e) {
         const auto slow = std::min<std::size_t>(at, 9);
         e.peer->takes = at - slow;
         e.start();
@@ -516,14 +509,14 @@ TEST_CASE("the peer takes one byte a second: cut off at the deadline, at whateve
 }
 
 TEST_CASE("the peer pauses at every byte of the request: nothing is lost or repeated", "[F055][F056]") {
-    at_every_byte_of_the_request([](std::size_t at, Exchange& e) {
+    at_every_byte_of_the_request([](std::size_t at, FaultyExchange& e) {
         e.start();
-        CHECK(e.peer->received == request.substr(0, at));
+        CHECK(e.peer->received == whole_request.substr(0, at));
         e.pass(5s);
         CHECK_FALSE(e.result);
-        e.peer->take(request.size() - at);
+        e.peer->take(whole_request.size() - at);
         e.run();
-        CHECK(e.peer->received == request);
+        CHECK(e.peer->received == whole_request);
         const auto answer = answers().front();
         e.say(answer.bytes());
         const auto seen = e.end();
@@ -537,7 +530,7 @@ TEST_CASE("the peer pauses at every byte of the request: nothing is lost or repe
 
 TEST_CASE("answered at every byte of a request that is then taken no further: never a success", "[F047][F055]") {
     for (const auto& answer : answers()) {
-        at_every_byte_of_the_request([&](std::size_t at, Exchange& e) {
+        at_every_byte_of_the_request([&](std::size_t at, FaultyExchange& e) {
             INFO(answer.name);
             e.start();
             e.say(answer.bytes());
@@ -552,7 +545,7 @@ TEST_CASE("answered at every byte of a request that is then taken no further: ne
 
 TEST_CASE("answered and reset at every byte of a request: what was said before is heard", "[F047]") {
     for (const auto& answer : answers()) {
-        at_every_byte_of_the_request([&](std::size_t at, Exchange& e) {
+        at_every_byte_of_the_request([&](std::size_t at, FaultyExchange& e) {
             INFO(answer.name);
             e.start();
             e.peer->say(answer.bytes());

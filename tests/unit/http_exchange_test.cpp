@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "support/catch.hpp"
+#include "support/kept.hpp"
 #include "support/memory_stream.hpp"
 
 #include <bulkhead/http_exchange.hpp>
@@ -19,15 +20,6 @@ const std::string head = "POST /_bulk HTTP/1.1\r\nHost: h\r\nContent-Length: 20\
 const std::string body_1 = "{\"index\":{}}\n";
 const std::string body_2 = "{\"a\":1}";
 const std::string ok_answer = "HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{\"errors\":true}";
-
-struct Sink final : AnswerSink {
-    std::string bytes;
-    bool wanted = true;
-    bool on_body(std::string_view more) override {
-        bytes += more;
-        return wanted;
-    }
-};
 
 /// One exchange over memory, in virtual time, with ten seconds.
 struct Exchange {
@@ -54,7 +46,7 @@ struct Exchange {
     boost::beast::flat_buffer buffer;
     std::array<asio::const_buffer, 2> body{asio::buffer(body_1), asio::buffer(body_2)};
     std::size_t max_answer_bytes = 1U << 20;
-    Sink sink;
+    bulkhead_test::KeptBody sink;
     std::optional<ExchangeResult> result;
 };
 

@@ -80,6 +80,56 @@ TEST_CASE("what is refused is told with its reason, and the rest before a close 
     CHECK(at_close != 0);
 }
 
+TEST_CASE("a refusal is told although nothing else happens, and a flood of them lets the strand sleep", "[events]") {
+    Heard heard;
+    Bench b{{.index = "logs", .max_buffered_operations = 2, .on_event = heard.hook()}};
+    SECTION("invalid") {
+        const auto refused = [&] { return b.indexer->try_enqueue({.source = "nonsense"}); };
+        CHECK(refused() == Admission::invalid);
+        b.run();
+        CHECK(heard.count("1 operation refused: invalid") == 1);
+        heard.lines.clear();
+        std::size_t runs = 0;
+        for (int i = 0; i < 1000; ++i) {
+            CHECK(refused() == Admission::invalid);
+            b.context.restart();
+            runs += b.context.poll();
+        }
+        CHECK(runs <= 2);
+        CHECK(heard.lines.empty());
+        b.run_for(1s, 100ms);
+        CHECK(heard.count("1000 operations refused: invalid") == 1);
+        b.run_for(1s, 100ms);
+        CHECK(refused() == Admission::invalid); // and again at once
+        b.run();
+        CHECK(heard.count("1 operation refused: invalid") == 1);
+    }
+    SECTION("full") { // of operations in flight, which the server does not answer
+        b.put(0);
+        b.put(1);
+        b.flush();
+        b.run();
+        CHECK(b.indexer->try_enqueue({.source = "{}"}) == Admission::full);
+        b.run();
+        CHECK(heard.lines == std::vector<std::string>{"1 operation refused: full"});
+    }
+    SECTION("too large") {
+        bulkhead::Batch scratch;
+        for (int i = 0; i < 3; ++i) CHECK(!scratch.append({.source = "{}"}, "logs"));
+        CHECK(b.indexer->try_enqueue(scratch) == Admission::too_large);
+        b.run();
+        CHECK(heard.lines == std::vector<std::string>{"3 operations refused: too_large"});
+    }
+    SECTION("closed: the context may be gone") {
+        b.indexer->async_close(0ms, [](error_code, const bulkhead::CloseReport&) {});
+        b.run();
+        CHECK(b.indexer->try_enqueue({.source = "{}"}) == Admission::closed);
+        b.context.restart();
+        CHECK(b.context.poll() == 0);
+        CHECK(heard.lines.empty());
+    }
+}
+
 TEST_CASE("a hook that throws or calls back does no harm", "[events]") {
     std::optional<Bench> b;
     std::size_t told = 0;

@@ -58,9 +58,9 @@ TEST_CASE("ids made here are refused at construction where the target makes its 
 }
 
 TEST_CASE("ids of two indexers do not meet") {
-    detail::ClientIds a;
-    detail::ClientIds b;
-    detail::ClientIds::Room room;
+    bulkhead::detail::ClientIds a;
+    bulkhead::detail::ClientIds b;
+    bulkhead::detail::ClientIds::Room room;
     std::set<std::string> seen;
     for (int i = 0; i < 1000; ++i) {
         seen.insert(std::string{a.next(room)});

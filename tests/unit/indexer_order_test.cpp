@@ -31,7 +31,7 @@ struct OrderBench : Bench {
         return found;
     }
 };
-const std::vector<std::string> one{item(201)};
+const std::vector<std::string> one_answer{item(201)};
 
 } // namespace
 
@@ -47,18 +47,18 @@ TEST_CASE("a later operation of an id waits until the earlier one has settled, a
     CHECK(b.sources(1) == std::vector<std::string>{R"({"n":4})"});
     CHECK(b.stats().waiting_for_id == 1);
     b.script->answer(0, Answer::items({item(429, "es_rejected_execution_exception"), item(201)}));
-    b.script->answer(1, Answer::items(one));
+    b.script->answer(1, Answer::items(one_answer));
     b.run();
     CHECK(b.stats().waiting_for_id == 1); // the first is only put back
     b.run_for(31s, 10ms);
     REQUIRE(b.script->requests().size() == 3);
     CHECK(b.sources(2) == std::vector<std::string>{R"({"n":1})"});
-    b.script->answer(2, Answer::items(one));
+    b.script->answer(2, Answer::items(one_answer));
     b.run();
     REQUIRE(b.script->requests().size() == 4);
     CHECK(b.sources(3) == std::vector<std::string>{R"({"n":3})"});
     CHECK(b.stats().waiting_for_id == 0);
-    b.script->answer(3, Answer::items(one));
+    b.script->answer(3, Answer::items(one_answer));
     b.run();
     CHECK(b.count(Outcome::indexed) == 4);
     CHECK(b.stats().pending == 0);

@@ -356,6 +356,43 @@ TEST_CASE("async_index waits for one document; async_flush for all before it; as
     CHECK(b.times_told() == std::map<std::uint64_t, int>{{2, 1}});
 }
 
+TEST_CASE("what cannot be accepted is said at once, counted, and waited for by nobody") {
+    Bench b{{.index = "logs", .max_buffered_bytes = 64 * 1024, .max_operation_bytes = 1024}};
+    const std::string big = "{\"m\":\"" + std::string(2000, 'x') + "\"}";
+    std::vector<std::string> said;
+    const auto index = [&](const Operation& op) {
+        b.indexer->async_index(op, [&](error_code error, const IndexResult&) { said.push_back(error.message()); });
+    };
+    const auto enqueue = [&](const Operation& op) {
+        b.indexer->async_enqueue(op, [&](error_code error, Admission admission) {
+            CHECK_FALSE(error);
+            said.push_back(std::string{to_string(admission)});
+        });
+    };
+    index({.source = "nonsense"});
+    index({.source = big});
+    enqueue({.source = "nonsense"});
+    enqueue({.source = big});
+    b.run();
+    CHECK(said == std::vector<std::string>{error_code{errc::invalid_operation}.message(),
+                                           error_code{errc::too_large}.message(), "invalid", "too_large"});
+    // There is nobody to make room meanwhile, so waiting would take the whole hour.
+    CHECK(b.indexer->enqueue_wait({.source = "nonsense"}, 1h) == Admission::invalid);
+    CHECK(b.indexer->enqueue_wait({.source = big}, 1h) == Admission::too_large);
+    CHECK(b.stats().refused_invalid == 3);
+    CHECK(b.stats().refused_too_large == 3);
+    CHECK(b.stats().offered == 6);
+    b.indexer->async_close(0ms, [](error_code, const bulkhead::CloseReport&) {});
+    b.run();
+    said.clear();
+    index({.source = "{}"});
+    enqueue({.source = "{}"});
+    b.run();
+    CHECK(said == std::vector<std::string>{error_code{errc::closed}.message(), "closed"});
+    CHECK(b.indexer->enqueue_wait({.source = "{}"}, 1h) == Admission::closed);
+    CHECK(b.script->requests().empty());
+}
+
 TEST_CASE("a flush waits for what came before it, and for nothing that comes later", "[F110]") {
     Bench b;
     b.put(0);

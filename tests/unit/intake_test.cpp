@@ -9,7 +9,7 @@
 #include <string>
 
 using namespace bulkhead;
-using Intake = detail::Intake<test::ManualClock>;
+using Intake = bulkhead::detail::Intake<test::ManualClock>;
 
 namespace {
 
@@ -17,7 +17,7 @@ namespace {
 struct Saturated {
     explicit Saturated(std::size_t budget)
         : options{.index = "logs", .max_batch_operations = 100, .max_buffered_bytes = budget} {
-        REQUIRE(!detail::prepare(Operation{.source = source}, options.index, prepared));
+        REQUIRE(!bulkhead::detail::prepare(Operation{.source = source}, options.index, prepared));
     }
     void fill() {
         while (intake.offer(prepared, Ticket{}, Intake::IfFull::wait).admission == Admission::accepted) ++accepted;
@@ -27,7 +27,7 @@ struct Saturated {
         Intake::bulk_type bulk;
         REQUIRE(intake.take(bulk));
         const auto* const where = bulk.batch.body().data();
-        detail::Tally tally;
+        bulkhead::detail::Tally tally;
         tally[Outcome::indexed] = bulk.batch.operations();
         const auto footprint = bulk.batch.footprint();
         intake.settle(tally, footprint, 0, bulk.epoch, bulk.batch.operations(), std::move(bulk.batch));
@@ -37,7 +37,7 @@ struct Saturated {
     std::string source = "{\"m\":\"" + std::string(390, 'x') + "\"}";
     IndexerOptions options;
     Intake intake{options};
-    detail::Prepared prepared;
+    bulkhead::detail::Prepared prepared;
     std::size_t accepted = 0;
 };
 
@@ -104,8 +104,8 @@ TEST_CASE("an offer that drops the oldest and still finds no room wakes the stra
     const IndexerOptions options{
         .index = "logs", .max_batch_operations = 1, .max_buffered_operations = 3, .overflow = Overflow::drop_oldest};
     Intake intake{options};
-    detail::Prepared one;
-    REQUIRE(!detail::prepare(Operation{.source = R"({"m":1})"}, options.index, one));
+    bulkhead::detail::Prepared one;
+    REQUIRE(!bulkhead::detail::prepare(Operation{.source = R"({"m":1})"}, options.index, one));
     const Ticket observed{.slot = 0, .generation = 1, .key = 7};
     for (int i = 0; i < 3; ++i) REQUIRE(intake.offer(one, observed).admission == Admission::accepted);
     intake.begin_pump(test::ManualClock::now());

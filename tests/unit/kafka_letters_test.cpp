@@ -18,8 +18,6 @@ using Event = SourceEvent::Kind;
 
 namespace {
 
-bool adds_up(const SourceStats& s) { return s.consumed == s.settled + s.tracked + s.stashed + s.failed + s.abandoned; }
-
 /// Tombstones delete what the key names.
 struct DeletingMapper : ModelMapper {
     Mapped tombstone(const Record& record, Batch& out) const {
@@ -34,8 +32,8 @@ struct DeletingMapper : ModelMapper {
 
 /// One member with a dead-letter topic, that owns partition 0.
 template <class M = ModelMapper>
-struct Fixture {
-    explicit Fixture(KafkaSourceOptions options, bool dead_letter_topic = true) {
+struct LettersFixture {
+    explicit LettersFixture(KafkaSourceOptions options, bool dead_letter_topic = true) {
         kafka.logs.resize(1);
         indexer.store = &kafka.indexed;
         member.dead_letter_topic = dead_letter_topic;
@@ -81,7 +79,7 @@ KafkaSourceOptions everything_to_the_topic() {
 
 TEST_CASE("an invalid record goes to the dead-letter topic as it is, and settles when it is safe there",
           "[kafka_source][kafka_letters][F124][F148]") {
-    Fixture f{everything_to_the_topic()};
+    LettersFixture f{everything_to_the_topic()};
     REQUIRE(f.deliver("invalid") == Delivered::taken);
     REQUIRE(f.deliver("one") == Delivered::taken);
     f.indexer.settle_all();
@@ -104,7 +102,7 @@ TEST_CASE("an invalid record goes to the dead-letter topic as it is, and settles
 
 TEST_CASE("a dead letter that cannot be written stops the source, and the offset stays",
           "[kafka_source][kafka_letters][F125]") {
-    Fixture f{everything_to_the_topic()};
+    LettersFixture f{everything_to_the_topic()};
     REQUIRE(f.deliver("invalid") == Delivered::taken);
     f.member.acknowledge(errc::sink_failed);
     CHECK_FALSE(f.stored());
@@ -116,7 +114,7 @@ TEST_CASE("a dead letter that cannot be written stops the source, and the offset
 }
 
 TEST_CASE("a receipt that is dropped says that the letter is not safe", "[kafka_source][kafka_letters][F125]") {
-    Fixture f{everything_to_the_topic()};
+    LettersFixture f{everything_to_the_topic()};
     REQUIRE(f.deliver("invalid") == Delivered::taken);
     f.member.letters.clear();
     CHECK_FALSE(f.stored());
@@ -124,7 +122,7 @@ TEST_CASE("a receipt that is dropped says that the letter is not safe", "[kafka_
 }
 
 TEST_CASE("a receipt that comes after the revoke changes nothing", "[kafka_source][kafka_letters][F135]") {
-    Fixture f{everything_to_the_topic()};
+    LettersFixture f{everything_to_the_topic()};
     REQUIRE(f.deliver("invalid") == Delivered::taken);
     f.source->lost();
     f.member.disown(0);
@@ -142,7 +140,7 @@ TEST_CASE("a receipt that comes after the revoke changes nothing", "[kafka_sourc
 TEST_CASE("an invalid record stops the source by name", "[kafka_source][kafka_letters][F148]") {
     KafkaSourceOptions options;
     options.on_invalid = OnInvalid::stop;
-    Fixture f{options, false};
+    LettersFixture f{options, false};
     REQUIRE(f.deliver("one") == Delivered::taken);
     REQUIRE(f.deliver("throwing") == Delivered::taken);
     f.indexer.settle_all();
@@ -154,7 +152,7 @@ TEST_CASE("an invalid record stops the source by name", "[kafka_source][kafka_le
 
 TEST_CASE("tombstones: deleted, skipped or dead-lettered", "[kafka_source][kafka_letters][F147]") {
     SECTION("the mapper's delete, by default") {
-        Fixture<DeletingMapper> f{{}};
+        LettersFixture<DeletingMapper> f{{}};
         REQUIRE(f.deliver(std::nullopt, "order-7") == Delivered::taken);
         REQUIRE(f.indexer.pending.size() == 1);
         CHECK(f.indexer.pending[0].action_line.find("\"delete\"") != std::string::npos);
@@ -164,11 +162,11 @@ TEST_CASE("tombstones: deleted, skipped or dead-lettered", "[kafka_source][kafka
         CHECK(f.stored() == 8);
     }
     SECTION("without a key it is invalid") {
-        Fixture<DeletingMapper> f{everything_to_the_topic()};
+        LettersFixture<DeletingMapper> f{everything_to_the_topic()};
         f.source.reset();
         KafkaSourceOptions options;
         options.on_invalid = OnInvalid::dead_letter;
-        Fixture<DeletingMapper> g{options};
+        LettersFixture<DeletingMapper> g{options};
         REQUIRE(g.deliver(std::nullopt, std::nullopt) == Delivered::taken);
         REQUIRE(g.member.letters.size() == 1);
         CHECK_FALSE(g.member.letters.front().has_payload);
@@ -176,7 +174,7 @@ TEST_CASE("tombstones: deleted, skipped or dead-lettered", "[kafka_source][kafka
         CHECK(g.stored() == 8);
     }
     SECTION("a mapper that knows no delete: skipped, and said") {
-        Fixture f{{}, false};
+        LettersFixture f{{}, false};
         REQUIRE(f.deliver(std::nullopt) == Delivered::taken);
         CHECK(f.stored() == 8);
         CHECK(f.events == std::vector<Event>{Event::without_payload});
@@ -185,13 +183,13 @@ TEST_CASE("tombstones: deleted, skipped or dead-lettered", "[kafka_source][kafka
     SECTION("skipped by name") {
         KafkaSourceOptions options;
         options.on_tombstone = OnTombstone::skip;
-        Fixture<DeletingMapper> f{options, false};
+        LettersFixture<DeletingMapper> f{options, false};
         REQUIRE(f.deliver(std::nullopt) == Delivered::taken);
         CHECK(f.indexer.pending.empty());
         CHECK(f.stored() == 8);
     }
     SECTION("dead-lettered by name") {
-        Fixture<DeletingMapper> f{everything_to_the_topic()};
+        LettersFixture<DeletingMapper> f{everything_to_the_topic()};
         REQUIRE(f.deliver(std::nullopt) == Delivered::taken);
         CHECK_FALSE(f.stored());
         REQUIRE(f.member.letters.size() == 1);
@@ -207,7 +205,7 @@ TEST_CASE("a rewound record's copy is let go of, and its unknown outcome makes n
     auto options = everything_to_the_topic();
     options.keep_records = true;
     options.max_kept_bytes = 2048;
-    Fixture f{options};
+    LettersFixture f{options};
     REQUIRE(f.deliver("one") == Delivered::taken); // it holds up what comes behind it
     const std::string large_key(900, 'k');
     REQUIRE(f.deliver("one", large_key) == Delivered::taken);
@@ -226,7 +224,7 @@ TEST_CASE("an unknown outcome: stops, is passed, or goes to the dead-letter topi
           "[kafka_source][kafka_letters]") {
     KafkaSourceOptions options;
     SECTION("stop") {
-        Fixture f{options, false};
+        LettersFixture f{options, false};
         REQUIRE(f.deliver("one") == Delivered::taken);
         f.indexer.settle(0, Outcome::unknown);
         CHECK_FALSE(f.stored());
@@ -234,7 +232,7 @@ TEST_CASE("an unknown outcome: stops, is passed, or goes to the dead-letter topi
     }
     SECTION("skip") {
         options.on_unknown = OnUnknown::skip;
-        Fixture f{options, false};
+        LettersFixture f{options, false};
         REQUIRE(f.deliver("one") == Delivered::taken);
         f.indexer.settle(0, Outcome::unknown);
         CHECK(f.stored() == 8);
@@ -242,7 +240,7 @@ TEST_CASE("an unknown outcome: stops, is passed, or goes to the dead-letter topi
     }
     SECTION("skip does not pass what a closing indexer gave up") {
         options.on_unknown = OnUnknown::skip;
-        Fixture f{options, false};
+        LettersFixture f{options, false};
         REQUIRE(f.deliver("one") == Delivered::taken);
         f.indexer.settle(0, Outcome::unknown, to_string(errc::closed));
         CHECK_FALSE(f.stored());
@@ -251,7 +249,7 @@ TEST_CASE("an unknown outcome: stops, is passed, or goes to the dead-letter topi
     SECTION("dead_letter: one letter for each operation, and the record settles with the last") {
         options.on_unknown = OnUnknown::dead_letter;
         options.keep_records = GENERATE(false, true);
-        Fixture f{options};
+        LettersFixture f{options};
         REQUIRE(f.deliver("three") == Delivered::taken);
         f.indexer.settle(0, Outcome::unknown);
         f.indexer.settle(0, Outcome::indexed);
@@ -276,7 +274,7 @@ TEST_CASE("an unknown outcome: stops, is passed, or goes to the dead-letter topi
 
 TEST_CASE("what the indexer can never take goes to the dead-letter topic where there is one",
           "[kafka_source][kafka_letters][F148]") {
-    Fixture f{{}};
+    LettersFixture f{{}};
     f.indexer.refuse = Admission::too_large;
     REQUIRE(f.deliver("three") == Delivered::taken);
     REQUIRE(f.member.letters.size() == 1);
@@ -286,7 +284,7 @@ TEST_CASE("what the indexer can never take goes to the dead-letter topic where t
     f.member.acknowledge();
     CHECK(f.stored() == 8);
 
-    Fixture g{{}, false};
+    LettersFixture g{{}, false};
     g.indexer.refuse = Admission::too_large;
     REQUIRE(g.deliver("three") == Delivered::taken);
     CHECK(g.source->stop_reason() == StopReason::too_large);
@@ -296,7 +294,7 @@ TEST_CASE("letters that are not acknowledged hold the source up, and half of the
           "[kafka_source][kafka_letters][F125]") {
     auto options = everything_to_the_topic();
     options.max_letter_bytes = 1024;
-    Fixture f{options};
+    LettersFixture f{options};
     int taken = 0;
     while (f.deliver("invalid") == Delivered::taken) REQUIRE(++taken < 1000);
     CHECK(taken > 5);
@@ -318,7 +316,7 @@ TEST_CASE("kept records hold the source up at their limit, and go with their set
     KafkaSourceOptions options;
     options.keep_records = true;
     options.max_kept_bytes = 2048;
-    Fixture f{options, false};
+    LettersFixture f{options, false};
     int taken = 0;
     while (f.deliver("one") == Delivered::taken) REQUIRE(++taken < 1000);
     CHECK(taken > 3);
@@ -341,7 +339,7 @@ TEST_CASE("a partition says why it is paused, and how far everything is settled"
     options.max_kept_bytes = 2048;
     options.max_span_per_partition = 4;
     {
-        Fixture f{options};
+        LettersFixture f{options};
         CHECK(state(f).why == PauseReason::none);
         CHECK_FALSE(state(f).watermark);
         while (!state(f).paused) REQUIRE(f.deliver("one") == Delivered::taken);
@@ -357,7 +355,7 @@ TEST_CASE("a partition says why it is paused, and how far everything is settled"
     }
     options.max_span_per_partition = 1000;
     {
-        Fixture f{options};
+        LettersFixture f{options};
         while (f.deliver("invalid") == Delivered::taken) {
         }
         CHECK(state(f).why == PauseReason::dead_letters);
@@ -366,7 +364,7 @@ TEST_CASE("a partition says why it is paused, and how far everything is settled"
         CHECK(state(f).why == PauseReason::stopped);
     }
     {
-        Fixture f{options};
+        LettersFixture f{options};
         f.indexer.capacity = 4;
         for (int i = 0; i < 5; ++i) REQUIRE(f.deliver("one") == Delivered::taken);
         CHECK(state(f).why == PauseReason::budget);
@@ -378,7 +376,7 @@ TEST_CASE("a partition says why it is paused, and how far everything is settled"
         CHECK(state(f).why == PauseReason::none);
     }
     options.keep_records = true;
-    Fixture f{options};
+    LettersFixture f{options};
     while (f.deliver("one") == Delivered::taken) {
     }
     CHECK(state(f).why == PauseReason::kept_records);
@@ -388,7 +386,7 @@ TEST_CASE("a partition says why it is paused, and how far everything is settled"
 TEST_CASE("best effort writes dead letters and waits for them at the end only", "[kafka_source][kafka_letters]") {
     auto options = everything_to_the_topic();
     options.delivery = Delivery::best_effort;
-    Fixture f{options};
+    LettersFixture f{options};
     REQUIRE(f.deliver("invalid") == Delivered::taken);
     CHECK(f.stored() == 8);
     CHECK_FALSE(f.source->drained());
@@ -405,12 +403,12 @@ TEST_CASE("a policy of dead letters needs a consumer that writes them", "[kafka_
         if (which == 0) options.on_invalid = OnInvalid::dead_letter;
         if (which == 1) options.on_tombstone = OnTombstone::dead_letter;
         if (which == 2) options.on_unknown = OnUnknown::dead_letter;
-        CHECK_THROWS_AS(Fixture<>(options, false), InvalidOption);
+        CHECK_THROWS_AS(LettersFixture<>(options, false), InvalidOption);
     }
 }
 
 TEST_CASE("records are delivered many at a time, up to the first that is not taken", "[kafka_source]") {
-    Fixture f{{}, false};
+    LettersFixture f{{}, false};
     f.indexer.capacity = 2;
     std::vector<Record> records(5);
     for (std::size_t i = 0; i < records.size(); ++i) {
@@ -451,7 +449,7 @@ TEST_CASE("the indexer's dead letters reach the topic with their record's positi
     options.dead_letters.emplace();
     options.keep_records = GENERATE(false, true);
     auto sink = options.dead_letters->sink(context.get_executor());
-    Fixture f{options};
+    LettersFixture f{options};
     f.offset = 41;
     REQUIRE(f.deliver("one") == Delivered::taken);
     REQUIRE(f.deliver("one") == Delivered::taken);
@@ -526,7 +524,7 @@ TEST_CASE("another sink learns the position of the indexer's dead letters, and w
         REQUIRE(written.size() == 2);
         CHECK((written[0].topic.empty() && written[0].offset == -1));
     }
-    Fixture f{options, false}; // its consumer writes no letters
+    LettersFixture f{options, false}; // its consumer writes no letters
     f.offset = 41;
     REQUIRE(f.deliver("one") == Delivered::taken);
     REQUIRE(f.deliver("one") == Delivered::taken);
@@ -571,7 +569,7 @@ TEST_CASE("a dead letter knows its position though its partition was given back 
     KafkaSourceOptions options;
     options.dead_letters.emplace();
     auto sink = options.dead_letters->sink(context.get_executor());
-    Fixture f{options};
+    LettersFixture f{options};
     f.offset = 40;
     REQUIRE(f.deliver("three") == Delivered::taken);
     f.offset = 50; // a gap
@@ -631,7 +629,7 @@ TEST_CASE("the sink fails when nobody can write, and when a letter fails", "[kaf
         CHECK(*call.error == errc::sink_failed);
     }
     {
-        Fixture f{options, false}; // no topic
+        LettersFixture f{options, false}; // no topic
         context.restart();
         SinkCall call{context, sink, letters};
         f.source->poll();
@@ -641,7 +639,7 @@ TEST_CASE("the sink fails when nobody can write, and when a letter fails", "[kaf
         CHECK(*call.error == errc::sink_failed);
     }
     {
-        Fixture f{options};
+        LettersFixture f{options};
         context.restart();
         SinkCall call{context, sink, letters};
         f.source->poll();
@@ -654,8 +652,8 @@ TEST_CASE("the sink fails when nobody can write, and when a letter fails", "[kaf
     }
     {
         context.restart();
-        Fixture f{options};
-        CHECK_THROWS_AS(Fixture<>(options), InvalidOption); // one source at a time
+        LettersFixture f{options};
+        CHECK_THROWS_AS(LettersFixture<>(options), InvalidOption); // one source at a time
         SinkCall call{context, sink, letters};
         f.source->close_letters(); // before it was taken
         context.restart();
@@ -672,7 +670,7 @@ TEST_CASE("the sink fails when nobody can write, and when a letter fails", "[kaf
 TEST_CASE("stop, by name, also at a document that a sink has taken over", "[kafka_source][kafka_letters]") {
     KafkaSourceOptions options;
     options.on_rejected = OnRejected::stop;
-    Fixture f{options};
+    LettersFixture f{options};
     REQUIRE(f.deliver("one") == Delivered::taken);
     f.indexer.settle(0, Outcome::dead_lettered);
     CHECK(f.stored() == 8);

@@ -10,17 +10,15 @@
 #include <vector>
 
 using namespace bulkhead_test;
-using Kind = Logged::Kind;
+using LoggedKind = Logged::Kind;
 using Event = SourceEvent::Kind;
 using TestSource = KafkaSource<FakeIndexer, ModelMember, ModelMapper>;
 
 namespace {
 
-bool adds_up(const SourceStats& s) { return s.consumed == s.settled + s.tracked + s.stashed + s.failed + s.abandoned; }
-
 /// One member that owns the partitions of a log, and what it was told.
 struct Fixture {
-    explicit Fixture(std::vector<std::vector<Kind>> logs, KafkaSourceOptions options = {}) {
+    explicit Fixture(std::vector<std::vector<LoggedKind>> logs, KafkaSourceOptions options = {}) {
         for (const auto& kinds : logs) {
             auto& log = kafka.logs.emplace_back();
             for (const auto kind : kinds) log.push_back({static_cast<std::int64_t>(log.size()), kind});
@@ -56,7 +54,7 @@ struct Fixture {
 } // namespace
 
 TEST_CASE("an offset is stored when its record and all earlier ones are proven", "[kafka_source][F131][I20]") {
-    Fixture f{{{Kind::one, Kind::three, Kind::one}}};
+    Fixture f{{{LoggedKind::one, LoggedKind::three, LoggedKind::one}}};
     f.deliver_all();
     CHECK(f.indexer.pending.size() == 5);
     f.indexer.settle(4, Outcome::indexed); // the last record
@@ -83,7 +81,7 @@ TEST_CASE("an offset is stored when its record and all earlier ones are proven",
 }
 
 TEST_CASE("what has nothing to index is skipped, said, counted, and settles", "[kafka_source][F147][F148]") {
-    Fixture f{{{Kind::without_payload, Kind::invalid, Kind::throwing, Kind::skipped}}};
+    Fixture f{{{LoggedKind::without_payload, LoggedKind::invalid, LoggedKind::throwing, LoggedKind::skipped}}};
     f.deliver_all();
     f.source->poll();
     CHECK(f.stored() == 4);
@@ -107,7 +105,8 @@ TEST_CASE("an empty payload is not a missing one", "[kafka_source][F147]") {
 
 TEST_CASE("a full indexer: the record that did not fit is kept, all partitions pause, nothing is dropped",
           "[kafka_source][F150][I23]") {
-    Fixture f{{{Kind::one, Kind::one, Kind::one, Kind::one, Kind::one, Kind::one}, {Kind::one}}};
+    Fixture f{{{LoggedKind::one, LoggedKind::one, LoggedKind::one, LoggedKind::one, LoggedKind::one, LoggedKind::one},
+               {LoggedKind::one}}};
     f.indexer.capacity = 4;
     for (int i = 0; i < 4; ++i) CHECK(f.member.deliver_next(*f.source, 0) == Delivered::taken);
     CHECK(f.source->accepting());
@@ -143,7 +142,7 @@ TEST_CASE("a full indexer: the record that did not fit is kept, all partitions p
 }
 
 TEST_CASE("a full indexer of which nothing is ours does not stop the source for ever", "[kafka_source][F150]") {
-    Fixture f{{{Kind::one, Kind::one}}};
+    Fixture f{{{LoggedKind::one, LoggedKind::one}}};
     f.indexer.capacity = 0; // others have filled it
     CHECK(f.member.deliver_next(*f.source, 0) == Delivered::taken);
     CHECK(f.paused());
@@ -158,7 +157,7 @@ TEST_CASE("a full indexer of which nothing is ours does not stop the source for 
 TEST_CASE("pause_after: partitions are paused only when the indexer stays full", "[kafka_source][F150]") {
     KafkaSourceOptions options;
     options.pause_after = std::chrono::minutes{1};
-    Fixture f{{{Kind::one, Kind::one, Kind::one}}, options};
+    Fixture f{{{LoggedKind::one, LoggedKind::one, LoggedKind::one}}, options};
     f.indexer.capacity = 1;
     CHECK(f.member.deliver_next(*f.source, 0) == Delivered::taken);
     CHECK(f.member.deliver_next(*f.source, 0) == Delivered::taken);
@@ -173,7 +172,7 @@ TEST_CASE("pause_after: partitions are paused only when the indexer stays full",
 }
 
 TEST_CASE("a pause that the client refuses is asked for again", "[kafka_source][F150]") {
-    Fixture f{{{Kind::one, Kind::one}}};
+    Fixture f{{{LoggedKind::one, LoggedKind::one}}};
     f.indexer.capacity = 0;
     f.member.fail_pauses = true;
     CHECK(f.member.deliver_next(*f.source, 0) == Delivered::taken);
@@ -185,7 +184,7 @@ TEST_CASE("a pause that the client refuses is asked for again", "[kafka_source][
 }
 
 TEST_CASE("a partition that is assigned while the indexer is full is paused at once", "[kafka_source][F151]") {
-    Fixture f{{{Kind::one}, {Kind::one}}};
+    Fixture f{{{LoggedKind::one}, {LoggedKind::one}}};
     f.indexer.capacity = 0;
     CHECK(f.member.deliver_next(*f.source, 0) == Delivered::taken);
     const TopicPartition second{ModelKafka::topic, 1};
@@ -199,7 +198,7 @@ TEST_CASE("a partition that is assigned while the indexer is full is paused at o
 TEST_CASE("a partition too far ahead of its watermark is paused, and resumes at half", "[kafka_source][F133][I24]") {
     KafkaSourceOptions options;
     options.max_span_per_partition = 10;
-    Fixture f{{std::vector<Kind>(100, Kind::one), {Kind::one}}, options};
+    Fixture f{{std::vector<LoggedKind>(100, LoggedKind::one), {LoggedKind::one}}, options};
     for (int i = 0; i < 10; ++i) CHECK(f.member.deliver_next(*f.source, 0) == Delivered::taken);
     CHECK_FALSE(f.paused(0));
     CHECK(f.member.deliver_next(*f.source, 0) == Delivered::taken);
@@ -224,7 +223,7 @@ TEST_CASE("a partition too far ahead of its watermark is paused, and resumes at 
 TEST_CASE("a partition that was too far ahead resumes at half of the limit, not before", "[kafka_source][F133]") {
     KafkaSourceOptions options;
     options.max_span_per_partition = 10;
-    Fixture f{{std::vector<Kind>(11, Kind::one)}, options};
+    Fixture f{{std::vector<LoggedKind>(11, LoggedKind::one)}, options};
     f.deliver_all();
     for (int settled = 1; settled <= 11; ++settled) {
         f.indexer.settle(0, Outcome::indexed);
@@ -236,7 +235,7 @@ TEST_CASE("a partition that was too far ahead resumes at half of the limit, not 
 }
 
 TEST_CASE("a rejected operation stops the source, and the watermark never passes it", "[kafka_source][F134]") {
-    Fixture f{{{Kind::one, Kind::one, Kind::one}}};
+    Fixture f{{{LoggedKind::one, LoggedKind::one, LoggedKind::one}}};
     f.deliver_all();
     f.indexer.settle(1, Outcome::rejected);
     f.indexer.settle_all();
@@ -256,7 +255,7 @@ TEST_CASE("a rejected operation stops the source, and the watermark never passes
 TEST_CASE("a rejected operation is passed by name", "[kafka_source]") {
     KafkaSourceOptions options;
     options.on_rejected = OnRejected::skip;
-    Fixture f{{{Kind::one, Kind::three, Kind::one}}, options};
+    Fixture f{{{LoggedKind::one, LoggedKind::three, LoggedKind::one}}, options};
     f.deliver_all();
     f.kafka.given_up.insert("0-1-1");
     f.indexer.settle(2, Outcome::rejected);
@@ -271,7 +270,7 @@ TEST_CASE("a rejected operation is passed by name", "[kafka_source]") {
 
 TEST_CASE("an operation that proves nothing stops the source", "[kafka_source][F134]") {
     for (const auto outcome : {Outcome::undelivered, Outcome::unknown}) {
-        Fixture f{{{Kind::one, Kind::one}}};
+        Fixture f{{{LoggedKind::one, LoggedKind::one}}};
         f.deliver_all();
         f.indexer.settle(0, outcome);
         f.indexer.settle_all();
@@ -282,7 +281,7 @@ TEST_CASE("an operation that proves nothing stops the source", "[kafka_source][F
 }
 
 TEST_CASE("a closing indexer stops the source without storing what it gave up", "[kafka_source]") {
-    Fixture f{{{Kind::one, Kind::one, Kind::one}}};
+    Fixture f{{{LoggedKind::one, LoggedKind::one, LoggedKind::one}}};
     CHECK(f.member.deliver_next(*f.source, 0) == Delivered::taken);
     CHECK(f.member.deliver_next(*f.source, 0) == Delivered::taken);
     f.indexer.settle(0, Outcome::indexed);
@@ -291,7 +290,7 @@ TEST_CASE("a closing indexer stops the source without storing what it gave up", 
     CHECK(f.source->stop_reason() == StopReason::closed);
     CHECK(f.stored() == 1);
 
-    Fixture g{{{Kind::one}}};
+    Fixture g{{{LoggedKind::one}}};
     g.indexer.refuse = Admission::closed;
     CHECK(g.member.deliver_next(*g.source, 0) == Delivered::taken);
     CHECK(g.source->stop_reason() == StopReason::closed);
@@ -300,7 +299,7 @@ TEST_CASE("a closing indexer stops the source without storing what it gave up", 
 }
 
 TEST_CASE("what the indexer can never take", "[kafka_source][F148]") {
-    Fixture stop{{{Kind::one, Kind::one}}};
+    Fixture stop{{{LoggedKind::one, LoggedKind::one}}};
     stop.indexer.refuse = Admission::too_large;
     CHECK(stop.member.deliver_next(*stop.source, 0) == Delivered::taken);
     CHECK(stop.source->stop_reason() == StopReason::too_large);
@@ -309,7 +308,7 @@ TEST_CASE("what the indexer can never take", "[kafka_source][F148]") {
 
     KafkaSourceOptions options;
     options.on_rejected = OnRejected::skip;
-    Fixture skip{{{Kind::one, Kind::one}}, options};
+    Fixture skip{{{LoggedKind::one, LoggedKind::one}}, options};
     skip.member.check_durability = false;
     skip.indexer.refuse = Admission::too_large;
     CHECK(skip.member.deliver_next(*skip.source, 0) == Delivered::taken);
@@ -324,7 +323,7 @@ TEST_CASE("what the indexer can never take", "[kafka_source][F148]") {
 }
 
 TEST_CASE("a settlement that comes after the revoke is ignored", "[kafka_source][F135][I22]") {
-    Fixture f{{{Kind::one, Kind::one}}};
+    Fixture f{{{LoggedKind::one, LoggedKind::one}}};
     f.deliver_all();
     f.source->revoked(std::chrono::nanoseconds::zero());
     f.member.disown(0);
@@ -355,7 +354,7 @@ TEST_CASE("a settlement that comes after the revoke is ignored", "[kafka_source]
 }
 
 TEST_CASE("a revoke flushes, and stores what settles in time", "[kafka_source][F138]") {
-    Fixture f{{{Kind::one, Kind::one, Kind::one}, {Kind::one}}};
+    Fixture f{{{LoggedKind::one, LoggedKind::one, LoggedKind::one}, {LoggedKind::one}}};
     f.deliver_all(0);
     f.deliver_all(1);
     f.indexer.on_flush = [&] {
@@ -377,7 +376,7 @@ TEST_CASE("a revoke flushes, and stores what settles in time", "[kafka_source][F
 }
 
 TEST_CASE("a revoke does not wait on a thread that runs the indexer", "[kafka_source]") {
-    Fixture f{{{Kind::one}}};
+    Fixture f{{{LoggedKind::one}}};
     f.deliver_all();
     f.indexer.runs_here = true;
     f.source->revoked(std::chrono::hours{1}); // would hang the test
@@ -386,7 +385,7 @@ TEST_CASE("a revoke does not wait on a thread that runs the indexer", "[kafka_so
 }
 
 TEST_CASE("a revoke that waits for nothing it can get returns at once", "[kafka_source][F138]") {
-    Fixture f{{{Kind::one, Kind::one}}};
+    Fixture f{{{LoggedKind::one, LoggedKind::one}}};
     f.indexer.capacity = 1;
     CHECK(f.member.deliver_next(*f.source, 0) == Delivered::taken);
     CHECK(f.member.deliver_next(*f.source, 0) == Delivered::taken); // stashed: nobody else will settle it
@@ -399,7 +398,7 @@ TEST_CASE("a revoke that waits for nothing it can get returns at once", "[kafka_
 }
 
 TEST_CASE("nothing is stored for partitions that are lost", "[kafka_source][F139][I22]") {
-    Fixture f{{{Kind::one, Kind::one}}};
+    Fixture f{{{LoggedKind::one, LoggedKind::one}}};
     f.deliver_all();
     f.indexer.settle(0, Outcome::indexed); // proven, but not yet taken in
     f.source->lost();
@@ -409,7 +408,7 @@ TEST_CASE("nothing is stored for partitions that are lost", "[kafka_source][F139
 }
 
 TEST_CASE("when the client rewinds, what lies before is not lost and nothing lower is stored", "[kafka_source][F153]") {
-    Fixture f{{{Kind::one, Kind::one, Kind::one, Kind::one}}};
+    Fixture f{{{LoggedKind::one, LoggedKind::one, LoggedKind::one, LoggedKind::one}}};
     f.deliver_all();
     f.indexer.settle(0, Outcome::indexed);
     f.indexer.settle(1, Outcome::indexed); // 0 and 2
@@ -430,7 +429,7 @@ TEST_CASE("when the client rewinds, what lies before is not lost and nothing low
 }
 
 TEST_CASE("an offset that the client does not take is stored later", "[kafka_source]") {
-    Fixture f{{{Kind::one}}};
+    Fixture f{{{LoggedKind::one}}};
     f.deliver_all();
     f.indexer.settle_all();
     f.member.fail_stores = true;
@@ -446,7 +445,7 @@ TEST_CASE("an offset that the client does not take is stored later", "[kafka_sou
 TEST_CASE("best effort stores at hand-over, and says and counts what fails, with its items", "[kafka_source]") {
     KafkaSourceOptions options;
     options.delivery = Delivery::best_effort;
-    Fixture f{{{Kind::one, Kind::three, Kind::one}}, options};
+    Fixture f{{{LoggedKind::one, LoggedKind::three, LoggedKind::one}}, options};
     f.deliver_all();
     f.source->poll();
     CHECK(f.stored() == 3);
@@ -468,7 +467,7 @@ TEST_CASE("best effort stores at hand-over, and says and counts what fails, with
 TEST_CASE("best effort does not store what it could not hand over", "[kafka_source]") {
     KafkaSourceOptions options;
     options.delivery = Delivery::best_effort;
-    Fixture f{{{Kind::one, Kind::one}}, options};
+    Fixture f{{{LoggedKind::one, LoggedKind::one}}, options};
     f.indexer.capacity = 1;
     CHECK(f.member.deliver_next(*f.source, 0) == Delivered::taken);
     CHECK(f.member.deliver_next(*f.source, 0) == Delivered::taken);
@@ -480,7 +479,7 @@ TEST_CASE("best effort does not store what it could not hand over", "[kafka_sour
 }
 
 TEST_CASE("a record of a partition that is not assigned is ignored", "[kafka_source][I22]") {
-    Fixture f{{{Kind::one}}};
+    Fixture f{{{LoggedKind::one}}};
     Record record;
     record.topic = "another";
     CHECK(f.source->deliver(record) == Delivered::ignored);
@@ -497,7 +496,7 @@ TEST_CASE("a record of a partition that is not assigned is ignored", "[kafka_sou
 
 TEST_CASE("user code cannot throw out of the source", "[kafka_source]") {
     ModelKafka kafka;
-    kafka.logs = {{{0, Kind::throwing}, {1, Kind::one}}};
+    kafka.logs = {{{0, LoggedKind::throwing}, {1, LoggedKind::one}}};
     FakeIndexer indexer;
     ModelMember member{kafka};
     KafkaSourceOptions options;
@@ -516,7 +515,7 @@ TEST_CASE("user code cannot throw out of the source", "[kafka_source]") {
 
 TEST_CASE("out of memory in a mapper is not an invalid record", "[kafka_source]") {
     ModelKafka kafka;
-    kafka.logs = {{{0, Kind::one}}};
+    kafka.logs = {{{0, LoggedKind::one}}};
     FakeIndexer indexer;
     ModelMember member{kafka};
     bool poor = true;
@@ -533,9 +532,34 @@ TEST_CASE("out of memory in a mapper is not an invalid record", "[kafka_source]"
     CHECK(member.deliver_next(source, 0) == Delivered::taken);
 }
 
+TEST_CASE("what a mapper throws, an exception or not, makes its record an invalid one, and is told in one line",
+          "[kafka_source][F168]") {
+    ModelKafka kafka;
+    kafka.logs = {{{0, LoggedKind::one}, {1, LoggedKind::one}, {2, LoggedKind::one}}};
+    FakeIndexer indexer;
+    ModelMember member{kafka};
+    const auto mapper = [](const Record& record, Batch&) -> Mapped {
+        if (record.offset == 0) throw 42;
+        if (record.offset == 1) throw std::runtime_error{"a\nINFO all is well"};
+        return Mapped::skip;
+    };
+    std::vector<std::string> why;
+    KafkaSourceOptions options;
+    options.on_invalid = OnInvalid::skip;
+    options.on_event = [&](const SourceEvent& event) { why.emplace_back(event.reason); };
+    KafkaSource source{indexer, member, mapper, options};
+    member.own(0);
+    source.assigned(ModelKafka::topic, 0);
+    for (int i = 0; i < 3; ++i) CHECK(member.deliver_next(source, 0) == Delivered::taken);
+    source.poll();
+    CHECK(source.stats().invalid == 2);
+    CHECK(member.owned().at(0).stored == 3);
+    CHECK(why == std::vector<std::string>{"the mapper threw something that is not an exception", "a INFO all is well"});
+}
+
 TEST_CASE("the waker is called once for what waits, and not after the source's end", "[kafka_source]") {
     ModelKafka kafka;
-    kafka.logs = {{{0, Kind::three}, {1, Kind::one}}};
+    kafka.logs = {{{0, LoggedKind::three}, {1, LoggedKind::one}}};
     FakeIndexer indexer;
     ModelMember member{kafka};
     int woken = 0;
@@ -570,6 +594,16 @@ TEST_CASE("options out of range, and an indexer that drops, are refused", "[kafk
     options.max_span_per_partition = 1;
     options.pause_after = std::chrono::milliseconds{-1};
     CHECK_THROWS_AS(make(options), InvalidOption);
+    options.pause_after = std::chrono::minutes{1};
+    CHECK_NOTHROW(make(options));
+    for (const auto wrong : {std::size_t{1023}, (std::size_t{64} << 30) + 1}) {
+        auto kept = options;
+        kept.max_kept_bytes = wrong;
+        CHECK_THROWS_AS(make(kept), InvalidOption);
+        auto letter = options;
+        letter.max_letter_bytes = wrong;
+        CHECK_THROWS_AS(make(letter), InvalidOption);
+    }
     options.pause_after = std::chrono::milliseconds{0};
     CHECK_NOTHROW(make(options));
     indexer.config.overflow = Overflow::drop_oldest;
@@ -577,7 +611,7 @@ TEST_CASE("options out of range, and an indexer that drops, are refused", "[kafk
 }
 
 TEST_CASE("drain: no more records, the stash included, then everything is stored", "[kafka_source][F154]") {
-    Fixture f{{{Kind::one, Kind::one, Kind::one}}};
+    Fixture f{{{LoggedKind::one, LoggedKind::one, LoggedKind::one}}};
     f.indexer.capacity = 1;
     CHECK(f.member.deliver_next(*f.source, 0) == Delivered::taken);
     CHECK(f.member.deliver_next(*f.source, 0) == Delivered::taken); // the stash
@@ -608,7 +642,7 @@ public:
             std::int64_t offset = 0;
             for (int i = 0; i < records; ++i) {
                 offset += chance(10) ? 1 + static_cast<std::int64_t>(random_() % 30) : 1;
-                const auto kind = chance(80) ? Kind::one : static_cast<Kind>(random_() % 6);
+                const auto kind = chance(80) ? LoggedKind::one : static_cast<LoggedKind>(random_() % 6);
                 log.push_back({offset, kind});
             }
         }

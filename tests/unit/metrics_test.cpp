@@ -3,8 +3,10 @@
 
 #include <bulkhead/metrics.hpp>
 
+#include <algorithm>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <set>
 
 using namespace bulkhead;
@@ -20,9 +22,148 @@ const char* to_string(Metric::Kind kind) {
     return "";
 }
 
+/// Makes a field differ from what it is in a new snapshot.
+void change(std::uint64_t& field) { field = 1; }
+void change(std::uint64_t (&field)[outcome_count]) { std::fill(std::begin(field), std::end(field), 1); }
+template <class Rep, class Period>
+void change(std::chrono::duration<Rep, Period>& field) {
+    field = std::chrono::seconds{1};
+}
+void change(Histogram& field) { field.record(std::chrono::seconds{1}); }
+void change(FailureCounts& field) { field.add(FailureClass::transport, 1); }
+void change(Health& field) { field = Health::flooded; }
+
+template <class Snapshot>
+struct Field {
+    const char* name;
+    void (*change)(Snapshot&);
+};
+template <class Snapshot>
+Field<Snapshot> field(const char* name, void (*change)(Snapshot&)) {
+    return {name, change};
+}
+#define BULKHEAD_FIELD(f) field<Snapshot>(#f, [](Snapshot& s) { change(s.f); })
+
+/// Everything of a snapshot that a metric may show.
+std::vector<Field<Stats>> fields_of(const Stats& /*unused*/) {
+    using Snapshot = Stats;
+    return {BULKHEAD_FIELD(offered),
+            BULKHEAD_FIELD(accepted),
+            BULKHEAD_FIELD(refused_full),
+            BULKHEAD_FIELD(refused_closed),
+            BULKHEAD_FIELD(refused_invalid),
+            BULKHEAD_FIELD(refused_too_large),
+            BULKHEAD_FIELD(indexed),
+            BULKHEAD_FIELD(superseded),
+            BULKHEAD_FIELD(rejected),
+            BULKHEAD_FIELD(dead_lettered),
+            BULKHEAD_FIELD(dropped),
+            BULKHEAD_FIELD(undelivered),
+            BULKHEAD_FIELD(unknown),
+            BULKHEAD_FIELD(redirected),
+            BULKHEAD_FIELD(unobserved),
+            BULKHEAD_FIELD(order_uncertain),
+            BULKHEAD_FIELD(retried_operations),
+            BULKHEAD_FIELD(operation_failures),
+            BULKHEAD_FIELD(pending),
+            BULKHEAD_FIELD(waiting_for_id),
+            BULKHEAD_FIELD(waiting_for_environment),
+            BULKHEAD_FIELD(dead_letters_waiting),
+            BULKHEAD_FIELD(oldest_pending),
+            BULKHEAD_FIELD(oldest_dead_letter),
+            BULKHEAD_FIELD(buffered_bytes),
+            BULKHEAD_FIELD(peak_buffered_bytes),
+            BULKHEAD_FIELD(buffered_bytes_limit),
+            BULKHEAD_FIELD(sealed_by_count),
+            BULKHEAD_FIELD(sealed_by_bytes),
+            BULKHEAD_FIELD(sealed_by_interval),
+            BULKHEAD_FIELD(sealed_by_flush),
+            BULKHEAD_FIELD(sealed_batches),
+            BULKHEAD_FIELD(batch_bytes_limit),
+            BULKHEAD_FIELD(requests),
+            BULKHEAD_FIELD(request_failures),
+            BULKHEAD_FIELD(request_bytes),
+            BULKHEAD_FIELD(in_flight),
+            BULKHEAD_FIELD(in_flight_limit),
+            BULKHEAD_FIELD(health),
+            BULKHEAD_FIELD(append_time),
+            BULKHEAD_FIELD(queue_time),
+            BULKHEAD_FIELD(request_time),
+            BULKHEAD_FIELD(settle_time)};
+}
+std::vector<Field<kafka::DriverStats>> fields_of(const kafka::DriverStats& /*unused*/) {
+    using Snapshot = kafka::DriverStats;
+    return {BULKHEAD_FIELD(source.consumed),
+            BULKHEAD_FIELD(source.enqueued),
+            BULKHEAD_FIELD(source.skipped),
+            BULKHEAD_FIELD(source.invalid),
+            BULKHEAD_FIELD(source.too_large),
+            BULKHEAD_FIELD(source.settled),
+            BULKHEAD_FIELD(source.failed),
+            BULKHEAD_FIELD(source.abandoned),
+            BULKHEAD_FIELD(source.foreign),
+            BULKHEAD_FIELD(source.tracked),
+            BULKHEAD_FIELD(source.outcomes),
+            BULKHEAD_FIELD(source.late),
+            BULKHEAD_FIELD(source.dead_letters),
+            BULKHEAD_FIELD(source.letters_failed),
+            BULKHEAD_FIELD(source.full),
+            BULKHEAD_FIELD(source.offsets_stored),
+            BULKHEAD_FIELD(source.store_errors),
+            BULKHEAD_FIELD(source.assigned_partitions),
+            BULKHEAD_FIELD(source.paused_partitions),
+            BULKHEAD_FIELD(lag),
+            BULKHEAD_FIELD(rebalances),
+            BULKHEAD_FIELD(client_errors),
+            BULKHEAD_FIELD(commit_errors),
+            BULKHEAD_FIELD(commits_stale),
+            BULKHEAD_FIELD(bytes_received),
+            BULKHEAD_FIELD(max_poll_gap)};
+}
+#undef BULKHEAD_FIELD
+
+/// Every value of a snapshot, as far as it tells one from another, in the order of telling.
+struct Values {
+    std::vector<std::pair<std::string, double>> of;
+    void operator()(const Metric& metric, std::string_view /*label*/, double value) {
+        of.emplace_back(metric.name, value);
+    }
+    void operator()(const Metric& metric, const Histogram& value) {
+        of.emplace_back(metric.name, static_cast<double>(value.count()));
+    }
+};
+
+/// Metric → the fields that it shows, in the order of its values.
+template <class Snapshot>
+std::map<std::string, std::string> fields_by_metric() {
+    Values before;
+    for_each_metric(Snapshot{}, before);
+    std::map<std::size_t, std::string> shown; // by the first value that shows it
+    for (const auto& field : fields_of(Snapshot{})) {
+        Snapshot changed;
+        field.change(changed);
+        Values after;
+        for_each_metric(changed, after);
+        std::set<std::string> metrics;
+        std::size_t first = after.of.size();
+        for (std::size_t i = after.of.size(); i-- > 0;)
+            if (after.of[i] != before.of[i]) metrics.insert(after.of[first = i].first);
+        INFO(field.name);
+        CHECK(metrics.size() == 1); // no field is forgotten, none is shown twice
+        shown[first].append("`").append(field.name).append("`");
+    }
+    std::map<std::string, std::string> by_metric;
+    for (const auto& [value, fields] : shown) {
+        auto& all = by_metric[value < before.of.size() ? before.of[value].first : ""];
+        all.append(all.empty() ? "" : ", ").append(fields);
+    }
+    return by_metric;
+}
+
 /// What docs/monitoring.md shows of one kind of snapshot.
 struct Table {
-    std::string rows = "| OpenTelemetry | unit | Prometheus | kind | by | what |\n|---|---|---|---|---|---|\n";
+    std::map<std::string, std::string> fields;
+    std::string rows;
     std::set<std::string> names;
     std::string last;
     std::vector<std::string> values;
@@ -42,11 +183,12 @@ struct Table {
                 to_string(metric.kind) + " | ";
         if (!metric.label.empty()) rows += "`" + std::string{metric.label} + "`: ";
         help = metric.help;
+        CHECK(!fields[last].empty()); // every metric shows a field
     }
     void finish() {
         if (last.empty()) return;
         for (std::size_t i = 0; i < values.size(); ++i) rows += (i == 0 ? "" : ", ") + values[i];
-        rows += " | " + help + ". |\n";
+        rows += " | " + fields[last] + " | " + help + ". |\n";
         values.clear();
         last.clear();
     }
@@ -54,8 +196,11 @@ struct Table {
 };
 
 template <class Snapshot>
-std::string table() {
+std::string table(const std::string& snapshot) {
     Table rows;
+    rows.fields = fields_by_metric<Snapshot>();
+    rows.rows = "| OpenTelemetry | unit | Prometheus | kind | by | in `" + snapshot +
+                "` | what |\n|---|---|---|---|---|---|---|\n";
     for_each_metric(Snapshot{}, rows);
     rows.finish();
     return rows.rows;
@@ -76,7 +221,7 @@ TEST_CASE("docs/monitoring.md lists every metric, as it is", "[metrics]") {
     std::ifstream file{path};
     const std::string page{std::istreambuf_iterator<char>{file}, {}};
     REQUIRE(!page.empty());
-    for (const auto& rows : {table<Stats>(), table<kafka::DriverStats>()}) {
+    for (const auto& rows : {table<Stats>("Stats"), table<kafka::DriverStats>("DriverStats")}) {
         INFO("expected in " << path << ":\n" << rows);
         CHECK(page.find(rows) != std::string::npos);
     }

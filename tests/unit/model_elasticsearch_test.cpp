@@ -324,22 +324,22 @@ TEST_CASE("model: documents are checked as strictly as a JSON parser does, and f
     for (const auto& text : good) {
         CAPTURE(text);
         CHECK(agree(text));
-        CHECK(detail::DocumentCheck{text}.valid());
+        CHECK(bulkhead::test::detail::DocumentCheck{text}.valid());
     }
     for (const auto& text : bad) {
         CAPTURE(text);
         CHECK_FALSE(agree(text));
-        CHECK_FALSE(detail::DocumentCheck{text}.valid());
+        CHECK_FALSE(bulkhead::test::detail::DocumentCheck{text}.valid());
     }
     for (const auto& text : good) // cut short, none is one any more
         for (std::size_t size = 0; size < text.find_last_of('}'); ++size)
-            CHECK_FALSE(detail::DocumentCheck{std::string_view{text}.substr(0, size)}.valid());
+            CHECK_FALSE(bulkhead::test::detail::DocumentCheck{std::string_view{text}.substr(0, size)}.valid());
     const auto nested = [](std::size_t depth) {
         return "{\"a\":" + std::string(depth - 1, '[') + std::string(depth - 1, ']') + "}";
     };
-    CHECK(detail::DocumentCheck{nested(1000)}.valid());
-    CHECK_FALSE(detail::DocumentCheck{nested(1001)}.valid());
-    CHECK_FALSE(detail::DocumentCheck{nested(10'000'000)}.valid());
+    CHECK(bulkhead::test::detail::DocumentCheck{nested(1000)}.valid());
+    CHECK_FALSE(bulkhead::test::detail::DocumentCheck{nested(1001)}.valid());
+    CHECK_FALSE(bulkhead::test::detail::DocumentCheck{nested(10'000'000)}.valid());
 }
 
 TEST_CASE("model: an invalid document fails alone") {

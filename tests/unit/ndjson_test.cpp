@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "support/catch.hpp"
+#include "support/kept.hpp"
 
 #include <bulkhead/ndjson.hpp>
 
@@ -11,6 +12,7 @@
 #include <string_view>
 
 using namespace bulkhead;
+using bulkhead_test::field_of;
 
 namespace {
 
@@ -24,8 +26,6 @@ std::string encoded(std::uint32_t code) {
     return {byte(0xF0 | (code >> 18U)), byte(0x80 | ((code >> 12U) & 0x3FU)), byte(0x80 | ((code >> 6U) & 0x3FU)),
             byte(0x80 | (code & 0x3FU))};
 }
-
-std::string field_of(const std::optional<FieldError>& error) { return error ? error->field : "nothing"; }
 
 } // namespace
 
@@ -110,7 +110,7 @@ TEST_CASE("index names by Elasticsearch's rules", "[ndjson][F093]") {
 
 TEST_CASE("an id has 1 to 512 bytes of UTF-8", "[ndjson][F089][F092]") {
     const auto check = [](std::string_view id) {
-        return field_of(detail::check_metadata({.action = Action::index, .id = id, .source = "{}"}));
+        return field_of(bulkhead::detail::check_metadata({.action = Action::index, .id = id, .source = "{}"}));
     };
     CHECK(check("1") == "nothing");
     CHECK(check(std::string(511, 'a')) == "nothing");
@@ -126,11 +126,12 @@ TEST_CASE("an id has 1 to 512 bytes of UTF-8", "[ndjson][F089][F092]") {
 }
 
 TEST_CASE("routing and pipeline may be absent, but not empty or broken", "[ndjson][F089]") {
-    CHECK(field_of(detail::check_metadata({.routing = "", .source = "{}"})) == "routing");
-    CHECK(field_of(detail::check_metadata({.routing = "\xFF", .source = "{}"})) == "routing");
-    CHECK(field_of(detail::check_metadata({.pipeline = "", .source = "{}"})) == "pipeline");
-    CHECK(field_of(detail::check_metadata({.pipeline = "\xFF", .source = "{}"})) == "pipeline");
-    CHECK(field_of(detail::check_metadata({.routing = "r", .pipeline = "_none", .source = "{}"})) == "nothing");
+    CHECK(field_of(bulkhead::detail::check_metadata({.routing = "", .source = "{}"})) == "routing");
+    CHECK(field_of(bulkhead::detail::check_metadata({.routing = "\xFF", .source = "{}"})) == "routing");
+    CHECK(field_of(bulkhead::detail::check_metadata({.pipeline = "", .source = "{}"})) == "pipeline");
+    CHECK(field_of(bulkhead::detail::check_metadata({.pipeline = "\xFF", .source = "{}"})) == "pipeline");
+    CHECK(field_of(bulkhead::detail::check_metadata({.routing = "r", .pipeline = "_none", .source = "{}"})) ==
+          "nothing");
 }
 
 TEST_CASE("what the server would refuse the whole request for is refused before", "[ndjson][F099]") {
@@ -179,12 +180,12 @@ TEST_CASE("what the server would refuse the whole request for is refused before"
     };
     for (const auto& row : rows) {
         CAPTURE(row.what);
-        CHECK(field_of(detail::check_metadata(row.op)) == row.field);
+        CHECK(field_of(bulkhead::detail::check_metadata(row.op)) == row.field);
     }
 }
 
 TEST_CASE("an action line's beginning is remembered for a handful of indices", "[ndjson]") {
-    detail::ActionLines lines;
+    bulkhead::detail::ActionLines lines;
     for (int round = 0; round < 3; ++round) {
         for (int i = 0; i < 20; ++i) {
             const auto index = "logs-" + std::to_string(i);

@@ -23,7 +23,7 @@ Reply answered(unsigned status) {
     return reply;
 }
 
-struct World {
+struct Nodes {
     NodeSet nodes{3, 1s, 60s};
     std::chrono::nanoseconds now{};
 
@@ -43,7 +43,7 @@ struct World {
 } // namespace
 
 TEST_CASE("requests go to the node with the fewest in flight, in turn where that is equal") {
-    World world;
+    Nodes world;
     CHECK(world.choose() == 0);
     CHECK(world.choose() == 1);
     CHECK(world.choose() == 2);
@@ -51,13 +51,13 @@ TEST_CASE("requests go to the node with the fewest in flight, in turn where that
     CHECK(world.choose() == 1);
     CHECK(world.nodes.in_flight(0) == 1);
     std::map<std::uint32_t, int> sent;
-    World idle;
+    Nodes idle;
     for (int i = 0; i < 30; ++i) ++sent[idle.send({})];
     CHECK(sent == std::map<std::uint32_t, int>{{0, 10}, {1, 10}, {2, 10}});
 }
 
 TEST_CASE("a node that fails is rested, longer each time, and probed before it is trusted", "[F044][F063]") {
-    World world;
+    Nodes world;
     const std::map<std::uint32_t, bool> dead{{1, true}};
     for (int i = 0; i < 3; ++i) world.send(dead);
     CHECK_FALSE(world.nodes.trusted(1));
@@ -87,12 +87,12 @@ TEST_CASE("a node that fails is rested, longer each time, and probed before it i
 }
 
 TEST_CASE("several requests that fail at once on a node are one failure") {
-    World world;
+    Nodes world;
     for (int i = 0; i < 9; ++i) world.choose();
     for (int i = 0; i < 3; ++i) world.nodes.ended(1, true, world.now);
     CHECK(world.nodes.rests_until(1) == world.now + 1s);
     SECTION("and one that succeeds late does not end its rest") {
-        World late;
+        Nodes late;
         for (int i = 0; i < 9; ++i) late.choose();
         late.nodes.ended(1, true, late.now);
         late.nodes.ended(1, false, late.now);
@@ -101,7 +101,7 @@ TEST_CASE("several requests that fail at once on a node are one failure") {
 }
 
 TEST_CASE("the node to avoid is avoided where another is trusted") {
-    World world;
+    Nodes world;
     for (int i = 0; i < 30; ++i) CHECK(world.send({}, 2) != 2);
     world.send({{0, true}}, 2);
     world.send({{0, true}, {1, true}}, 2);
@@ -114,7 +114,7 @@ TEST_CASE("the node to avoid is avoided where another is trusted") {
 
 TEST_CASE("while no node is trusted each is tried, each once by a request, and the first that answers is trusted",
           "[F064]") {
-    World world;
+    Nodes world;
     const std::map<std::uint32_t, bool> dead{{0, true}, {1, true}, {2, true}};
     for (int i = 0; i < 3; ++i) world.send(dead);
     std::vector<bool> tried(3);

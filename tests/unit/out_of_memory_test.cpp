@@ -16,7 +16,7 @@
 #include <vector>
 
 using namespace bulkhead;
-using Intake = detail::Intake<test::ManualClock>;
+using Intake = bulkhead::detail::Intake<test::ManualClock>;
 
 // Memory runs out at the 1st, 2nd, 3rd … allocation, until none is left to fail: what has no part in Asio keeps its
 // books. (A batch's bytes come from realloc, which does not fail here; see batch_test.cpp for the batch itself.)
@@ -83,7 +83,7 @@ struct Books {
         if (!intake->take(bulk)) return false;
         const auto operations = operations_in(bulk.batch.body());
         taken += operations;
-        detail::Tally tally;
+        bulkhead::detail::Tally tally;
         tally[Outcome::indexed] = operations;
         const auto footprint = bulk.batch.footprint();
         attempt([&] { intake->settle(tally, footprint, 0, bulk.epoch, operations, std::move(bulk.batch)); });
@@ -110,12 +110,12 @@ TEST_CASE("out of memory anywhere in the intake: the counters stay true, and not
             Batch scratch;
             REQUIRE_FALSE(scratch.append({.index = long_index, .source = R"({"n":1})"}));
             REQUIRE_FALSE(scratch.append({.index = long_index, .id = long_id, .source = R"({"n":2})"}));
-            detail::Prepared plain;
-            detail::Prepared other;
+            bulkhead::detail::Prepared plain;
+            bulkhead::detail::Prepared other;
             const Operation op{.source = R"({"n":3})"};
             const Operation other_op{.index = long_index, .id = long_id, .source = R"({"n":4})"};
-            REQUIRE_FALSE(detail::prepare(op, options.index, plain));
-            REQUIRE_FALSE(detail::prepare(other_op, options.index, other));
+            REQUIRE_FALSE(bulkhead::detail::prepare(op, options.index, plain));
+            REQUIRE_FALSE(bulkhead::detail::prepare(other_op, options.index, other));
             const Ticket ticket{1, 0, 7};
             const auto make = [&] {
                 Books books{options};
@@ -177,12 +177,12 @@ TEST_CASE("out of memory while ids are made: the batch is as it was", "[F106]") 
         REQUIRE_FALSE(batch.append({.index = long_index, .id = long_id, .source = R"({"n":2})"}));
     }
     const std::string body{batch.body()};
-    detail::ClientIds ids;
+    bulkhead::detail::ClientIds ids;
     struct Result {
         std::optional<Batch> with_ids;
     };
     const auto live = [&](Result& result, const auto& attempt) {
-        attempt([&] { result.with_ids = detail::with_client_ids(batch, ids); });
+        attempt([&] { result.with_ids = bulkhead::detail::with_client_ids(batch, ids); });
     };
     const auto check = [&](Result& result) {
         REQUIRE(batch.body() == body);
@@ -194,7 +194,7 @@ TEST_CASE("out of memory while ids are made: the batch is as it was", "[F106]") 
 
 TEST_CASE("out of memory while operations wait for their id: who waits is in line, and the others are not", "[F076]") {
     struct Lines {
-        detail::IdOrder<std::uint64_t> order;
+        bulkhead::detail::IdOrder<std::uint64_t> order;
         std::map<std::uint64_t, bool> held;
         std::map<std::uint64_t, std::vector<std::uint64_t>> waiting;
         std::size_t count = 0;
@@ -310,7 +310,7 @@ TEST_CASE("out of memory while records are delivered: the tracker is as it was",
 }
 
 TEST_CASE("the gauge of a flood needs no memory") {
-    detail::FloodGauge gauge{{.percent = 50, .operations = 100}};
+    bulkhead::detail::FloodGauge gauge{{.percent = 50, .operations = 100}};
     const auto before = bulkhead_test::allocations();
     bool flooded = false;
     for (int i = 0; i < 1000; ++i) flooded = gauge.judge(10, i < 500 ? 10 : 0) || flooded;

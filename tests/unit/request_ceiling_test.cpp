@@ -5,7 +5,7 @@
 #include <bulkhead/request_ceiling.hpp>
 
 using namespace bench;
-using Ceiling = detail::RequestCeiling;
+using Ceiling = bulkhead::detail::RequestCeiling;
 
 namespace {
 
@@ -13,7 +13,7 @@ constexpr std::size_t kib = 1024;
 constexpr std::size_t mib = 1024 * kib;
 
 /// So many requests as large as is thought possible, against an endpoint with this limit. How many were refused?
-int send(Ceiling& ceiling, std::size_t limit, int requests) {
+int refused_of(Ceiling& ceiling, std::size_t limit, int requests) {
     int refused = 0;
     for (int i = 0; i < requests; ++i) {
         const auto size = ceiling.bytes();
@@ -33,27 +33,27 @@ TEST_CASE("the ceiling falls to what the endpoint takes, comes near it, and is h
     const auto limit = GENERATE(600 * kib, mib, 100 * kib, 4 * kib, 3 * mib + 17);
     CAPTURE(limit);
     Ceiling ceiling{5 * mib};
-    CHECK(send(ceiling, limit, 500) <= 20);
+    CHECK(refused_of(ceiling, limit, 500) <= 20);
     CHECK(ceiling.bytes() <= limit);
     CHECK(ceiling.bytes() >= limit / 4 * 3);
-    CHECK(send(ceiling, limit, 10'000) <= 10); // of ten thousand
+    CHECK(refused_of(ceiling, limit, 10'000) <= 10); // of ten thousand
     CHECK(ceiling.bytes() >= limit / 4 * 3);
 }
 
 TEST_CASE("without a refusal the ceiling stays where it is, and it comes back when the limit is gone") {
     Ceiling ceiling{5 * mib};
-    CHECK(send(ceiling, 100 * mib, 1000) == 0);
+    CHECK(refused_of(ceiling, 100 * mib, 1000) == 0);
     CHECK(ceiling.bytes() == 5 * mib);
     ceiling.refused(5 * mib);
     CHECK(ceiling.bytes() < 5 * mib);
-    CHECK(send(ceiling, 100 * mib, 1000) == 0);
+    CHECK(refused_of(ceiling, 100 * mib, 1000) == 0);
     CHECK(ceiling.bytes() == 5 * mib);
 }
 
 TEST_CASE("a limit that falls is followed, and refusals of requests that were under way change nothing more") {
     Ceiling ceiling{5 * mib};
-    CHECK(send(ceiling, mib, 1000) <= 20);
-    CHECK(send(ceiling, 200 * kib, 1000) <= 20);
+    CHECK(refused_of(ceiling, mib, 1000) <= 20);
+    CHECK(refused_of(ceiling, 200 * kib, 1000) <= 20);
     CHECK(ceiling.bytes() <= 200 * kib);
     const auto before = ceiling.bytes();
     for (int i = 0; i < 8; ++i) ceiling.refused(5 * mib);

@@ -295,6 +295,25 @@ TEST_CASE("a long reason is cut at 1 KiB, at the boundary of a character", "[res
     }
 }
 
+TEST_CASE("what a server says is one line and commands no terminal", "[response][F168]") {
+    const std::string said = R"(a\nINFO all is well\r\u001b[2J\u0000\u007f\u009b1mé)"; // U+009B begins a command, too
+    const std::string kept = "a INFO all is well  [2J    1mé";
+    const auto error = R"("error":{"type":")" + said + R"(","reason":")" + said + R"("})";
+    const auto piece = GENERATE(std::size_t{1}, std::size_t{1'000'000});
+    BulkAnswerParser parser;
+    REQUIRE(read(parser, answer_of({R"({"index":{"status":400,)" + error + "}}"}), 1, piece));
+    const auto* item = parser.error_of(parser.items()[0]);
+    CHECK(item->type == kept);
+    CHECK(item->reason == kept);
+
+    const auto whole = describe_error("{" + error + "}");
+    CHECK(whole.type == kept);
+    CHECK(whole.reason == kept);
+    CHECK(describe_error(R"({"error":")" + said + R"("})").reason == kept);
+    CHECK(describe_error("not\njson\x1b[2J\x7f\xc2\x9b").reason == "not json [2J   ");
+    CHECK(describe_error("caf\xc3\xa9 \xc2").reason == "caf\xc3\xa9 \xc2"); // other bytes stay as they are
+}
+
 TEST_CASE("a malformed body is read on while it is small, and given up when it is large", "[response][F021][F023]") {
     BulkAnswerParser parser;
     parser.start(1);

@@ -16,7 +16,7 @@ using namespace bench;
 
 namespace {
 
-const std::string action = R"({"index":{"_index":"logs","_id":"1"}})";
+const std::string action_line = R"({"index":{"_index":"logs","_id":"1"}})";
 
 /// A folder of its own, removed at the end.
 struct Folder {
@@ -33,7 +33,8 @@ struct Folder {
 error_code write(FileSink& sink, const std::vector<std::string>& sources) {
     asio::io_context context;
     std::vector<DeadLetter> letters;
-    for (const auto& source : sources) letters.push_back({action, source, "some_type", "because", 400, 2, {}, 5ms});
+    for (const auto& source : sources)
+        letters.push_back({action_line, source, "some_type", "because", 400, 2, {}, 5ms});
     auto done = asio::co_spawn(context, sink.write(letters), asio::use_future);
     context.run();
     return done.get();
@@ -42,7 +43,7 @@ std::vector<std::string> sources_in(const std::string& file, std::uint64_t skipp
     std::vector<std::string> sources;
     const auto read = read_dead_letters(file, [&](const StoredDeadLetter& letter) {
         sources.push_back(letter.source);
-        CHECK(letter.action_line == action);
+        CHECK(letter.action_line == action_line);
         CHECK(letter.type == "some_type");
         CHECK(letter.reason == "because");
         CHECK(letter.status == 400);
@@ -75,9 +76,9 @@ TEST_CASE("a dead-letter file says whose operation it was and which record it ca
     FileSink sink{{.path = folder.file()}};
     asio::io_context context;
     const DeadLetter letters[] = {
-        {action, "{}", "t", "", 400, 1, {2, 0, 18446744073709551615U}, 5ms, "apm.logs", 3, 41},
-        {action, "{}", "t", "", 400, 1, {2, 0, 0}, 5ms, "apm.logs", 3},
-        {action, "{}", "t", "", 400, 1, {}, 5ms},
+        {action_line, "{}", "t", "", 400, 1, {2, 0, 18446744073709551615U}, 5ms, "apm.logs", 3, 41},
+        {action_line, "{}", "t", "", 400, 1, {2, 0, 0}, 5ms, "apm.logs", 3},
+        {action_line, "{}", "t", "", 400, 1, {}, 5ms},
     };
     auto done = asio::co_spawn(context, sink.write(letters), asio::use_future);
     context.run();

@@ -14,14 +14,14 @@ using namespace bulkhead;
 
 namespace {
 
-ItemAnswer item(std::uint16_t status, bool with_error = true) {
+ItemAnswer said(std::uint16_t status, bool with_error = true) {
     ItemAnswer answer;
     answer.status = status;
     if (with_error) answer.error = 0;
     return answer;
 }
-detail::Entry entry(Action action, bool has_id = true) {
-    detail::Entry made;
+bulkhead::detail::Entry entry(Action action, bool has_id = true) {
+    bulkhead::detail::Entry made;
     made.action = action;
     made.has_id = has_id;
     return made;
@@ -78,7 +78,7 @@ TEST_CASE("an item's status and error type decide, as bulk-protocol.md says",
     for (const auto& row : rows) {
         for (const auto action : actions) {
             CAPTURE(row.status, row.type, static_cast<int>(action));
-            CHECK(static_cast<int>(judge_item(item(row.status), row.type, entry(action))) ==
+            CHECK(static_cast<int>(judge_item(said(row.status), row.type, entry(action))) ==
                   static_cast<int>(row.verdict));
         }
     }
@@ -92,7 +92,7 @@ TEST_CASE("only a success status, or a delete of what is not there, is indexed",
                 CAPTURE(status, static_cast<int>(action), with_error);
                 const bool expected = status < 300 || (status == 404 && !with_error && action == Action::delete_);
                 const auto verdict =
-                    judge_item(item(static_cast<std::uint16_t>(status), with_error), "", entry(action));
+                    judge_item(said(static_cast<std::uint16_t>(status), with_error), "", entry(action));
                 CHECK((verdict == Verdict::indexed) == expected);
             }
         }
@@ -100,7 +100,7 @@ TEST_CASE("only a success status, or a delete of what is not there, is indexed",
 }
 
 TEST_CASE("what a version conflict means depends on what was asked", "[verdicts][F040][F041][F042]") {
-    const auto judge = [](const detail::Entry& e) { return judge_item(item(409), conflict, e); };
+    const auto judge = [](const bulkhead::detail::Entry& e) { return judge_item(said(409), conflict, e); };
     SECTION("an external version: what is stored is newer") {
         for (const auto action : {Action::index, Action::delete_}) {
             auto e = entry(action);
@@ -133,26 +133,26 @@ TEST_CASE("what a version conflict means depends on what was asked", "[verdicts]
     SECTION("another kind of conflict proves nothing about the document") {
         auto e = entry(Action::create);
         e.already_there = true;
-        CHECK(judge_item(item(409), "index_primary_shard_not_allocated_exception", e) == Verdict::retry);
+        CHECK(judge_item(said(409), "index_primary_shard_not_allocated_exception", e) == Verdict::retry);
     }
     SECTION("a conflict without a type is taken as one of versions") {
         auto e = entry(Action::create);
         e.already_there = true;
-        CHECK(judge_item(item(409), "", e) == Verdict::superseded);
+        CHECK(judge_item(said(409), "", e) == Verdict::superseded);
     }
 }
 
 TEST_CASE("an indexed item's result", "[verdicts][F011][F013][F014]") {
-    auto used = item(201, false);
+    auto used = said(201, false);
     used.failure_store = FailureStore::used;
     CHECK(result_of(used, entry(Action::create)) == Result::redirected);
-    auto noop = item(200, false);
+    auto noop = said(200, false);
     noop.result = Result::noop;
     CHECK(result_of(noop, entry(Action::update)) == Result::noop);
-    CHECK(result_of(item(404, false), entry(Action::delete_)) == Result::not_found);
-    CHECK(result_of(item(200, false), entry(Action::delete_)) == Result::deleted);
-    CHECK(result_of(item(201, false), entry(Action::index)) == Result::created);
-    CHECK(result_of(item(200, false), entry(Action::index)) == Result::unspecified);
+    CHECK(result_of(said(404, false), entry(Action::delete_)) == Result::not_found);
+    CHECK(result_of(said(200, false), entry(Action::delete_)) == Result::deleted);
+    CHECK(result_of(said(201, false), entry(Action::index)) == Result::created);
+    CHECK(result_of(said(200, false), entry(Action::index)) == Result::unspecified);
 }
 
 TEST_CASE("a reply's status decides about the request as a whole",

@@ -21,6 +21,7 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -36,6 +37,10 @@ namespace asio = boost::asio;
 struct BulkServerOptions {
     std::uint16_t port = 0;                              ///< on 127.0.0.1; 0: any that is free
     std::size_t max_body_bytes = std::size_t{100} << 20; ///< a larger request is answered 413, as the servers do
+    /// Unpacks a body that comes with `Content-Encoding: gzip`: `test::gunzip` of `<bulkhead/test/gunzip.hpp>`, which
+    /// needs `bulkhead::gzip`. Nothing, or more than the second argument of bytes: answered 400. Null: such a body is
+    /// answered 415.
+    std::optional<std::string> (*gunzip)(std::string_view body, std::size_t most) = nullptr;
 };
 
 /// A bulk request, as `BulkServer::misbehave` is asked about it.
@@ -43,7 +48,7 @@ struct BulkRequestInfo {
     std::uint64_t number = 0; ///< 1 for the server's first one
     /// Path and query.
     std::string_view target;
-    /// As it came.
+    /// As it came; unpacked when it came as gzip.
     std::string_view body;
     /// The operations in it, counted by their lines, roughly: a delete counts as half.
     [[nodiscard]] std::size_t lines() const {
@@ -218,6 +223,8 @@ private:
                 output.drain = true;
             } else if (error) {
                 break;
+            } else if (auto refusal = unpack(parser.get())) {
+                output = std::move(*refusal);
             } else {
                 output = handle(parser.get());
                 output.keep_alive = output.keep_alive && parser.get().keep_alive();
@@ -242,6 +249,21 @@ private:
         run.sockets.erase(at);
     }
 
+    /// Makes the body what it says in plain. What is to be answered where that cannot be.
+    template <class Request>
+    std::optional<Output> unpack(Request& request) const {
+        const auto refused = [](const char* why, unsigned status) {
+            return answer(ModelElasticsearch::whole_error("illegal_argument_exception", why, status));
+        };
+        const auto coding = request[boost::beast::http::field::content_encoding];
+        if (coding.empty() || coding == "identity") return std::nullopt;
+        if (coding != "gzip") return refused("a Content-Encoding other than gzip", 415);
+        if (options_.gunzip == nullptr) return refused("BulkServerOptions::gunzip is null", 415);
+        auto plain = options_.gunzip(request.body(), options_.max_body_bytes);
+        if (!plain) return refused("the body is no gzip, or too large when unpacked", 400);
+        request.body() = std::move(*plain);
+        return std::nullopt;
+    }
     template <class Request>
     Output handle(const Request& request) {
         const std::string_view target{request.target().data(), request.target().size()};
