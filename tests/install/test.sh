@@ -16,7 +16,7 @@ fi
 
 # quietly <command>...: shows the output only when the command fails.
 quietly() {
-    local log="$work/log"
+    local log="$work/log.$BASHPID"
     "$@" >"$log" 2>&1 || { cat "$log" && echo "install test: failed: $*" && exit 1; } >&2
 }
 
@@ -53,16 +53,25 @@ if grep -rF "$source" "$work/prefix"; then
     exit 1
 fi
 
-consumer found consumer -- -DCMAKE_PREFIX_PATH="$work/prefix" "${bare[@]}"
-consumer found-rdkafka kafka_consumer -- -DCMAKE_PREFIX_PATH="$work/prefix" -DWITH_RDKAFKA=ON
-consumer found-gzip gzip_consumer -- -DCMAKE_PREFIX_PATH="$work/prefix" -DWITH_GZIP=ON
-consumer found-tls tls_consumer -- -DCMAKE_PREFIX_PATH="$work/prefix" -DWITH_TLS=ON
-consumer found-prometheus prometheus_consumer -- -DCMAKE_PREFIX_PATH="$work/prefix" -DWITH_PROMETHEUS=ON
-consumer added consumer -- -DBULKHEAD_SOURCE="$source" "${bare[@]}"
-consumer added-rdkafka kafka_consumer -- -DBULKHEAD_SOURCE="$source" -DWITH_RDKAFKA=ON
-consumer added-gzip gzip_consumer -- -DBULKHEAD_SOURCE="$source" -DWITH_GZIP=ON
-consumer added-tls tls_consumer -- -DBULKHEAD_SOURCE="$source" -DWITH_TLS=ON
-consumer added-prometheus prometheus_consumer -- -DBULKHEAD_SOURCE="$source" -DWITH_PROMETHEUS=ON
+found() {
+    consumer found consumer -- -DCMAKE_PREFIX_PATH="$work/prefix" "${bare[@]}"
+    consumer found-rdkafka kafka_consumer -- -DCMAKE_PREFIX_PATH="$work/prefix" -DWITH_RDKAFKA=ON
+    consumer found-gzip gzip_consumer -- -DCMAKE_PREFIX_PATH="$work/prefix" -DWITH_GZIP=ON
+    consumer found-tls tls_consumer -- -DCMAKE_PREFIX_PATH="$work/prefix" -DWITH_TLS=ON
+    consumer found-prometheus prometheus_consumer -- -DCMAKE_PREFIX_PATH="$work/prefix" -DWITH_PROMETHEUS=ON
+}
+added() {
+    consumer added consumer -- -DBULKHEAD_SOURCE="$source" "${bare[@]}"
+    consumer added-rdkafka kafka_consumer -- -DBULKHEAD_SOURCE="$source" -DWITH_RDKAFKA=ON
+    consumer added-gzip gzip_consumer -- -DBULKHEAD_SOURCE="$source" -DWITH_GZIP=ON
+    consumer added-tls tls_consumer -- -DBULKHEAD_SOURCE="$source" -DWITH_TLS=ON
+    consumer added-prometheus prometheus_consumer -- -DBULKHEAD_SOURCE="$source" -DWITH_PROMETHEUS=ON
+}
+# Side by side; wait tells how it ended, and so ends this script when one failed.
+added &
+beside=$!
+found
+wait "$beside"
 
 # Without CMake, by pkg-config, from where the tree was moved to. Boost is the system's, for which there is no such file.
 mv "$work/prefix" "$work/moved"
