@@ -53,25 +53,20 @@ if grep -rF "$source" "$work/prefix"; then
     exit 1
 fi
 
-found() {
-    consumer found consumer -- -DCMAKE_PREFIX_PATH="$work/prefix" "${bare[@]}"
-    consumer found-rdkafka kafka_consumer -- -DCMAKE_PREFIX_PATH="$work/prefix" -DWITH_RDKAFKA=ON
-    consumer found-gzip gzip_consumer -- -DCMAKE_PREFIX_PATH="$work/prefix" -DWITH_GZIP=ON
-    consumer found-tls tls_consumer -- -DCMAKE_PREFIX_PATH="$work/prefix" -DWITH_TLS=ON
-    consumer found-prometheus prometheus_consumer -- -DCMAKE_PREFIX_PATH="$work/prefix" -DWITH_PROMETHEUS=ON
+# consumers <name> <cmake option: where the library is>: one without components, and one with each.
+consumers() {
+    local name=$1 where=$2
+    consumer "$name" consumer -- "$where" "${bare[@]}"
+    consumer "$name-rdkafka" kafka_consumer -- "$where" -DWITH_RDKAFKA=ON
+    consumer "$name-gzip" gzip_consumer -- "$where" -DWITH_GZIP=ON
+    consumer "$name-tls" tls_consumer -- "$where" -DWITH_TLS=ON
+    consumer "$name-prometheus" prometheus_consumer -- "$where" -DWITH_PROMETHEUS=ON
 }
-added() {
-    consumer added consumer -- -DBULKHEAD_SOURCE="$source" "${bare[@]}"
-    consumer added-rdkafka kafka_consumer -- -DBULKHEAD_SOURCE="$source" -DWITH_RDKAFKA=ON
-    consumer added-gzip gzip_consumer -- -DBULKHEAD_SOURCE="$source" -DWITH_GZIP=ON
-    consumer added-tls tls_consumer -- -DBULKHEAD_SOURCE="$source" -DWITH_TLS=ON
-    consumer added-prometheus prometheus_consumer -- -DBULKHEAD_SOURCE="$source" -DWITH_PROMETHEUS=ON
-}
-# Side by side; wait tells how it ended, and so ends this script when one failed.
-added &
-beside=$!
-found
-wait "$beside"
+# Side by side; wait tells how the first ended, and so ends this script when it failed.
+consumers added -DBULKHEAD_SOURCE="$source" &
+added=$!
+consumers found -DCMAKE_PREFIX_PATH="$work/prefix"
+wait "$added"
 
 # Without CMake, by pkg-config, from where the tree was moved to. Boost is the system's, for which there is no such file.
 mv "$work/prefix" "$work/moved"
