@@ -2,7 +2,7 @@
 // An HTTP service on Boost.Asio and Beast that records an event for each request. The handler enqueues and answers at
 // once: however slow or broken the search cluster is, the service is not.
 //
-//     embed_in_service [PORT [SEARCH_URL]]        GET /stats says how indexing goes; Ctrl-C drains and ends
+//     embed_in_service [PORT [SEARCH_URL]]        GET /stats says how indexing goes; Ctrl-C or SIGTERM drains and ends
 #include <bulkhead/bulkhead.hpp>
 
 #include <boost/asio/co_spawn.hpp>
@@ -102,7 +102,7 @@ private:
         }
     }
 
-    /// Ctrl-C: take no more connections, let the indexer drain, and only then stop.
+    /// Ctrl-C or SIGTERM: take no more connections, let the indexer drain, and only then stop.
     asio::awaitable<void> shut_down() {
         asio::signal_set signals{context_, SIGINT, SIGTERM};
         co_await signals.async_wait(asio::use_awaitable);

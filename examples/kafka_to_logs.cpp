@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// Copies a Kafka topic into an index, at least once, until Ctrl-C. Arguments: brokers, topic, URL.
+// Copies a Kafka topic into an index, at least once, until Ctrl-C or SIGTERM. Arguments: brokers, topic, URL.
 #include <bulkhead/bulkhead.hpp>
 #include <bulkhead/kafka/rdkafka.hpp>
 
@@ -13,7 +13,7 @@ std::sig_atomic_t volatile interrupted = 0;
 int main(int argc, char** argv) {
     using namespace bulkhead;
     if (argc != 4) return std::cerr << "usage: kafka_to_logs BROKERS TOPIC URL\n", 2;
-    std::signal(SIGINT, [](int) { interrupted = 1; });
+    for (const int number : {SIGINT, SIGTERM}) std::signal(number, [](int) { interrupted = 1; });
 
     StandaloneIndexer<HttpTransport> indexer{HttpOptions{.url = argv[3]},
                                              IndexerOptions{.retry = {.max_age = unlimited}}};

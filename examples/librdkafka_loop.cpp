@@ -89,7 +89,7 @@ Record record_of(const rd_kafka_message_t& message) {
 
 int main(int argc, char** argv) {
     if (argc != 4) return std::cerr << "usage: librdkafka_loop BROKERS TOPIC URL\n", 2;
-    std::signal(SIGINT, [](int) { interrupted = 1; });
+    for (const int number : {SIGINT, SIGTERM}) std::signal(number, [](int) { interrupted = 1; });
     StandaloneIndexer<HttpTransport> indexer{HttpOptions{.url = argv[3]},
                                              IndexerOptions{.retry = {.max_age = unlimited}}};
     Client client;

@@ -92,7 +92,7 @@ Delivered deliver(Source& source, const RdKafka::Message& message) {
 
 int main(int argc, char** argv) {
     if (argc != 4) return std::cerr << "usage: rdkafkacpp_loop BROKERS TOPIC URL\n", 2;
-    std::signal(SIGINT, [](int) { interrupted = 1; });
+    for (const int number : {SIGINT, SIGTERM}) std::signal(number, [](int) { interrupted = 1; });
     StandaloneIndexer<HttpTransport> indexer{HttpOptions{.url = argv[3]},
                                              IndexerOptions{.retry = {.max_age = unlimited}}};
     Client client;

@@ -81,7 +81,7 @@ private:
             if (number == SIGUSR1) {
                 asked_ = true;
             } else if (interrupted_.exchange(true)) {
-                std::_Exit(128 + SIGINT);
+                std::_Exit(128 + number);
             }
             wait_for_signal();
         });

@@ -3,6 +3,7 @@
 #include "../tested_service/check.hpp"
 
 #include <bulkhead/bulkhead.hpp>
+#include <bulkhead/metrics.hpp>
 #include <bulkhead/sinks/file_sink.hpp>
 #include <bulkhead/sinks/index_sink.hpp>
 #include <bulkhead/test/bulk_server.hpp>
@@ -57,6 +58,27 @@ void several_at_once() {
     if (!wrong_order && !wrong_line) indexer->enqueue(batch); // both, or neither
     indexer.close(10s);
     check(server.count("orders") == 1 && server.count("lines") == 1, "both");
+}
+
+void without_asio() {
+    BulkServer server;
+    StandaloneIndexer<HttpTransport> indexer{HttpOptions{.url = server.url()}, IndexerOptions{.index = "lines"}};
+    indexer->enqueue({.source = R"({"line":"one"})"});
+    if (const auto error = indexer.flush(10s)) std::cerr << "not all has settled yet: " << error.message() << '\n';
+    const CloseReport report = indexer.close(10s);
+    check(report.drained && server.count("lines") == 1, "stored");
+}
+
+void why_invalid() {
+    StandaloneIndexer<HttpTransport> indexer{HttpOptions{}, IndexerOptions{}};
+    Batch scratch;
+    if (const auto wrong = scratch.append({.index = "Orders", .source = order.json}))
+        std::cerr << wrong->message() << '\n';
+
+    indexer->enqueue({.index = "orders", .source = "no object"});
+    for (const auto& failure : indexer->stats().failures)
+        if (failure.type == to_string(errc::invalid_operation)) std::cerr << failure.reason << '\n';
+    check(indexer->stats().refused_invalid == 1 && !indexer->stats().failures.empty(), "counted, with its reason");
 }
 
 void upserts() {
@@ -189,6 +211,15 @@ void rotation() {
     check(server.count("orders") == 1, "stored");
 }
 
+struct Printer {
+    void operator()(const Metric& metric, std::string_view label, double value) const {
+        std::cerr << metric.name << (label.empty() ? "" : ".") << label << ' ' << value << ' ' << metric.unit << '\n';
+    }
+    void operator()(const Metric& metric, const Histogram& durations) const {
+        std::cerr << metric.name << " p99 " << durations.quantile(0.99) / 1us << " us, " << durations.count() << '\n';
+    }
+};
+
 void what_to_watch() {
     BulkServer server;
     server.misbehave([](const auto&) { return CannedAnswer{.status = 503}; });
@@ -199,6 +230,7 @@ void what_to_watch() {
     const auto stats = indexer->stats();
     if (stats.health != Health::ok) std::cerr << to_string(stats.health) << ": " << stats.health_detail << '\n';
     for (const auto& failure : stats.failures) std::cerr << failure.count << " times " << failure.type << '\n';
+    for_each_metric(stats, Printer{});
     check(stats.pending == 1, "nothing is given up");
     server.misbehave({});
     indexer.close(10s);
@@ -226,6 +258,8 @@ int main() {
     return run_cases({
         {"many indices", many_indices},
         {"several at once", several_at_once},
+        {"without Asio", without_asio},
+        {"why invalid", why_invalid},
         {"upserts", upserts},
         {"ordering", ordering},
         {"how each ended", how_each_ended},

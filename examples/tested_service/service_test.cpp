@@ -105,7 +105,7 @@ void a_full_item_queue_is_not_the_end() {
 void a_poison_document_harms_only_itself() {
     VirtualShop shop;
     check(shop.service.submit({"A1", 1, R"({"state":"paid"})"}), "taken");
-    check(shop.service.submit({"A1", 2, R"({"state":)"}), "taken: nobody parses it here");
+    check(shop.service.submit({"A1", 2, R"({"state":)"}), "taken: `submit` puts it into an object");
     check(shop.service.submit({"A1", 3, R"({"state":"sent"})"}), "taken");
     run_for(shop.context, 1s);
     check(shop.model.count("order-events") == 2, "its neighbours are stored");

@@ -236,8 +236,10 @@ public:
     /// or runs on one thread. It must not block; it may call back into the indexer. What it throws is counted among
     /// `Stats::failures` as `observer_threw`.
     template <class Observer>
-    requires std::invocable<Observer&, std::span<const Settlement>>
     [[nodiscard]] Subscription subscribe(asio::any_io_executor executor, Observer observer) {
+        static_assert(
+            std::invocable<Observer&, std::span<const Settlement>>,
+            "an observer is called as observer(std::span<const Settlement>): once for all that settle together");
         auto held = std::make_shared<detail::ObserverOf<Observer>>(std::move(observer));
         const auto ticket = core_->observers()->add(std::move(held), std::move(executor));
         return Subscription{core_->observers(), ticket};

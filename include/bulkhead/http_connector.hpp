@@ -17,6 +17,10 @@
 #include <utility>
 #include <vector>
 
+#if __has_include(<fcntl.h>)
+#include <fcntl.h>
+#endif
+
 /// How a connection comes to be. Redirects, proxies from the environment and fallbacks to another scheme do not exist.
 namespace bulkhead::inline v1 {
 
@@ -135,6 +139,9 @@ private:
             const auto until = now + (deadline - now) / untried--;
             error_code ignored;
             socket.close(ignored);
+            socket.open(entry.endpoint().protocol(), error);
+            if (error) continue; // such as no IPv6 here
+            keep_from_children(socket);
             detail::Watchdog<Clock> watchdog{executor, until, [&socket] { abort_stream(socket); }};
             co_await socket.async_connect(entry.endpoint(), asio::redirect_error(asio::use_awaitable, error));
             if (!error && !socket.is_open()) error = asio::error::operation_aborted;
@@ -142,6 +149,12 @@ private:
             if (!error || error == asio::error::operation_aborted) break;
         }
         co_return error;
+    }
+    /// What a program that the service starts would otherwise hold open, also when it is closed here.
+    static void keep_from_children([[maybe_unused]] asio::ip::tcp::socket& socket) noexcept {
+#if defined(FD_CLOEXEC)
+        ::fcntl(socket.native_handle(), F_SETFD, FD_CLOEXEC); // NOLINT(*-vararg)
+#endif
     }
 };
 

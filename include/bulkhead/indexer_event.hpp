@@ -65,7 +65,8 @@ struct IndexerEvent {
     return names[static_cast<std::size_t>(kind)];
 }
 
-/// One line for people, without `reason`, e.g. `3 requests failed: server_error (http_503, status 503)`.
+/// One line for people, e.g. `3 requests failed: server_error (http_503, status 503)`. Without `reason`, but where no
+/// server spoke: `1 request failed: transport (127.0.0.1:9200: Connection refused)`.
 [[nodiscard]] inline std::string to_text(const IndexerEvent& event) {
     using Kind = IndexerEvent::Kind;
     const auto count = [&](const char* what, std::string_view became) {
@@ -76,7 +77,8 @@ struct IndexerEvent {
     const auto failed = [&](std::string text) {
         text.append(to_string(event.failure));
         if (event.type.empty()) return text;
-        text.append(" (").append(event.type);
+        const bool network = event.failure == FailureClass::transport && event.status == 0; // it repeats nobody's words
+        text.append(" (").append(network && !event.reason.empty() ? event.reason : event.type);
         if (event.status != 0) text += ", status " + std::to_string(event.status);
         return text += ')';
     };

@@ -166,8 +166,9 @@ struct IndexerOptions {
     /// Operations accepted and not yet settled. At least 1. When to change: seldom: bytes are the better limit. Lower
     /// it to bound what is lost by a crash.
     std::size_t max_buffered_operations = 1'000'000;
-    /// One operation as encoded may not be larger than this; also limited by `max_buffered_bytes`. 64 B to 1 GiB. When
-    /// to change: lower it to refuse documents that your cluster would refuse anyway.
+    /// One operation as encoded may not be larger than this; also limited by `max_buffered_bytes`, all of which one may
+    /// use up by default: others are then refused until it has settled. 64 B to 1 GiB. When to change: lower it where
+    /// documents come from others, and to refuse those that your cluster would refuse anyway.
     std::size_t max_operation_bytes = std::size_t{64} << 20;
     /// What `enqueue()` does when the budget is used up. When to change: `drop_oldest` where the newest data matter
     /// most (metrics), never where nothing may be lost. Not under `KafkaSource`.
@@ -196,10 +197,11 @@ struct IndexerOptions {
     FloodOptions flood{};
     /// Told what an operator may want to know, for a log: the health, and what failed, ended or was refused, counted by
     /// class: at most once a second one `IndexerEvent` of each, so that an outage is a line a second and not a flood,
-    /// and everything exactly once, the last of it before a close completes. Called on the indexer's strand, with the
-    /// time in between: it must not block, and may call back into the indexer. An exception is swallowed. What it
-    /// refers to must live until a close has completed or the context is gone. When to change: always in production;
-    /// `to_text` makes a line of an event.
+    /// and each failure, end and refusal exactly once, the last of it before a close completes. (Of a health that came
+    /// and went within that second only its failures tell.) Called on the indexer's strand, with the time in between:
+    /// it must not block, and may call back into the indexer. An exception is swallowed. What it refers to must live
+    /// until a close has completed or the context is gone. When to change: always in production; `to_text` makes a line
+    /// of an event.
     std::function<void(const IndexerEvent&)> on_event{};
 };
 

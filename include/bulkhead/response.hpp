@@ -460,8 +460,8 @@ private:
 };
 
 /// Type and reason out of the body of a request that failed as a whole: `{"error":{"type":…,"reason":…},…}`,
-/// `{"error":"…"}`, or otherwise the body's first 256 bytes as the reason; control characters are replaced by spaces.
-/// Takes what there is of it, also when it is cut. Throws nothing but `std::bad_alloc`.
+/// `{"error":"…"}`, or otherwise the body's first 256 bytes as the reason, or that there are none; control characters
+/// are replaced by spaces. Takes what there is of it, also when it is cut. Throws nothing but `std::bad_alloc`.
 [[nodiscard]] inline ItemError describe_error(std::string_view body) {
     ItemError described;
     boost::json::parse_options options;
@@ -485,7 +485,7 @@ private:
             return described;
         }
     }
-    described.reason = detail::printable(body);
+    described.reason = body.empty() ? "the answer has no body" : detail::printable(body);
     return described;
 }
 

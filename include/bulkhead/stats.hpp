@@ -146,7 +146,7 @@ struct Stats {
     /// Why the indexer is, or is not, sending.
     Health health = Health::ok;
     /// For people, and fit for a log: what was last wrong with the endpoint, as the network, TLS or the dead-letter
-    /// sink put it; of a server's answer its error's type, never its reason.
+    /// sink put it; of a server's answer its error's type, never its reason. It stays when `health` is ok again.
     std::string health_detail;
 
     /// The most frequent failures by type, one sample each, at most 16.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
-#include "kafka/child.hpp"
 #include "kafka/world.hpp"
 #include "support/catch.hpp"
+#include "support/child.hpp"
 
 #include <bulkhead/http_transport.hpp>
 #include <bulkhead/standalone_indexer.hpp>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
-// The examples of a source in someone's own loop: this file's definitions are their paths.
-#include "kafka/child.hpp"
+// The examples that copy a topic into an index, until a signal ends them: this file's definitions are their paths.
 #include "kafka/world.hpp"
 #include "support/catch.hpp"
+#include "support/child.hpp"
 
 #include <bulkhead/test/bulk_server.hpp>
 
@@ -10,7 +10,7 @@ using namespace bulkhead_test;
 
 namespace {
 
-void live(const std::string& program, const std::string& group) {
+void live(const std::string& program, const std::string& group, int signal) {
     const Watchdog watchdog;
     MockKafka kafka;
     kafka.create_topic("t", 2);
@@ -25,20 +25,25 @@ void live(const std::string& program, const std::string& group) {
     Child child{{program, kafka.bootstrap_servers(), "t", server.url()}};
     Store clock; // for its waiting only
     clock.wait_until([&] { return server.count("logs") == 1000; });
-    child.signal(SIGINT);
+    child.signal(signal);
     CHECK(child.wait() == 0);
     for (int p = 0; p < 2; ++p) CHECK(kafka.committed(group, "t", p) == 500);
 }
 
 } // namespace
 
+#ifdef BULKHEAD_KAFKA_TO_LOGS
+TEST_CASE("the driver in a program of ten lines, ended by its supervisor", "[kafka_loops][F123]") {
+    live(BULKHEAD_KAFKA_TO_LOGS, "kafka_to_logs", SIGTERM);
+}
+#endif
 #ifdef BULKHEAD_LIBRDKAFKA_LOOP
 TEST_CASE("a source in a loop of one's own over librdkafka's C API", "[kafka_loops]") {
-    live(BULKHEAD_LIBRDKAFKA_LOOP, "librdkafka_loop");
+    live(BULKHEAD_LIBRDKAFKA_LOOP, "librdkafka_loop", SIGINT);
 }
 #endif
 #ifdef BULKHEAD_RDKAFKACPP_LOOP
 TEST_CASE("a source in a loop of one's own over librdkafka's C++ wrapper", "[kafka_loops]") {
-    live(BULKHEAD_RDKAFKACPP_LOOP, "rdkafkacpp_loop");
+    live(BULKHEAD_RDKAFKACPP_LOOP, "rdkafkacpp_loop", SIGTERM);
 }
 #endif

@@ -42,6 +42,28 @@ TEST_CASE("an outage is told at once, and over", "[events]") {
     CHECK(heard.lines.back() == "ok");
 }
 
+TEST_CASE("what the network says is told, what a server says is not", "[events]") {
+    using Kind = IndexerEvent::Kind;
+    IndexerEvent event{.kind = Kind::requests_failed,
+                       .count = 4,
+                       .failure = bulkhead::FailureClass::transport,
+                       .type = "transport",
+                       .reason = "es1:9200: Connection refused"};
+    CHECK(to_text(event) == "4 requests failed: transport (es1:9200: Connection refused)");
+    event.reason = {};
+    CHECK(to_text(event) == "4 requests failed: transport (transport)");
+    event.status = 200; // an answer that broke: its beginning may repeat a document
+    event.reason = "what a server wrote";
+    CHECK(to_text(event) == "4 requests failed: transport (transport, status 200)");
+    event = {.kind = Kind::operations_failed,
+             .count = 1,
+             .failure = bulkhead::FailureClass::client_error,
+             .type = "document_parsing_exception",
+             .status = 400,
+             .reason = "failed to parse [secret]"};
+    CHECK(to_text(event) == "1 operation met: client_error (document_parsing_exception, status 400)");
+}
+
 TEST_CASE("a flood of failures is a line a second, and none is forgotten", "[events]") {
     Heard heard;
     Bench b{{.max_batch_operations = 10, .max_in_flight = 1, .on_event = heard.hook()}};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <bulkhead/json_text.hpp>
 #include <bulkhead/test/model_elasticsearch.hpp>
 
 #include <boost/asio/co_spawn.hpp>
@@ -75,9 +76,9 @@ struct CannedAnswer {
 /// An in-process HTTP/1.1 server with a `_bulk` endpoint that really parses, stores and counts (`ModelElasticsearch`),
 /// and that misbehaves on request: to test a service that embeds the library. Loopback only, one thread of its own.
 ///
-/// Endpoints: `POST|PUT [/{index}]/_bulk`, `GET|POST /{index}/_count`, `POST /{index}/_refresh`,
-/// `GET /{index}/_doc/{id}`, `PUT /_index_template/{name}`, `GET|HEAD /`. All functions are thread-safe, but `start`
-/// and `stop` must not be called at the same time.
+/// Endpoints: `POST|PUT [/{index}]/_bulk`, `GET|POST /{index}/_count`, `GET|POST /{index}/_search` (whatever is asked
+/// for: ten documents at most), `POST /{index}/_refresh`, `GET /{index}/_doc/{id}`, `PUT /_index_template/{name}`,
+/// `GET|HEAD /`. All functions are thread-safe, but `start` and `stop` must not be called at the same time.
 class BulkServer {
 public:
     /// What to do with a request instead; nothing: what is right.
@@ -293,6 +294,7 @@ private:
             return answer({200, "{\"count\":" + std::to_string(model_.count(parts[0])) +
                                     R"(,"_shards":{"total":1,"successful":1,"skipped":0,"failed":0}})"});
         }
+        if (get && size == 2 && parts[1] == "_search") return search(parts[0]);
         if (get && size == 2 && parts[1] == "_refresh") {
             if (!model_.exists(parts[0])) return no_such_index(parts[0]);
             return answer({200, R"({"_shards":{"total":1,"successful":1,"failed":0}})"});
@@ -321,6 +323,21 @@ private:
         if (!canned->raw.empty()) return {std::move(canned->raw), false, false};
         if (canned->keep_model_answer) return answer(from_model);
         return answer({canned->status, std::move(canned->body)}, canned->content_type, canned->headers);
+    }
+    Output search(const std::string& index) const {
+        if (!model_.exists(index)) return no_such_index(index);
+        std::string hits;
+        std::size_t shown = 0;
+        model_.for_each(index, [&](std::string_view id, std::string_view source) {
+            if (++shown > 10) return;
+            hits.append(shown == 1 ? "" : ",").append(R"({"_index":)");
+            append_json_string(hits, index);
+            hits.append(R"(,"_id":)");
+            append_json_string(hits, id);
+            hits.append(R"(,"_source":)").append(source).append("}");
+        });
+        return answer({200, R"({"timed_out":false,"hits":{"total":{"value":)" + std::to_string(model_.count(index)) +
+                                R"(,"relation":"eq"},"hits":[)" + hits + "]}}"});
     }
     static Output no_such_index(const std::string& index) {
         return answer(
