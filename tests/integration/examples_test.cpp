@@ -14,6 +14,7 @@
 using namespace bulkhead;
 using bulkhead_test::Child;
 
+#if defined(BULKHEAD_EMBED_IN_SERVICE) && defined(BULKHEAD_BULK_SERVER) // paths, where the examples are built
 namespace {
 
 /// The port in a line that ends with an URL of loopback.
@@ -48,7 +49,6 @@ private:
 
 } // namespace
 
-#ifdef BULKHEAD_EMBED_IN_SERVICE
 TEST_CASE("a service that is told to end answers first, and delivers what it has taken", "[F123]") {
     test::BulkServer server;
     server.misbehave([](const test::BulkRequestInfo& request) -> std::optional<test::CannedAnswer> {
@@ -66,9 +66,7 @@ TEST_CASE("a service that is told to end answers first, and delivers what it has
     CHECK(service.wait() == 0);
     CHECK(server.count("service-events") == 100);
 }
-#endif
 
-#ifdef BULKHEAD_BULK_SERVER
 TEST_CASE("the server to try a client against stores, shows what it has, and ends when told to") {
     Child program{{BULKHEAD_BULK_SERVER, "0"}, {}, Child::Errors::kept};
     const auto port = port_in(program.line());
