@@ -172,13 +172,7 @@ public:
     /// `default_index` is used when the operation names no index; when both are empty, the indexer's default is meant
     /// only by `BulkIndexer` itself, and here the operation is refused. Throws `std::bad_alloc`, the batch unchanged.
     std::optional<FieldError> append(const Operation& op, std::string_view default_index = {}) {
-        detail::Prepared prepared;
-        if (auto wrong = detail::prepare(op, default_index, prepared)) return wrong;
-        const auto* prefix = lines().find(prepared.action, prepared.index);
-        if (prefix == nullptr) return check_index_name(prepared.index);
-        reserve_more(prepared.bytes(*prefix), 1, Growth{});
-        append_unchecked(prepared, *prefix, {});
-        return std::nullopt;
+        return append_within(Growth{}, op, default_index);
     }
 
     /// The same with a JSON value as the source, which must be an object. Boost.JSON writes invalid UTF-8, NaN and
@@ -246,6 +240,12 @@ public:
     [[nodiscard]] std::size_t footprint_after(std::size_t more_bytes, std::size_t more_operations,
                                               Growth growth) const noexcept {
         return bytes_after(more_bytes, growth) + entries_after(more_operations, growth) * operation_overhead;
+    }
+    /// As `append`, for a batch that is kept with this one operation: it takes no more memory than that.
+    std::optional<FieldError> append_alone(const Operation& op, std::string_view default_index) {
+        auto wrong = append_within(Growth{0, 0, 0, 0}, op, default_index);
+        scratch_.reset();
+        return wrong;
     }
     /// Makes room, growing by doubling within `growth`. Throws `std::bad_alloc`.
     void reserve_more(std::size_t more_bytes, std::size_t more_operations, Growth growth) {
@@ -330,6 +330,15 @@ public:
     [[nodiscard]] std::span<const detail::Entry> entries() const noexcept { return entries_; }
 
 private:
+    std::optional<FieldError> append_within(Growth growth, const Operation& op, std::string_view default_index) {
+        detail::Prepared prepared;
+        if (auto wrong = detail::prepare(op, default_index, prepared)) return wrong;
+        const auto* prefix = lines().find(prepared.action, prepared.index);
+        if (prefix == nullptr) return check_index_name(prepared.index);
+        reserve_more(prepared.bytes(*prefix), 1, growth);
+        append_unchecked(prepared, *prefix, {});
+        return std::nullopt;
+    }
     // Made on first use, so that the batches inside the indexer, which are only copied into, stay small.
     struct Scratch {
         detail::ActionLines lines;

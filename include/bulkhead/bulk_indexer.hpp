@@ -19,7 +19,7 @@ public:
     /// A duration from now on.
     template <class Rep, class Period>
     Deadline(std::chrono::duration<Rep, Period> from_now) noexcept // NOLINT
-        : at_{detail::Intake<Clock>::saturating_add(Clock::now(), from_now)} {}
+        : at_{detail::saturating_add<Clock>(Clock::now(), from_now)} {}
     /// The point in time.
     [[nodiscard]] typename Clock::time_point at() const noexcept { return at_; }
 
@@ -105,7 +105,8 @@ public:
 
     // ---- Handing in, waiting for room ----
 
-    /// Enqueues when there is room, in the order of the calls. The operation is copied at once.
+    /// Enqueues when there is room, in the order of the calls. The operation is copied at once; copies that wait are
+    /// not counted against the budget: bound how many wait.
     ///
     /// Completion signature: `void(error_code, Admission)`; the admission is never `full` unless the wait was
     /// cancelled. Cancelling (any type) stops waiting with `operation_aborted`: the operation was not accepted.
@@ -117,7 +118,7 @@ public:
     template <class Token>
     auto async_enqueue(const Operation& op, Ticket ticket, Token&& token) {
         Batch scratch;
-        const auto wrong = scratch.append(op, options().index);
+        const auto wrong = scratch.append_alone(op, options().index);
         return asio::async_initiate<Token, void(error_code, Admission)>(
             [core = core_, executor = executor_, ticket](auto handler, Batch held, std::optional<FieldError> error) {
                 detail::Completion<error_code, Admission> done;
@@ -133,21 +134,19 @@ public:
 
     /// Blocks until there is room, at most for `timeout`; then `full`. Never waits on a thread that runs the indexer
     /// (see `running_in_this_thread`), because that thread is the one to make room: there it is `try_enqueue`.
-    [[nodiscard]] Admission enqueue_wait(const Operation& op, std::chrono::nanoseconds timeout, Ticket ticket = {}) {
+    [[nodiscard]] Admission enqueue_wait(const Operation& op, Deadline<std::chrono::steady_clock> timeout,
+                                         Ticket ticket = {}) {
         using IfFull = typename Core::intake_type::IfFull;
         detail::Prepared prepared;
         if (const auto wrong = core_->prepare(op, prepared))
             return core_->admit(core_->intake().refuse_invalid(*wrong));
         auto& intake = core_->intake();
-        using detail::Intake;
-        const auto deadline =
-            Intake<std::chrono::steady_clock>::saturating_add(std::chrono::steady_clock::now(), timeout);
         bool wait = !running_in_this_thread();
         while (true) {
             const auto offered = intake.offer(prepared, ticket, wait ? IfFull::wait : IfFull::refuse);
             const auto admission = core_->admit(offered);
             if (admission != Admission::full || !wait) return admission;
-            wait = intake.wait_for_room(offered.room, deadline);
+            wait = intake.wait_for_room(offered.room, timeout.at());
         }
     }
 
@@ -259,15 +258,28 @@ public:
 
     /// Whether blocking here could stop the indexer: this thread runs its strand, or its `io_context` or `thread_pool`.
     [[nodiscard]] bool running_in_this_thread() const noexcept {
-        return core_->strand().running_in_this_thread() || runs_here<asio::io_context::executor_type>() ||
-               runs_here<asio::thread_pool::executor_type>();
+        return core_->strand().running_in_this_thread() || runs_here(executor_);
     }
 
 private:
+    /// As it is, keeping its context in work, or within strands.
+    [[nodiscard]] static bool runs_here(const asio::any_io_executor& executor) noexcept {
+        if (const auto* strand = executor.target<asio::strand<asio::any_io_executor>>())
+            return runs_here(strand->get_inner_executor());
+        return runs_as<asio::io_context::executor_type>(executor) ||
+               runs_as<asio::thread_pool::executor_type>(executor);
+    }
     template <class Executor>
-    [[nodiscard]] bool runs_here() const noexcept {
-        if (const auto* plain = executor_.target<Executor>()) return plain->running_in_this_thread();
-        const auto* strand = executor_.target<asio::strand<Executor>>();
+    [[nodiscard]] static bool runs_as(const asio::any_io_executor& executor) noexcept {
+        namespace execution = asio::execution;
+        using Working =
+            std::decay_t<decltype(asio::require(std::declval<Executor>(), execution::outstanding_work.tracked))>;
+        return runs_exactly<Executor>(executor) || runs_exactly<Working>(executor);
+    }
+    template <class Executor>
+    [[nodiscard]] static bool runs_exactly(const asio::any_io_executor& executor) noexcept {
+        if (const auto* plain = executor.target<Executor>()) return plain->running_in_this_thread();
+        const auto* strand = executor.target<asio::strand<Executor>>();
         return strand != nullptr && strand->get_inner_executor().running_in_this_thread();
     }
     [[nodiscard]] static errc error_of(Admission admission) noexcept {

@@ -151,6 +151,16 @@ inline void blank_controls(std::string& text) noexcept {
     blank_controls(out);
     return out;
 }
+/// What the exception says that is being handled, fit for a log.
+[[nodiscard]] inline std::string current_error() {
+    try {
+        throw;
+    } catch (const std::exception& error) {
+        return printable(error.what());
+    } catch (...) {
+        return "an exception that is no std::exception";
+    }
+}
 } // namespace detail
 
 /// A value out of its range, in options or in an operation: which field, what is allowed, and what was found.

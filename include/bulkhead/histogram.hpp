@@ -25,13 +25,15 @@ public:
         const auto value = static_cast<std::uint64_t>(std::max(took, Duration::zero()).count());
         buckets_[bucket_of(value)] += times;
         count_ += times;
-        sum_ += value * times;
+        sum_ += static_cast<double>(value) * static_cast<double>(times);
         if (times != 0) max_ = std::max(max_, value);
     }
     /// How many were recorded.
     [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
-    /// All of them together.
-    [[nodiscard]] Duration sum() const noexcept { return Duration{sum_}; }
+    /// All of them together: what many waited in a long outage is more than `Duration` can hold.
+    [[nodiscard]] std::chrono::duration<double> sum() const noexcept {
+        return std::chrono::duration<double>{sum_ / 1e9};
+    }
     /// The longest.
     [[nodiscard]] Duration max() const noexcept { return Duration{max_}; }
     /// What the share `quantile` (0 to 1) of all does not exceed; zero when there is none.
@@ -69,7 +71,7 @@ private:
     static constexpr std::size_t buckets = (most_bits - SubBits + 1) * subs + 1;
     std::array<std::uint64_t, buckets> buckets_{};
     std::uint64_t count_ = 0;
-    std::uint64_t sum_ = 0;
+    double sum_ = 0; ///< nanoseconds
     std::uint64_t max_ = 0;
 };
 

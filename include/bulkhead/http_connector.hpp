@@ -135,6 +135,9 @@ private:
         error_code error = asio::error::host_not_found;
         auto untried = static_cast<long>(endpoints.size());
         for (const auto& entry : endpoints) {
+            const asio::cancellation_state state = co_await asio::this_coro::cancellation_state;
+            if (state.cancelled() != asio::cancellation_type::none) // between two steps, when nothing waited for it
+                co_return asio::error::operation_aborted;
             const auto now = Clock::now();
             const auto until = now + (deadline - now) / untried--;
             error_code ignored;

@@ -212,6 +212,7 @@ asio::awaitable<ExchangeResult> http_exchange(Stream& stream, boost::beast::flat
     bool early = false;
     std::optional<http::response_parser<detail::SinkBody>> parser;
     try {
+        buffer.max_size(header_limit + read_size); // nor does Beast bound a chunk's extensions, or the trailers
         buffer.reserve(read_size);
         for (int interim = 0;; ++interim) {
             parser.emplace();
@@ -243,7 +244,7 @@ asio::awaitable<ExchangeResult> http_exchange(Stream& stream, boost::beast::flat
 
         while (!error && !early && !parser->is_done())
             co_await http::async_read_some(stream, buffer, *parser, asio::redirect_error(asio::use_awaitable, error));
-    } catch (const std::exception&) { // no memory: the writing must end all the same
+    } catch (...) { // no memory: the writing must end all the same
         error = boost::system::errc::make_error_code(boost::system::errc::not_enough_memory);
     }
     if (error) abort_stream(stream);

@@ -145,7 +145,9 @@ struct ServerUrl {
 
 /// A URL as an error may show it: not when there could be a password in it, wherever a slip of the hand has put that.
 [[nodiscard]] inline std::string showable(const std::string& url) {
-    return url.find('@') == std::string::npos ? url : "something with an @ in it";
+    if (url.find('@') != std::string::npos) return "something with an @ in it";
+    const auto mark = url.find_first_of("?#"); // a key may follow
+    return mark == std::string::npos ? url : url.substr(0, mark) + " and more behind it";
 }
 
 /// `scheme` is the one that the connector speaks. Secrets in the URL never reach the error.
@@ -187,6 +189,7 @@ struct ServerUrl {
     out.host_field = std::string{url.encoded_host()} + (url.has_port() ? ":" + out.port : "");
     out.path = std::string{url.encoded_path()};
     while (!out.path.empty() && out.path.back() == '/') out.path.pop_back();
+    if (out.path.ends_with("/_bulk")) return FieldError{"url", expected + ", without /_bulk", showable(text)};
     return std::nullopt;
 }
 

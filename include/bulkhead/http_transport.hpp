@@ -275,8 +275,8 @@ private:
             if (!authorization.append_to(c.head, generation, problem)) return errc::credentials_unavailable;
             try {
                 if (options.signer) sign(c.head, node, errand, body);
-            } catch (const std::exception& error) {
-                problem = detail::printable(error.what());
+            } catch (...) {
+                problem = detail::current_error();
                 return errc::credentials_unavailable;
             }
             if (!body.empty())
@@ -325,7 +325,7 @@ private:
     };
 
     static time_point deadline_in(std::chrono::nanoseconds timeout) {
-        return Clock::now() + std::chrono::duration_cast<typename Clock::duration>(timeout);
+        return detail::saturating_add<Clock>(Clock::now(), timeout);
     }
     static asio::awaitable<Reply> send(std::shared_ptr<Core> core, Request request, AnswerSink* sink) {
         Errand errand{0, request, "POST", true, deadline_in(request.timeout), sink};
@@ -375,19 +375,19 @@ private:
             try {
                 connection = core->take(errand.node, fresh);
                 if (!connection) reply.error = asio::error::operation_aborted;
-            } catch (const std::exception& error) { // no memory, or a connector that breaks its promise
+            } catch (...) { // no memory, or a connector that breaks its promise
                 reply.error = errc::no_answer;
-                reply.detail = detail::printable(error.what());
+                reply.detail = detail::current_error();
             }
             if (!connection) co_return reply;
             const bool reused = connection->used; // once it is back in the pool it is another's
             try {
                 reply =
                     co_await asio::co_spawn(connection->strand, carry(core, connection, errand), asio::use_awaitable);
-            } catch (const std::exception& error) { // no memory to begin with it
+            } catch (...) { // no memory to begin with it
                 core->put_back(errand.node, connection, false);
                 reply.error = errc::no_answer;
-                reply.detail = detail::printable(error.what());
+                reply.detail = detail::current_error();
                 co_return reply;
             }
             reply.connection_reused = reused;
@@ -435,10 +435,10 @@ private:
                 }
             }
             if (!reply.detail.empty()) reply.detail.insert(0, node.url.host_field + ": ");
-        } catch (const std::exception& error) { // no memory, or a connector that breaks its promise
+        } catch (...) { // no memory, or a connector that breaks its promise
             reply.error = errc::no_answer;
             reply.sent = handed_over ? Sent::partial : Sent::none;
-            reply.detail = detail::printable(error.what());
+            reply.detail = detail::current_error();
             reusable = false;
         }
         if (core->authorization.present() || core->options.signer) detail::wipe(c.head);

@@ -26,6 +26,7 @@
 #include <atomic>
 #include <list>
 #include <map>
+#include <set>
 #include <unordered_map>
 
 namespace bulkhead::inline v1 {
@@ -355,7 +356,7 @@ private:
     }
     /// What an operator may want to know: everything once, and no more often than once a second.
     void tell_events(time_point now, bool last = false) {
-        if (told_ == nullptr) return;
+        if (told_ == nullptr || (ended_ && !last)) return; // after a close the hook may be gone
         untold_ = intake_.trouble() != std::pair{trouble_count(*told_), told_->health};
         if (!untold_ || (now < tell_at_ && !last)) return;
         intake_.telling();
@@ -372,13 +373,9 @@ private:
     }
     /// For `Stats`: of what the strand has taken and not settled.
     void note_oldest() {
-        if (std::exchange(oldest_retry_left_, false)) {
-            oldest_retry_ = time_point::max();
-            for (const auto& [due, bulk] : retries_) oldest_retry_ = std::min(oldest_retry_, bulk.opened);
-        }
         auto letter = time_point::max();
         for (const auto& letters : letters_) letter = std::min(letter, letters->bulk.opened);
-        auto oldest = std::min(letter, oldest_retry_);
+        auto oldest = std::min(letter, oldest_retry());
         for (const auto& flight : in_flight_) oldest = std::min(oldest, flight->bulk.opened);
         if (id_order_.oldest() != nullptr) oldest = std::min(oldest, id_order_.oldest()->opened);
         intake_.note_oldest(oldest, letter);
@@ -484,10 +481,10 @@ private:
         Reply reply;
         try {
             reply = co_await self->transport_.send(flight->request, flight->answer);
-        } catch (const std::exception& error) { // a transport must not; what it did is then unknown
+        } catch (...) { // a transport must not; what it did is then unknown
             reply.error = errc::no_answer;
             reply.sent = Sent::partial;
-            reply.detail = error.what();
+            reply.detail = current_error();
         }
         // Out of memory: its operations may stay pending until the indexer ends.
         self->guarded([&] { self->land(std::move(flight), std::move(reply)); });
@@ -558,7 +555,12 @@ private:
             switch (verdict) {
             case Verdict::indexed: ending.result = result_of(items[i], entry); break;
             case Verdict::superseded: ending.outcome = Outcome::superseded; break;
-            case Verdict::reject: refuse_for_good(ending); break;
+            case Verdict::reject:
+                if (perhaps_with_itself(entry, ending.status))
+                    ending.outcome = Outcome::unknown;
+                else
+                    refuse_for_good(ending);
+                break;
             case Verdict::discard: ending.outcome = Outcome::rejected; break;
             case Verdict::push_back:
             case Verdict::environment: ending.next = Next::again; break;
@@ -686,6 +688,9 @@ private:
         const auto count = bulk.batch.operations();
         const auto error = describe_error(flight.answer.head());
         const auto type = error.type.empty() ? type_of(reply) : error.type;
+        // So Elasticsearch and OpenSearch say that the URL's path is not that of a bulk endpoint.
+        if (reply.status == 400 && error.reason.starts_with("no handler found for uri"))
+            return requeue_whole(flight, reply, Health::misconfigured, now);
         if (reply.status == 400 && lone_refusals_ >= most_lone_refusals && type == lone_refusal_type_)
             return split_slowly(flight, reply, now);
         endpoint_works(flight, false);
@@ -795,16 +800,17 @@ private:
     }
     void put_off(bulk_type bulk, time_point due) {
         intake_.update_stats([](Stats& stats) { ++stats.sealed_batches; });
-        oldest_retry_ = std::min(oldest_retry_, bulk.opened);
+        const auto opened = bulk.opened;
         retries_.emplace(due, std::move(bulk));
+        retry_ages_.insert(opened);
     }
     /// Before everything of its age and younger. Halves so go in depth: the first culprit stands alone after log2(N)
     /// requests, not after N.
     void put_first(bulk_type bulk) {
         intake_.update_stats([](Stats& stats) { ++stats.sealed_batches; });
-        oldest_retry_ = std::min(oldest_retry_, bulk.opened);
         const auto due = bulk.opened; // it is past
         retries_.emplace_hint(retries_.lower_bound(due), due, std::move(bulk));
+        retry_ages_.insert(due);
     }
     [[nodiscard]] bool take_retry(time_point now, bulk_type& out) {
         if (retries_.empty() || retries_.begin()->first > now || !may_repeat()) return false;
@@ -823,7 +829,9 @@ private:
         auto bytes = bulk.batch.bytes();
         auto operations = bulk.batch.operations();
         merging_.clear();
+        std::size_t looked_at = 0;
         for (auto it = retries_.begin(); it != retries_.end() && it->first <= now; ++it) {
+            if (++looked_at > most_looked_at) break; // or many that do not fit together would take quadratic time
             const auto& other = it->second;
             if (operations >= most_operations || bytes >= most_bytes) break;
             if (other.apart || other.epoch != bulk.epoch || operations + other.batch.operations() > most_operations ||
@@ -850,9 +858,12 @@ private:
     }
     auto take_retry(typename std::multimap<time_point, bulk_type>::iterator it, bulk_type& out) {
         out = std::move(it->second);
-        oldest_retry_left_ = oldest_retry_left_ || out.opened <= oldest_retry_;
+        if (const auto age = retry_ages_.find(out.opened); age != retry_ages_.end()) retry_ages_.erase(age);
         intake_.update_stats([](Stats& stats) { --stats.sealed_batches; });
         return retries_.erase(it);
+    }
+    [[nodiscard]] time_point oldest_retry() const noexcept {
+        return retry_ages_.empty() ? time_point::max() : *retry_ages_.begin();
     }
     /// What became older than `max_age` while it waited is not sent again.
     void give_up_aged(time_point now) {
@@ -860,14 +871,12 @@ private:
         bulk_type bulk;
         while (intake_type::saturating_add(intake_.oldest_sealed(), max_age) <= now && intake_.take(bulk))
             give_up(bulk, errc::too_old);
-        const bool any_aged = intake_type::saturating_add(oldest_retry_, max_age) <= now;
-        if (any_aged) oldest_retry_ = time_point::max();
+        const bool any_aged = intake_type::saturating_add(oldest_retry(), max_age) <= now;
         for (auto it = retries_.begin(); any_aged && it != retries_.end();) {
             if (intake_type::saturating_add(it->second.opened, max_age) <= now) {
                 it = take_retry(it, bulk);
                 give_up(bulk, errc::too_old);
             } else {
-                oldest_retry_ = std::min(oldest_retry_, it->second.opened);
                 ++it;
             }
         }
@@ -960,7 +969,7 @@ private:
         error_code error;
         try {
             error = co_await self->sink_.get()->write(letters->letters);
-        } catch (const std::exception&) { // a sink must not
+        } catch (...) { // a sink must not
             error = errc::sink_failed;
         }
         self->guarded([&] { self->written(std::move(letters), error); });
@@ -1241,12 +1250,13 @@ private:
 
     void serve_waiters(time_point now) {
         while (!room_waiters_.empty()) { // in the order of their coming
-            auto& waiter = room_waiters_.front();
-            const auto offered = intake_.offer(waiter.scratch, waiter.ticket, intake_type::IfFull::wait);
+            const auto offered =
+                intake_.offer(room_waiters_.front().scratch, room_waiters_.front().ticket, intake_type::IfFull::wait);
             again_ = again_ || offered.wake; // the strand is awake: here
             if (offered.admission == Admission::full) break;
-            waiter.done({}, offered.admission);
-            room_waiters_.pop_front();
+            auto done = std::move(room_waiters_.front().done);
+            room_waiters_.pop_front(); // it is taken, also if there is no memory to say so
+            done({}, offered.admission);
         }
         for (auto it = flush_waiters_.begin(); it != flush_waiters_.end();) {
             const bool drained = intake_.drained_before(it->epoch);
@@ -1272,7 +1282,7 @@ private:
         auto next = intake_.flush_due();
         const auto max_age = options_.retry.max_age;
         next = std::min(next, intake_type::saturating_add(intake_.oldest_sealed(), max_age));
-        next = std::min(next, intake_type::saturating_add(oldest_retry_, max_age));
+        next = std::min(next, intake_type::saturating_add(oldest_retry(), max_age));
         if (id_order_.oldest() != nullptr)
             next = std::min(next, intake_type::saturating_add(id_order_.oldest()->opened, max_age));
         if (!letters_.empty() && !writing_) next = std::min(next, sink_resume_);
@@ -1334,8 +1344,9 @@ private:
             take_retry(retries_.begin(), bulk);
             give_up(bulk, errc::closed);
         }
+        while (id_order_.oldest() != nullptr)
+            give_up_waiting(errc::closed); // older than what is sealed, of the same id
         while (intake_.take(bulk)) give_up(bulk, errc::closed);
-        while (id_order_.oldest() != nullptr) give_up_waiting(errc::closed);
         for (const auto& letters : std::exchange(letters_, {})) { // refused, and nobody has taken them over
             letters->abandoned = true;
             given_up_ += letters->letters.size();
@@ -1415,14 +1426,14 @@ private:
     std::vector<FlightPtr> in_flight_;
     std::vector<FlightPtr> spare_flights_;
     std::multimap<time_point, bulk_type> retries_; ///< by when they are due
-    time_point oldest_retry_ = time_point::max();
-    bool oldest_retry_left_ = false; ///< the oldest is no longer there: it is looked for at the end of the pump
+    std::multiset<time_point> retry_ages_;         ///< by when they were opened
     std::vector<typename std::multimap<time_point, bulk_type>::iterator> merging_;
     IdOrder<bulk_type> id_order_;
     std::vector<std::size_t> held_; ///< positions in the bulk that is held back in parts
     FloodGauge flood_;
     std::deque<LettersPtr> letters_; ///< the first of them is being written, or will be
     static constexpr std::size_t most_letters = 8;
+    static constexpr std::size_t most_looked_at = 256;
     bool writing_ = false;
     std::uint32_t sink_failures_ = 0; ///< in a row
     std::string sink_trouble_;

@@ -109,7 +109,7 @@ public:
         if (closed_) return refuse(Admission::closed, 1);
         try {
             const auto* prefix = lines_.find(op.action, op.index);
-            if (prefix == nullptr) return invalid(*check_index_name(op.index), 1);
+            if (prefix == nullptr) return invalid(check_index_name(op.index)->message(), 1);
             const auto bytes = op.bytes(*prefix);
             if (bytes > options_.max_operation_bytes) return refuse(Admission::too_large, 1);
             return place(bytes, 1, if_full, [&] { open_.append_unchecked(op, *prefix, ticket); });
@@ -142,9 +142,10 @@ public:
     }
     /// An operation that was found invalid before it came here.
     [[nodiscard]] Offered refuse_invalid(const FieldError& error) {
+        const auto message = error.message(); // may throw, before anything is counted
         const auto lock = lock_briefly(mutex_);
         ++stats_.offered;
-        return closed_ ? refuse(Admission::closed, 1) : invalid(error, 1);
+        return closed_ ? refuse(Admission::closed, 1) : invalid(message, 1);
     }
     /// An operation that memory was not enough for.
     [[nodiscard]] Offered refuse_full(std::size_t operations) {
@@ -216,6 +217,7 @@ public:
         if (sealed_.empty()) return false;
         out = std::move(sealed_.front());
         sealed_.pop_front();
+        no_longer_sealed(out.batch);
         oldest_taken_ = std::min(oldest_taken_, out.opened);
         return true;
     }
@@ -360,9 +362,7 @@ public:
     }
     template <class Duration>
     [[nodiscard]] static time_point saturating_add(time_point from, Duration more) noexcept {
-        const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(time_point::max() - from);
-        if (more >= left) return time_point::max();
-        return from + std::chrono::duration_cast<typename Clock::duration>(more);
+        return detail::saturating_add<Clock>(from, more);
     }
 
 private:
@@ -388,7 +388,7 @@ private:
         if (!has_room) {
             // What is open is all that could ever make room: let it travel now instead of at its time.
             if (!open_.empty() && sealed_.empty()) {
-                seal(stats_.sealed_by_flush);
+                seal(stats_.sealed_by_bytes);
                 result.wake = true;
             }
             const auto wake = result.wake && !std::exchange(wake_sent_, true);
@@ -433,9 +433,21 @@ private:
                 if (grow(bytes, operations, amply)) return true;
                 if (stats_.pending == 0 && grow(bytes, operations, Batch::Growth{0, 0})) return true;
             }
-            if (options_.overflow != Overflow::drop_oldest || sealed_.empty()) return false;
+            if (options_.overflow != Overflow::drop_oldest || !dropping_helps(bytes, operations)) return false;
             drop_oldest();
         }
+    }
+    /// Whether there would be room if all that is sealed were dropped: otherwise nothing is, in vain.
+    [[nodiscard]] bool dropping_helps(std::size_t bytes, std::size_t operations) const noexcept {
+        auto freed = sealed_bytes_ - sealed_operations_ * sizeof(Ticket); // these wait until their observers are told
+        for (const auto& spare : spares_) freed += spare.footprint();
+        const auto needed = open_.footprint_after(bytes, operations, Batch::Growth{0, 0}) - open_.footprint();
+        return !sealed_.empty() && used_ - freed + needed <= options_.max_buffered_bytes &&
+               stats_.pending - sealed_operations_ + operations <= options_.max_buffered_operations;
+    }
+    void no_longer_sealed(const Batch& batch) noexcept {
+        sealed_bytes_ -= batch.footprint();
+        sealed_operations_ -= batch.operations();
     }
     /// A batch begins as large as the last one became, and grows by doubling.
     [[nodiscard]] Batch::Growth like_the_last() const noexcept {
@@ -471,6 +483,8 @@ private:
         bulk.opened = opened_;
         bulk.epoch = first_epoch_ + outstanding_.size() - 1;
         outstanding_.back() += bulk.batch.operations();
+        sealed_bytes_ += bulk.batch.footprint();
+        sealed_operations_ += bulk.batch.operations();
         last_bytes_ = bulk.batch.bytes();
         last_operations_ = bulk.batch.operations();
         ++counter;
@@ -501,6 +515,7 @@ private:
         note_failure_locked(to_string(errc::overflow), {}, 0, entries.size());
         used_ = used_ - sealed_.front().batch.footprint() + charge;
         release_epoch(sealed_.front().epoch, entries.size() - told);
+        no_longer_sealed(sealed_.front().batch);
         sealed_.pop_front();
     }
     void drop_spare(std::vector<Batch>& freed) {
@@ -541,8 +556,8 @@ private:
         used_ += bytes;
         return {};
     }
-    Offered invalid(const FieldError& error, std::size_t operations) {
-        note_failure_locked(to_string(errc::invalid_operation), error.message(), 0, operations);
+    Offered invalid(std::string_view message, std::size_t operations) {
+        note_failure_locked(to_string(errc::invalid_operation), message, 0, operations);
         return refuse(Admission::invalid, operations);
     }
     Offered refuse(Admission why, std::size_t operations) {
@@ -600,6 +615,8 @@ private:
     std::size_t last_bytes_ = 0; ///< of the batch that was sealed last
     std::size_t last_operations_ = 0;
     std::deque<bulk_type> sealed_;
+    std::size_t sealed_bytes_ = 0; ///< what they take of the budget
+    std::size_t sealed_operations_ = 0;
     std::vector<Batch> spares_;
     std::deque<Dropped> dropped_;
     std::size_t used_ = 0;

@@ -25,7 +25,10 @@ enum class VersionType : std::uint8_t {
 
 /// What a 409 (version conflict) on the first attempt means for this operation.
 enum class OnConflict : std::uint8_t {
-    reject,        ///< the caller's data conflicts: the operation settles as `Outcome::rejected`
+    /// The caller's data conflicts: the operation settles as `Outcome::rejected`. After an attempt that was sent and
+    /// never answered it is taken for its own trace: `superseded`. After a request that was refused as a whole because
+    /// of another operation nobody can say whose the document is: `unknown`.
+    reject,
     already_there, ///< the id is derived from the data, so the document is already stored: `Outcome::superseded`
 };
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <bulkhead/error.hpp>
+#include <bulkhead/index_name.hpp>
 
 #include <chrono>
 #include <concepts>
@@ -128,8 +129,8 @@ struct FloodOptions {
 
 /// Everything that a `BulkIndexer` lets its user choose. Checked at construction (`InvalidOption`).
 struct IndexerOptions {
-    /// Index, alias or data stream for operations that name none. Empty: each must name its own. When to change: your
-    /// index; leave it empty where each operation names its own.
+    /// Index, alias or data stream for operations that name none; a name that Elasticsearch allows. Empty: each must
+    /// name its own. When to change: your index; leave it empty where each operation names its own.
     std::string index{};
 
     /// A bulk is flushed when it holds this many operations. 1 to 1,000,000. When to change: raise it for documents far
@@ -262,6 +263,8 @@ inline std::optional<FieldError> out_of_range(const char* field, std::chrono::mi
     using detail::out_of_range;
     constexpr std::size_t gib = std::size_t{1} << 30;
     constexpr std::size_t any = static_cast<std::size_t>(-1);
+    if (!o.index.empty())
+        if (auto e = check_index_name(o.index)) return e;
     if (auto e = out_of_range<std::size_t>("max_batch_operations", o.max_batch_operations, 1, 1'000'000)) return e;
     if (auto e = out_of_range<std::size_t>("max_batch_bytes", o.max_batch_bytes, 1024, gib)) return e;
     if (auto e = out_of_range("flush_interval", o.flush_interval, 1ms, 1h)) return e;
@@ -283,7 +286,7 @@ inline std::optional<FieldError> out_of_range(const char* field, std::chrono::mi
         if (auto e = out_of_range<unsigned>("verdicts.last", rule.last, rule.first, 599)) return e;
     }
     if (o.target_makes_ids && o.duplicates == Duplicates::client_id)
-        return FieldError{"duplicates", "forbid or allow, since target_makes_ids", "client_id"};
+        return FieldError{"duplicates", "anything but client_id beside target_makes_ids", "client_id"};
     const auto& refresh = o.request.refresh;
     if (!refresh.empty() && refresh != "true" && refresh != "false" && refresh != "wait_for")
         return FieldError{"request.refresh", "true, false, wait_for or empty", refresh};

@@ -84,7 +84,7 @@ private:
             constexpr unsigned last_bits = 36; // 69 s
             auto& added = families.add(metric, labels).histogram;
             added.sample_count = value.count();
-            added.sample_sum = std::chrono::duration<double>{value.sum()}.count();
+            added.sample_sum = value.sum().count();
             for (auto bits = first_bits; bits <= last_bits; ++bits)
                 added.bucket.push_back({value.count_below(bits), static_cast<double>(std::uint64_t{1} << bits) * 1e-9});
             added.bucket.push_back({value.count(), std::numeric_limits<double>::infinity()});

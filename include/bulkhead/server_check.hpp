@@ -106,7 +106,9 @@ private:
     check.name = std::move(name);
     const auto status = std::to_string(reply.status);
     // Who may only write documents may not ask (403), and a server may lack the module that answers (405).
-    const bool in_their_words = member(body, "error") != nullptr && member(body, "status") != nullptr;
+    // A 404 in a search server's words comes of a path that it takes for an index's name.
+    const bool in_their_words =
+        member(body, "error") != nullptr && member(body, "status") != nullptr && reply.status != 404;
     if (reply.error && reply.status == 0) {
         auto why = reply.detail.empty() ? reply.error.message() : reply.detail;
         if (why.starts_with(check.name + ": ")) why.erase(0, check.name.size() + 2);
@@ -183,7 +185,8 @@ asio::awaitable<ServerReport> check_server(T transport, std::string index, std::
 /// `timeout`. Writes nothing. What an account may not ask is not a problem: it may still be allowed to write.
 ///
 /// Completion signature: `void(std::exception_ptr, ServerReport)`; the exception only for want of memory. Runs on
-/// `executor`. Cancelling has no effect: `transport.shutdown()` ends it.
+/// `executor`. Cancelling is seen between two questions, and ends it with an exception; `transport.shutdown()` ends it
+/// soon, with what is known.
 template <class T, class CompletionToken>
 auto async_check(const asio::any_io_executor& executor, T transport, std::string index,
                  std::chrono::nanoseconds timeout, CompletionToken&& token) {

@@ -55,7 +55,7 @@ public:
 
     /// Blocks until everything accepted so far has been settled: success, or `errc::deadline_exceeded` after `timeout`.
     /// On the indexer's own thread, where waiting could never end, `errc::would_deadlock` at once.
-    [[nodiscard]] error_code flush(std::chrono::nanoseconds timeout) {
+    [[nodiscard]] error_code flush(typename indexer_type::deadline_type timeout) {
         if (indexer_->running_in_this_thread()) return errc::would_deadlock;
         std::promise<error_code> done;
         auto result = done.get_future();
@@ -64,7 +64,7 @@ public:
     }
     /// Refuses new operations, drains for at most `timeout`, and reports. On the indexer's own thread it gives up at
     /// once what is pending, and the report says what was pending.
-    CloseReport close(std::chrono::nanoseconds timeout) {
+    CloseReport close(typename indexer_type::deadline_type timeout) {
         if (indexer_->running_in_this_thread()) {
             indexer_->async_close(std::chrono::nanoseconds{0}, [](error_code, const CloseReport&) {});
             return {indexer_->stats(), false};

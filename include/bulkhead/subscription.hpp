@@ -77,7 +77,8 @@ private:
 
 /// The right to be told how operations end. Made by `BulkIndexer::subscribe`; move-only; when it is destroyed or reset,
 /// later settlements of its tickets are counted as `Stats::unobserved` and told to nobody. A call of the observer that
-/// has begun on another thread may still be running then. Not thread-safe, but for `ticket`.
+/// has begun on another thread may still be running then. Not thread-safe, but for `ticket`. It holds the executor that
+/// it was made with: one that belongs to a context, such as a strand, must not outlive that.
 class Subscription {
 public:
     Subscription() = default;
@@ -86,8 +87,10 @@ public:
         : observers_{std::exchange(other.observers_, nullptr)}, ticket_{other.ticket_} {}
     /// Moves; what was held ends.
     Subscription& operator=(Subscription&& other) noexcept {
-        std::swap(observers_, other.observers_);
-        std::swap(ticket_, other.ticket_);
+        if (this == &other) return *this;
+        reset();
+        observers_ = std::exchange(other.observers_, nullptr);
+        ticket_ = other.ticket_;
         return *this;
     }
     Subscription(const Subscription&) = delete;

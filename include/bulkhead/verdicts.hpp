@@ -46,9 +46,15 @@ inline constexpr ItemRule item_rules[] = {
 [[nodiscard]] inline Verdict judge_conflict(const Entry& entry) noexcept {
     if (entry.has_version) return Verdict::superseded; // external versions: what is stored is newer
     if (entry.has_seq_no) return Verdict::reject;      // the caller's condition does not hold
-    if (entry.action == Action::create && (entry.already_there || entry.ambiguous)) return Verdict::superseded;
+    if (entry.action == Action::create && (entry.already_there || entry.unanswered)) return Verdict::superseded;
     if (entry.action == Action::create) return Verdict::reject;
     return Verdict::retry; // somebody else wrote meanwhile
+}
+/// Whether a `create` that conflicts may conflict with itself: a request that held it was refused as a whole, which
+/// almost always, but not certainly, means that nothing of it was applied. So nobody can say whose document is there.
+[[nodiscard]] inline bool perhaps_with_itself(const Entry& entry, std::uint16_t status) noexcept {
+    return status == 409 && entry.action == Action::create && entry.ambiguous && !entry.has_version &&
+           !entry.has_seq_no;
 }
 
 /// Whether a letter of `script` may be there as an escape: `\u0063` to `\u0074`. No encoder writes these of itself.

@@ -475,9 +475,10 @@ TEST_CASE("options are checked at construction, and secrets do not get into the 
         CAPTURE(url);
         CHECK(refusal({.url = url}).empty());
     }
-    for (const std::string url : {"", "127.0.0.1:9200", "localhost", "https://search", "ftp://search", "http://",
-                                  "http:///x", "http://h:0", "http://h:65536", "http://h:99999",
-                                  "http://h:", "http://h?x=1", "http://h#x", "http://h/\r\nX: y", "http://h h"}) {
+    for (const std::string url :
+         {"", "127.0.0.1:9200", "localhost", "https://search", "ftp://search", "http://", "http:///x", "http://h:0",
+          "http://h:65536", "http://h:99999", "http://h:", "http://h?x=1", "http://h#x", "http://h/first/_bulk",
+          "http://h/_bulk/", "http://h/\r\nX: y", "http://h h"}) {
         CAPTURE(url);
         CHECK(refusal({.url = url}).substr(0, 4) == "url|");
     }
@@ -655,6 +656,17 @@ TEST_CASE("a signer sees what travels, and its fields travel too") {
     CHECK(send->reply->sent == Sent::none);
     CHECK(send->reply->detail.find("no key") != std::string::npos);
     CHECK(listener.heads.size() == 1);
+}
+
+TEST_CASE("a signer that throws what is no exception fails its attempt, and no more") {
+    asio::io_context context;
+    Listener listener{context};
+    Client client{context,
+                  {.url = listener.server.url(), .signer = [](const SigningInput&, HeaderFields&) { throw 42; }}};
+    const auto send = client.exchange();
+    CHECK(send->reply->error == error_code{errc::credentials_unavailable});
+    CHECK(send->reply->sent == Sent::none);
+    CHECK(listener.heads.empty());
 }
 
 TEST_CASE("what a signer makes is checked like any other field", "[F163]") {

@@ -85,6 +85,8 @@ TEST_CASE("a check names in one line what is wrong with a node") {
     CHECK(problem("401 Unauthorized", "{}").find("credentials (401)") != std::string::npos);
     CHECK(problem("503 Service Unavailable", "<html>").find("not ready (503)") != std::string::npos);
     CHECK(problem("404 Not Found", "no").find("path is wrong (404") != std::string::npos);
+    CHECK(problem("404 Not Found", R"({"error":{"type":"index_not_found_exception"},"status":404})")
+              .find("path is wrong (404") != std::string::npos);
     CHECK(problem("302 Found", "").find("(302") != std::string::npos);
     CHECK(problem("200 OK", "<html>\nhello").find("right port") != std::string::npos);
     CHECK(problem("200 OK", R"({"cluster":1})").find("right port") != std::string::npos);

@@ -70,3 +70,9 @@ TEST_CASE("a failure's class is that of its status, or of what is its own", "[hi
     for (const auto* type : {"overflow", "too_old", "closed", "invalid_operation", "observer_threw"})
         CHECK(classify(type, 0) == FailureClass::local);
 }
+
+TEST_CASE("what many waited in a long outage is not too much for the sum", "[stats]") {
+    bulkhead::Histogram h;
+    for (int i = 0; i < 3; ++i) h.record(6h, 1'000'000);
+    CHECK(h.sum() == std::chrono::duration<double>{3 * 6 * 3600.0 * 1e6});
+}

@@ -267,6 +267,21 @@ TEST_CASE("a large answer streams through; one that is larger than allowed is cu
     CHECK(cut.sink.bytes.size() <= 1U << 20);
 }
 
+TEST_CASE("what comes between the chunks, and behind them, takes no more memory than header fields", "[F020]") {
+    for (const char* begins : {"5;x=", "0\r\nX: "}) {
+        CAPTURE(begins);
+        Exchange e;
+        e.start();
+        e.peer->say(std::string{"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"} + begins);
+        for (int i = 0; i < 16; ++i) e.peer->say(std::string(1U << 20, 'a'));
+        test::run_ready(e.context);
+        REQUIRE(e.result);
+        CHECK(e.result->reply.error == error_code{errc::protocol_error});
+        CHECK_FALSE(e.result->reusable);
+        CHECK(e.buffer.capacity() <= 256U << 10);
+    }
+}
+
 TEST_CASE("a sink that wants no more ends the reading") {
     Exchange e;
     e.sink.wanted = false;

@@ -357,3 +357,45 @@ TEST_CASE("what a close gives up is told before its deadline, also on other exec
     CHECK(closed); // at once, since all is told
     CHECK(told == std::vector<Outcome>{Outcome::unknown});
 }
+
+TEST_CASE("the longest of any unit means never, as a deadline", "[F118]") {
+    const auto never = ManualClock::time_point::max();
+    CHECK(Deadline<ManualClock>{std::chrono::hours::max()}.at() == never);
+    CHECK(Deadline<ManualClock>{std::chrono::minutes::max()}.at() == never);
+    CHECK(Deadline<ManualClock>{std::chrono::seconds::max()}.at() == never);
+    CHECK(Deadline<ManualClock>{std::chrono::milliseconds::max()}.at() == never);
+    CHECK(Deadline<ManualClock>{std::chrono::nanoseconds::max()}.at() == never);
+    CHECK(Deadline<ManualClock>{std::chrono::hours::min()}.at() == ManualClock::now());
+    CHECK(Deadline<ManualClock>{-1s}.at() == ManualClock::now());
+    Bench b;
+    b.put(0);
+    bool closed = false;
+    b.indexer->async_close(std::chrono::hours::max(), [&](error_code, const CloseReport&) { closed = true; });
+    b.run();
+    CHECK_FALSE(closed);
+    b.script->answer_all_ok();
+    b.run();
+    CHECK(closed);
+    CHECK(b.count(Outcome::indexed) == 1);
+}
+
+TEST_CASE("what a close hands back of one id is in its order", "[F119][F077]") {
+    Bench b{{.max_in_flight = 1, .ordering = Ordering::per_id}};
+    b.put(1, {.id = "a"}); // in flight
+    b.flush();
+    b.put(2, {.id = "a"}); // has been looked at, and waits for the first
+    b.put(9, {.id = "b"});
+    b.flush();
+    b.put(3, {.id = "a"}); // sealed
+    b.indexer->flush();
+    std::string handed_back;
+    b.indexer->async_close(0ms, [&](error_code, const CloseReport& report) {
+        for (const auto& batch : report.undelivered) handed_back += batch->body();
+    });
+    b.run();
+    const auto second = handed_back.find("{\"n\":2}");
+    const auto third = handed_back.find("{\"n\":3}");
+    REQUIRE(second != std::string::npos);
+    REQUIRE(third != std::string::npos);
+    CHECK(second < third);
+}

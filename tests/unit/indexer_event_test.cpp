@@ -179,3 +179,17 @@ TEST_CASE("how loud an event is", "[events]") {
           Severity::warning);
     CHECK(to_string(Kind::operations_failed) == "operations_failed");
 }
+
+TEST_CASE("after a close nothing is told any more: what hears may be gone", "[events]") {
+    Heard heard;
+    Bench b{{.on_event = heard.hook()}};
+    b.put(0);
+    b.indexer->async_close(0ms, [](error_code, const bulkhead::CloseReport&) {});
+    b.run();
+    const auto told = heard.lines.size();
+    CHECK(told != 0);
+    CHECK(b.put(1) == Admission::closed);
+    b.indexer->flush();
+    b.run_for(5s, 100ms);
+    CHECK(heard.lines.size() == told);
+}

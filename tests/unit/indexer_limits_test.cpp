@@ -350,3 +350,49 @@ TEST_CASE("who changes the limits all the time does not fill the strand", "[F102
     CHECK(b.stats().in_flight_limit <= 1000);
     CHECK(b.indexer->change_limits({.max_in_flight = 2000}));
 }
+
+TEST_CASE("nothing is dropped for an operation that finds no room all the same", "[F094]") {
+    Bench b{{.max_batch_operations = 10,
+             .max_in_flight = 1,
+             .max_buffered_operations = 100,
+             .overflow = Overflow::drop_oldest}};
+    b.put_many(0, 10);
+    b.flush(); // in flight: these are never dropped
+    b.put_many(10, 50);
+    b.run();
+    bulkhead::Batch scratch;
+    for (int i = 0; i < 95; ++i) REQUIRE(!scratch.append({.source = "{}"}, "logs"));
+    CHECK(b.indexer->try_enqueue(scratch) == Admission::full); // 10 + 95: too many
+    b.run();
+    CHECK(b.stats().dropped == 0);
+    scratch.clear();
+    for (int i = 0; i < 85; ++i) REQUIRE(!scratch.append({.source = "{}"}, "logs"));
+    CHECK(b.indexer->try_enqueue(scratch) == Admission::accepted);
+    CHECK(b.stats().dropped == 50);
+}
+
+TEST_CASE("an operation that waits for room takes its own bytes, and no more") {
+    bulkhead::Batch kept;
+    CHECK(!kept.append_alone({.source = R"({"a":1})"}, "logs"));
+    CHECK(kept.operations() == 1);
+    CHECK(kept.footprint() < 200);
+    CHECK(kept.append_alone({.source = "nothing"}, "logs"));
+}
+
+TEST_CASE("a thread that runs the indexer's context is known through any strands", "[F090]") {
+    asio::io_context context;
+    const asio::any_io_executor plain = context.get_executor();
+    const asio::any_io_executor strand = asio::make_strand(plain);
+    const asio::any_io_executor nested = asio::make_strand(strand);
+    const asio::any_io_executor working =
+        asio::require(context.get_executor(), asio::execution::outstanding_work.tracked);
+    for (const auto& executor : {plain, strand, nested, working}) {
+        const bulkhead::BulkIndexer<ScriptedTransport, ManualClock> indexer{
+            executor, ScriptedTransport{std::make_shared<Script>()}, {.index = "logs"}};
+        CHECK_FALSE(indexer.running_in_this_thread());
+        bool inside = false;
+        asio::post(context, [&] { inside = indexer.running_in_this_thread(); });
+        test::run_ready(context);
+        CHECK(inside);
+    }
+}

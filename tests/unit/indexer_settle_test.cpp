@@ -235,6 +235,27 @@ TEST_CASE("a conflict of a create: the caller's on the first attempt, our own af
     CHECK(b.told.at(2).outcome == Outcome::superseded);
 }
 
+TEST_CASE("a conflict after a request that was refused for another's sake proves nothing, and is told so",
+          "[F040][F030]") {
+    Bench b;
+    b.put(0, {.action = Action::create, .id = "a"});
+    b.put(1, {.action = Action::create, .id = "b", .on_conflict = OnConflict::already_there});
+    b.put(2, {.action = Action::create, .id = "c"});
+    b.script->respond = [](const test::SeenRequest& r) {
+        if (r.body.find("{\"n\":2}") != std::string::npos) return Answer::status(400);
+        std::vector items(r.operations, item(409, "version_conflict_engine_exception", "create"));
+        return Answer::items(items);
+    };
+    b.flush();
+    b.run_for(1s);
+    CHECK(b.count(Outcome::rejected) == 1);
+    CHECK(b.count(Outcome::unknown) == 1); // a: somebody else's, or of the refused request after all
+    CHECK(b.count(Outcome::superseded) == 1);
+    for (const auto& one : b.told)
+        if (one.key == 0) CHECK(one.outcome == Outcome::unknown);
+    CHECK(b.books_balance());
+}
+
 TEST_CASE("a whole 400 is halved until the culprit stands alone", "[F030]") {
     Bench b;
     b.put_many(0, 1000);
@@ -531,4 +552,35 @@ TEST_CASE("after an answer that was too large the bulk travels in halves, so tha
     b.put_many(200, 5); // and what comes later is whole
     b.flush();
     CHECK(b.script->requests().back().operations == 5);
+}
+
+TEST_CASE("a subscription that is moved over another ends that other", "[subscription]") {
+    Bench b;
+    int first = 0;
+    int second = 0;
+    auto a = b.indexer->subscribe(b.context.get_executor(), [&](std::span<const Settlement>) { ++first; });
+    auto other = b.indexer->subscribe(b.context.get_executor(), [&](std::span<const Settlement>) { ++second; });
+    CHECK(b.indexer->try_enqueue({.source = "{}"}, a.ticket(1)) == Admission::accepted);
+    CHECK(b.indexer->try_enqueue({.source = "{}"}, other.ticket(2)) == Admission::accepted);
+    a = std::move(other);
+    b.flush();
+    b.script->answer_all_ok();
+    b.run();
+    CHECK(first == 0);
+    CHECK(second == 1);
+    CHECK(b.stats().unobserved == 1);
+}
+
+TEST_CASE("a URL whose path is no bulk endpoint's refuses no document: it is mended, and they arrive", "[F031]") {
+    Bench b{{.max_batch_operations = 1}};
+    b.script->respond = [](const test::SeenRequest&) {
+        return Answer::status(400, R"({"error":"no handler found for uri [/x/_bulk] and method [POST]"})");
+    };
+    b.put_many(0, 5);
+    b.run_for(60s, 100ms);
+    CHECK(b.stats().health == Health::misconfigured);
+    CHECK(b.told.empty());
+    b.script->respond = [](const test::SeenRequest& r) { return Answer::ok(r.operations); };
+    b.run_for(60s, 100ms);
+    CHECK(b.count(Outcome::indexed) == 5);
 }

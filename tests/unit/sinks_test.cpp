@@ -11,6 +11,8 @@
 #include <array>
 #include <cstdio>
 #include <filesystem>
+#include <future>
+#include <thread>
 
 using namespace bench;
 
@@ -135,7 +137,7 @@ TEST_CASE("a dead-letter file is not opened through a symbolic link, nor where i
     const auto link = (folder.path / "link").string();
     std::filesystem::create_symlink(folder.file(), link);
     CHECK_THROWS_WITH(FileSink({.path = link}), contains(link));
-    CHECK_THROWS(FileSink({.path = (folder.path / "no" / "such").string()}));
+    CHECK_THROWS_AS(FileSink({.path = (folder.path / "no" / "such").string()}), InvalidOption);
     CHECK(read_dead_letters(folder.file(), [](const StoredDeadLetter&) {}).error);
 }
 
@@ -253,4 +255,95 @@ TEST_CASE("what the sink keeps open goes with the indexer's close, also when it 
         CHECK(i.letters->shutdowns() == 1);
         CHECK(b.indexer.has_value());
     }
+}
+
+TEST_CASE("a sink that throws what is no exception is tried again", "[F125]") {
+    int calls = 0;
+    Bench b{{}, CallbackSink{[&](std::span<const DeadLetter>) -> error_code {
+                if (++calls == 1) throw 42;
+                return {};
+            }}};
+    b.put(1);
+    b.flush();
+    b.script->answer(0, Answer::items({item(400)}));
+    b.run();
+    CHECK(b.stats().health == Health::sink_failing);
+    b.run_for(1s);
+    CHECK(calls == 2);
+    CHECK(b.count(Outcome::dead_lettered) == 1);
+}
+
+TEST_CASE("a dead letter whose index is away is under way once, however often it is offered", "[F124][F127]") {
+    IndexBench i;
+    auto& b = i.b;
+    b.put(1);
+    b.flush();
+    b.script->answer(0, Answer::items({item(400)}));
+    b.run();
+    REQUIRE(i.letters->requests().size() == 1); // not answered
+    b.run_for(8s, 50ms);                        // longer than the sink waits
+    CHECK(b.stats().health == Health::sink_failing);
+    i.letters->answer_all_ok();
+    b.run_for(60s, 50ms);
+    CHECK(i.ended == std::vector<Outcome>{Outcome::dead_lettered});
+    std::size_t sent = 0;
+    for (const auto& request : i.letters->requests()) sent += request.operations;
+    CHECK(sent == 1);
+}
+
+TEST_CASE("dead letters that do not fit into the sink's budget at once go there in turn, each once", "[F124]") {
+    Bench b; // its context must outlive the timers of the script
+    const auto letters = std::make_shared<Script>();
+    letters->respond = [](const test::SeenRequest& r) {
+        return Answer::items(std::vector<std::string>(r.operations, item(201, {}, "create")));
+    };
+    b.script = std::make_shared<Script>();
+    b.indexer.emplace(b.context.get_executor(), ScriptedTransport{b.script}, IndexerOptions{.index = "logs"},
+                      IndexSink<ScriptedTransport, ManualClock>{
+                          b.context.get_executor(), ScriptedTransport{letters},
+                          IndexerOptions{.index = "dead", .flush_interval = 20ms, .max_buffered_operations = 10}, 5s});
+    for (std::uint64_t n = 0; n < 95; ++n) b.indexer->enqueue({.source = "{\"n\":" + std::to_string(n) + "}"});
+    b.flush();
+    b.script->answer(0, Answer::items(std::vector<std::string>(95, item(400))));
+    b.run_for(3s, 20ms);
+    CHECK(b.stats().dead_lettered == 95);
+    std::size_t sent = 0;
+    for (const auto& request : letters->requests()) sent += request.operations;
+    CHECK(sent == 95);
+}
+
+TEST_CASE("a file sink's context may go while it writes", "[F111][F129]") {
+    const Folder folder;
+    const auto pipe = folder.file();
+    const auto source = "{\"a\":\"" + std::string(300'000, 'x') + "\"}"; // more than a pipe holds
+    REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+    const int reader = ::open(pipe.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    std::promise<void> gone;
+    auto is_gone = gone.get_future();
+    std::thread reads;
+    {
+        Bench b{{}, FileSink{{.path = pipe}}};
+        CHECK(b.indexer->try_enqueue({.source = source}) == Admission::accepted);
+        b.flush();
+        b.script->answer(0, Answer::items({item(400)}));
+        b.run();
+        std::array<char, 1> first{};
+        while (::read(reader, first.data(), 1) != 1) std::this_thread::yield(); // it writes
+        reads = std::thread{[&] { // the rest is read when the context is gone, or else waits for the write
+            static_cast<void>(is_gone.wait_for(200ms));
+            std::vector<char> some(65536);
+            for (std::size_t left = source.size(); left > 0;) {
+                const auto n = ::read(reader, some.data(), some.size());
+                if (n > 0)
+                    left -= std::min(left, static_cast<std::size_t>(n));
+                else
+                    std::this_thread::yield();
+            }
+        }};
+        b.subscription.reset();
+        b.indexer.reset();
+    }
+    gone.set_value();
+    reads.join();
+    ::close(reader);
 }

@@ -114,7 +114,9 @@ TEST_CASE("what a version conflict means depends on what was asked", "[verdicts]
         e.already_there = true;
         CHECK(judge(e) == Verdict::superseded);
         e.already_there = false;
-        e.ambiguous = true;
+        e.ambiguous = true; // refused with others, as a whole: that proves nothing
+        CHECK(judge(e) == Verdict::reject);
+        e.unanswered = true;
         CHECK(judge(e) == Verdict::superseded);
     }
     SECTION("a condition on the sequence number does not hold: for good") {

@@ -3,7 +3,11 @@
 
 #include <bulkhead/dead_letter.hpp>
 
-#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/json/parse.hpp>
@@ -12,6 +16,8 @@
 #include <charconv>
 #include <fstream>
 #include <functional>
+#include <memory>
+#include <mutex>
 #include <optional>
 
 #include <fcntl.h>
@@ -39,30 +45,81 @@ struct FileSinkOptions {
 /// The file is made with mode 0600, is not opened through a symbolic link, and is opened anew for each bulk, so that
 /// it can be moved away at any time. What a crash or a full disk left of a line is cut off or, if that fails, ended, so
 /// that it harms no other line; `read_dead_letters` skips it. Only one sink at a time may write to a file. It writes on
-/// a thread of its own: a slow disk does not hold up the indexer. POSIX only.
+/// a thread of its own: a slow disk does not hold up the indexer. Its destruction waits for the write under way. POSIX
+/// only.
 class FileSink {
 public:
-    /// Opens the file once. Throws `boost::system::system_error` when that fails, with the path.
+    /// Opens the file once. Throws `InvalidOption` when that fails.
     explicit FileSink(FileSinkOptions options) : shared_{std::make_shared<Shared>(std::move(options))} {
         error_code error;
         const File file{shared_->options.path, error};
-        if (error) throw boost::system::system_error{error, "dead-letter file " + shared_->options.path};
+        if (error)
+            throw InvalidOption{{"path", "a dead-letter file that can be opened, and is no symbolic link",
+                                 shared_->options.path + ": " + error.message()}};
     }
 
     /// See `DeadLetterSink`. Without an error the lines are on the disk (`FileSinkOptions::sync`).
     asio::awaitable<error_code> write(std::span<const DeadLetter> letters) {
         const auto shared = shared_; // the sink may be gone before the write has ended
-        auto work = append(shared, letters);
-        error_code error = co_await asio::co_spawn(shared->thread, std::move(work), asio::use_awaitable);
-        co_return error;
+        const auto job = std::make_shared<Job>(co_await asio::this_coro::executor);
+        const Waiting waiting{*job};
+        const auto now = std::chrono::system_clock::now();
+        for (const auto& letter : letters) {
+            append_dead_letter(job->text, letter, now);
+            job->text += '\n';
+        }
+        asio::post(shared->thread, [job, options = shared->options] { job->end(append(options, job->text)); });
+        while (!job->ended()) {
+            error_code ignored;
+            co_await job->woken->async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+        }
+        co_return job->error;
     }
 
 private:
     struct Shared {
         explicit Shared(FileSinkOptions options_in) : options{std::move(options_in)} {}
         FileSinkOptions options;
-        std::string text;
         asio::thread_pool thread{1};
+    };
+    /// What the sink's thread and the waiting coroutine share. The context may go while the thread still writes, and
+    /// the coroutine with it: then nobody is woken, and the thread holds nothing of the context.
+    struct Job {
+        explicit Job(asio::any_io_executor executor)
+            : waiting{executor}, woken{std::make_shared<asio::steady_timer>(executor,
+                                                                            asio::steady_timer::time_point::max())} {}
+        void end(error_code result) {
+            const std::lock_guard lock{mutex};
+            error = result;
+            done = true;
+            if (!waiting) return;
+            try {
+                asio::post(waiting, [timer = woken] { timer->cancel(); });
+            } catch (const std::bad_alloc&) { // the coroutine waits until its context ends
+            }
+        }
+        [[nodiscard]] bool ended() {
+            const std::lock_guard lock{mutex};
+            return done;
+        }
+        std::string text;
+        std::mutex mutex;
+        error_code error;
+        bool done = false;
+        asio::any_io_executor waiting;
+        std::shared_ptr<asio::steady_timer> woken;
+    };
+    /// As long as the coroutine lives.
+    struct Waiting {
+        explicit Waiting(Job& job_in) : job{job_in} {}
+        Waiting(const Waiting&) = delete;
+        Waiting& operator=(const Waiting&) = delete;
+        ~Waiting() {
+            const std::lock_guard lock{job.mutex};
+            job.waiting = {};
+            job.woken.reset();
+        }
+        Job& job;
     };
     /// An open file, closed at the end.
     class File {
@@ -83,16 +140,6 @@ private:
     };
     [[nodiscard]] static error_code last_error() noexcept { return {errno, boost::system::system_category()}; }
 
-    static asio::awaitable<error_code> append(std::shared_ptr<Shared> shared, std::span<const DeadLetter> letters) {
-        auto& text = shared->text;
-        text.clear();
-        const auto now = std::chrono::system_clock::now();
-        for (const auto& letter : letters) {
-            append_dead_letter(text, letter, now);
-            text += '\n';
-        }
-        co_return append(shared->options, text);
-    }
     static error_code append(const FileSinkOptions& options, std::string_view text) {
         error_code error;
         const File file{options.path, error};

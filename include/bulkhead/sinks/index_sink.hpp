@@ -6,7 +6,11 @@
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include <algorithm>
 #include <atomic>
+#include <memory>
+#include <utility>
+#include <vector>
 
 namespace bulkhead::inline v1 {
 
@@ -15,8 +19,11 @@ namespace bulkhead::inline v1 {
 /// `"index": false` and `"doc_values": false`, since a keyword is otherwise at most 32,766 bytes long.
 ///
 /// The dead letters of a bulk are taken over when the server has stored all of them. If it has not, within `timeout`,
-/// all are offered again: one may be stored twice. What that index refuses never becomes a dead letter itself; the sink
-/// then fails, and the first indexer waits (`Health::sink_failing`).
+/// all are offered again, and those that are not stored or under way are enqueued again: one may be stored twice only
+/// when its answer was lost. What that index refuses never becomes a dead letter itself; the sink then fails, and the
+/// first indexer waits (`Health::sink_failing`) until the index takes it. A letter is larger than its document: where
+/// documents may be refused for their size, let this index, or what stands before it, take larger ones, or use a
+/// `FileSink`.
 template <Transport T, class Clock = std::chrono::steady_clock>
 class IndexSink {
 public:
@@ -26,32 +33,74 @@ public:
         : shared_{std::make_shared<Shared>(asio::make_strand(executor), std::move(transport), with_retries(options),
                                            timeout)} {}
 
-    /// See `DeadLetterSink`.
+    /// See `DeadLetterSink`. One call at a time; after an error the same letters are expected again, as `BulkIndexer`
+    /// offers them; with others it begins anew.
     asio::awaitable<error_code> write(std::span<const DeadLetter> letters) {
+        if (letters.empty()) co_return error_code{};
         const auto shared = shared_;
-        const auto round = std::make_shared<Round>();
-        const auto subscription =
-            shared->indexer.subscribe(shared->strand, [round](std::span<const Settlement> settlements) {
-                for (const auto& one : settlements) round->stored += durable(one.outcome) ? 1U : 0U;
-            });
-        const auto now = std::chrono::system_clock::now();
-        for (const auto& letter : letters) {
-            shared->text.clear();
-            append_dead_letter(shared->text, letter, now);
-            const Operation op{.action = Action::create, .source = shared->text};
-            if (shared->indexer.try_enqueue(op, subscription.ticket(0)) != Admission::accepted) break;
+        if (!round_ || !round_->is_of(letters)) round_ = std::make_shared<Round>(*shared, letters);
+        const auto round = round_;
+        const auto until = detail::saturating_add<Clock>(Clock::now(), shared->timeout);
+        while (true) {
+            const auto [taken, admission] = round->enqueue(*shared, letters);
+            error_code error;
+            co_await shared->indexer.async_flush(until, asio::redirect_error(asio::use_awaitable, error));
+            if (error) co_return error; // those under way may still be stored
+            if (round->all_stored()) {
+                round_.reset();
+                co_return error_code{};
+            }
+            // More, when others have made room. What was refused travels again when the indexer offers it again.
+            if (admission != Admission::full || taken == 0) co_return errc::sink_failed;
         }
-        error_code error;
-        co_await shared->indexer.async_flush(shared->timeout, asio::redirect_error(asio::use_awaitable, error));
-        if (!error && round->stored != letters.size()) error = errc::sink_failed;
-        co_return error;
     }
     /// Of the sink's own indexer.
     [[nodiscard]] Stats stats() const { return shared_->indexer.stats(); }
 
 private:
-    struct Round {
-        std::atomic<std::size_t> stored{0};
+    struct Shared;
+    enum class Fate : std::uint8_t { outside, under_way, stored };
+    /// What has become of the letters of one bulk, over several offers.
+    class Round {
+    public:
+        Round(Shared& shared, std::span<const DeadLetter> letters)
+            : fates_{std::make_shared<Fates>(letters.size())}, text_{letters.front().action_line.data()},
+              subscription_{
+                  shared.indexer.subscribe(shared.strand, [fates = fates_](std::span<const Settlement> settlements) {
+                      for (const auto& one : settlements)
+                          (*fates)[one.key] = durable(one.outcome) ? Fate::stored : Fate::outside;
+                  })} {}
+        [[nodiscard]] bool is_of(std::span<const DeadLetter> letters) const noexcept {
+            return fates_->size() == letters.size() && letters.front().action_line.data() == text_;
+        }
+        /// Those that are neither stored nor under way, as far as there is room: how many, and what the last was told.
+        std::pair<std::size_t, Admission> enqueue(Shared& shared, std::span<const DeadLetter> letters) {
+            const auto now = std::chrono::system_clock::now();
+            std::size_t taken = 0;
+            for (std::size_t i = 0; i < letters.size(); ++i) {
+                if ((*fates_)[i] != Fate::outside) continue;
+                shared.text.clear();
+                append_dead_letter(shared.text, letters[i], now);
+                (*fates_)[i] = Fate::under_way; // or else its end could be there first
+                const Operation op{.action = Action::create, .source = shared.text};
+                const auto admission = shared.indexer.try_enqueue(op, subscription_.ticket(i));
+                if (admission != Admission::accepted) {
+                    (*fates_)[i] = Fate::outside;
+                    return {taken, admission};
+                }
+                ++taken;
+            }
+            return {taken, Admission::accepted};
+        }
+        [[nodiscard]] bool all_stored() const noexcept {
+            return std::all_of(fates_->begin(), fates_->end(), [](const auto& fate) { return fate == Fate::stored; });
+        }
+
+    private:
+        using Fates = std::vector<std::atomic<Fate>>;
+        std::shared_ptr<Fates> fates_;
+        const char* text_; ///< of the first letter: where it lies
+        Subscription subscription_;
     };
     struct Shared {
         Shared(asio::any_io_executor strand_in, T transport, IndexerOptions options,
@@ -68,6 +117,7 @@ private:
     }
 
     std::shared_ptr<Shared> shared_;
+    std::shared_ptr<Round> round_; ///< what the last call has left
 };
 
 } // namespace bulkhead::inline v1
