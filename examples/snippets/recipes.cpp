@@ -134,6 +134,20 @@ void dead_letters_in_a_file() {
     check(indexer->stats().dead_lettered == 1, "kept");
 }
 
+void dead_letters_in_a_function() {
+    BulkServer server;
+    std::vector<std::string> kept;
+    StandaloneIndexer<HttpTransport> indexer{
+        HttpOptions{.url = server.url()}, IndexerOptions{.index = "orders"},
+        CallbackSink{[&kept](std::span<const DeadLetter> letters) { // on the indexer's thread: it must not block
+            for (const auto& letter : letters) kept.emplace_back(letter.source);
+            return error_code{}; // an error instead: all of them are offered again
+        }}};
+    indexer->enqueue({.source = R"({"state":broken})"});
+    indexer.close(10s);
+    check(kept == std::vector<std::string>{R"({"state":broken})"}, "kept");
+}
+
 void dead_letters_in_an_index() {
     BulkServer server;
     const auto url = server.url();
@@ -264,6 +278,7 @@ int main() {
         {"ordering", ordering},
         {"how each ended", how_each_ended},
         {"dead letters in a file", dead_letters_in_a_file},
+        {"dead letters in a function", dead_letters_in_a_function},
         {"dead letters in an index", dead_letters_in_an_index},
         {"back-pressure", back_pressure},
         {"shutdown", shutdown},

@@ -380,11 +380,11 @@ TEST_CASE("the longest of any unit means never, as a deadline", "[F118]") {
 }
 
 TEST_CASE("what a close hands back of one id is in its order", "[F119][F077]") {
-    Bench b{{.max_in_flight = 1, .ordering = Ordering::per_id}};
+    Bench b{{.max_in_flight = 2, .ordering = Ordering::per_id}};
     b.put(1, {.id = "a"}); // in flight
     b.flush();
     b.put(2, {.id = "a"}); // has been looked at, and waits for the first
-    b.put(9, {.id = "b"});
+    b.put(9, {.id = "b"}); // in flight
     b.flush();
     b.put(3, {.id = "a"}); // sealed
     b.indexer->flush();

@@ -189,7 +189,8 @@ TEST_CASE("after a close nothing is told any more: what hears may be gone", "[ev
     const auto told = heard.lines.size();
     CHECK(told != 0);
     CHECK(b.put(1) == Admission::closed);
-    b.indexer->flush();
+    ManualClock::advance(5s);
+    b.indexer->async_flush(1s, [](error_code) {});
     b.run_for(5s, 100ms);
     CHECK(heard.lines.size() == told);
 }
