@@ -157,7 +157,9 @@ struct ServerUrl {
     const auto parsed = boost::urls::parse_uri(text);
     if (!parsed)
         return FieldError{"url", expected,
-                          "something that is no URL; does it begin with " + std::string{scheme} + "://?"};
+                          text.find("://") != std::string::npos
+                              ? "something that is no URL"
+                              : "something that is no URL; does it begin with " + std::string{scheme} + "://?"};
     const auto& url = *parsed;
     if (const std::string_view found{url.scheme().data(), url.scheme().size()}; !equal_ignoring_case(found, scheme)) {
         if (equal_ignoring_case(found, "https") && scheme == "http")

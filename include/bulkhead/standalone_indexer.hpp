@@ -17,7 +17,8 @@ namespace bulkhead::inline v1 {
 ///     const CloseReport report = indexer.close(std::chrono::seconds{10});
 ///
 /// `operator->` gives the indexer, whose functions may be called from any thread. Observers are called on the indexer's
-/// own thread unless they bring an executor. The destructor closes with no time left and joins the thread.
+/// own thread unless they bring an executor. The destructor closes with no time left and joins the thread: it waits for
+/// a look-up of a host's name, or a write of a `FileSink`, that is under way.
 template <Transport T>
 class StandaloneIndexer {
 public:

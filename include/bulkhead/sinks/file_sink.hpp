@@ -32,8 +32,9 @@ struct FileSinkOptions {
     /// change: always.
     std::string path{};
     /// The file grows no larger than this; then the sink fails with `errc::sink_full` until there is room (the file was
-    /// moved away, or made shorter). 0: no limit. When to change: as much as you would look through, and as the disk
-    /// can spare.
+    /// moved away, or made shorter). 0: no limit. The letters of one bulk go there together, so not below some times
+    /// `max_batch_bytes`: what does not fit into an empty file never gets in. When to change: as much as you would look
+    /// through, and as the disk can spare.
     std::uint64_t max_bytes = std::uint64_t{1} << 30;
     /// Whether what was written is on the disk (`fdatasync`), and not only in the kernel, before it counts. When to
     /// change: `false` where a crash of the machine may lose the newest letters.
