@@ -2,6 +2,7 @@
 #pragma once
 
 #include <bulkhead/indexer_core.hpp>
+#include <bulkhead/saturating_add.hpp>
 
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/io_context.hpp>

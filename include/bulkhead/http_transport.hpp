@@ -6,6 +6,7 @@
 #include <bulkhead/http_exchange.hpp>
 #include <bulkhead/http_options.hpp>
 #include <bulkhead/node_set.hpp>
+#include <bulkhead/saturating_add.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>

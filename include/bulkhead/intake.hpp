@@ -4,6 +4,7 @@
 #include <bulkhead/batch.hpp>
 #include <bulkhead/indexer_event.hpp>
 #include <bulkhead/options.hpp>
+#include <bulkhead/saturating_add.hpp>
 
 #include <algorithm>
 #include <atomic>

@@ -19,17 +19,6 @@ namespace bulkhead::inline v1 {
 
 namespace asio = boost::asio;
 
-namespace detail {
-/// Later by so much, or never: `max()` of any duration means never. By less than nothing is now.
-template <class Clock, class Duration>
-[[nodiscard]] typename Clock::time_point saturating_add(typename Clock::time_point from, Duration more) noexcept {
-    using Wide = std::chrono::duration<long double>;
-    if (more <= Duration::zero()) return from;
-    if (Wide{more} >= Wide{Clock::time_point::max() - from}) return Clock::time_point::max();
-    return from + std::chrono::duration_cast<typename Clock::duration>(more);
-}
-} // namespace detail
-
 /// Names no node, in `Request::avoid_node` and `Reply::node`.
 inline constexpr std::uint32_t no_node = 0xffffffffU;
 
