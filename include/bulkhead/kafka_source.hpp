@@ -190,8 +190,8 @@ public:
         stats.stashed = stash_ ? 1 : 0;
         stats.tracked = tracked_ - stats.stashed;
         stats.assigned_partitions = assigned_;
-        stats.paused_partitions = static_cast<std::uint64_t>(
-            std::count_if(partitions_.begin(), partitions_.end(), [](const auto& p) { return p->paused; }));
+        stats.paused_partitions = static_cast<std::uint64_t>(std::count_if(
+            partitions_.begin(), partitions_.end(), [](const auto& p) { return p->assigned && p->paused; }));
         return stats;
     }
     /// The assigned partitions, in the order in which they were first seen. On the source's thread.
@@ -223,7 +223,8 @@ private:
         bool assigned = false;
         bool dirty = false;         ///< listed in `dirty_`
         bool span_exceeded = false; ///< to be paused until the span is half of the limit
-        bool paused = false;        ///< what the client was told
+        bool paused = false;        ///< what the client was told last, and keeps when the partition goes
+        bool told = false;          ///< in this assignment
     };
     struct Topic {
         std::string name;
@@ -334,7 +335,7 @@ private:
     void leave(Partition& p) noexcept {
         if (stash_ && stash_->partition == &p) stash_.reset();
         forget_unsettled(p, std::numeric_limits<std::int64_t>::min(), [](OffsetTracker& t) { t.restart(); });
-        p.assigned = p.span_exceeded = p.paused = false;
+        p.assigned = p.span_exceeded = p.told = false;
         p.stored.reset();
         --assigned_;
     }
@@ -712,12 +713,13 @@ private:
     void apply_pause(Partition& p) noexcept {
         if (!p.assigned) return;
         const bool wanted = p.span_exceeded || paused_for_full_ || draining_ || stopped();
-        if (wanted == p.paused) return;
+        if (wanted == p.paused && (!wanted || p.told)) return; // a client with a new handle has forgotten its pauses
         const error_code error = wanted ? consumer_.pause(name(p), p.number) : consumer_.resume(name(p), p.number);
         if (error) {
             pauses_stale_ = true;
         } else {
             p.paused = wanted;
+            p.told = true;
         }
     }
     void stop(StopReason reason) noexcept {

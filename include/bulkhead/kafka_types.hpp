@@ -75,7 +75,8 @@ struct TopicPartition {
 /// back into the source.
 ///
 /// - `store_offset(topic, partition, next)`: remember that the group may commit `next`, the next offset to be read.
-/// - `pause`, `resume`: stop and go on fetching a partition. `resume` is called only for a partition that was paused.
+/// - `pause`, `resume`: stop and go on fetching a partition. `resume` is called only for a partition that was paused,
+///   in this assignment or an earlier one: a client may keep the pause. After an assignment `pause` may be repeated.
 ///
 /// An error means that it has to be tried again: the source does so at the next `poll()`.
 template <class C>

@@ -291,6 +291,8 @@ MUTANTS = [
      "        if (reply.status == 401) core->authorization.refused(generation);\n", "", TRANSPORT),
     ("a partition that comes back goes on reading while the source is full", "kafka_source.hpp",
      "        ++assigned_;\n        apply_pauses();\n", "        ++assigned_;\n", KAFKA_SIMULATION),
+    ("a partition that went while it was paused stays so in the client", "kafka_source.hpp",
+     "p.span_exceeded = p.told = false;", "p.span_exceeded = p.told = p.paused = false;", KAFKA_SIMULATION),
     ("a pause that the client did not take is forgotten", "kafka_source.hpp",
      "        if (pauses_stale_) apply_pauses();\n", "", KAFKA_SIMULATION),
     ("a kept record stays after its settlement", "kafka_source.hpp",

@@ -171,6 +171,7 @@ public:
         std::int64_t position = 0; ///< the next offset to deliver
         std::optional<std::int64_t> stored;
         bool paused = false;
+        bool told = false; ///< paused or resumed in this assignment
     };
 
     explicit ModelMember(ModelKafka& kafka) : kafka_{kafka} {}
@@ -230,7 +231,7 @@ public:
 
     void own(std::int32_t partition) {
         const auto found = kafka_.committed.find(partition);
-        owned_[partition] = {found == kafka_.committed.end() ? 0 : found->second, {}, false};
+        owned_[partition] = {found == kafka_.committed.end() ? 0 : found->second, {}, paused_.count(partition) != 0};
     }
     void disown(std::int32_t partition) { owned_.erase(partition); }
     /// As librdkafka commits: what is stored, and never back.
@@ -284,13 +285,18 @@ private:
             return errc::closed;
         }
         if (fail_pauses) return errc::full;
-        if (owned->second.paused == paused) kafka_.violated("paused or resumed twice: " + name);
-        owned->second.paused = paused;
+        auto& state = owned->second;
+        // Who does not know what the client knows may pause anew what an earlier assignment left paused.
+        if (state.paused == paused && (!paused || state.told)) kafka_.violated("paused or resumed twice: " + name);
+        state.told = true;
+        state.paused = paused;
+        paused ? void(paused_.insert(partition)) : void(paused_.erase(partition));
         ++(paused ? pauses : resumes);
         return {};
     }
     ModelKafka& kafka_;
     std::map<std::int32_t, Owned> owned_;
+    std::set<std::int32_t> paused_; ///< owned or not: librdkafka keeps a pause over a rebalance
 };
 static_assert(LetterWriter<ModelMember>);
 

@@ -195,6 +195,59 @@ TEST_CASE("a partition that is assigned while the indexer is full is paused at o
     CHECK(f.kafka.violations.empty());
 }
 
+TEST_CASE(
+    "a partition that goes while it is paused flows when it comes back: the client keeps a pause over a rebalance",
+    "[kafka_source][F133][F150][F151]") {
+    KafkaSourceOptions options;
+    options.max_span_per_partition = 10;
+    Fixture f{{std::vector<LoggedKind>(30, LoggedKind::one)}, options};
+    const TopicPartition first{ModelKafka::topic, 0};
+    SECTION("for its span") {
+        while (!f.paused()) CHECK(f.member.deliver_next(*f.source, 0) == Delivered::taken);
+        SECTION("revoked") { f.source->revoked({&first, 1}, std::chrono::nanoseconds::zero()); }
+        SECTION("lost") { f.source->lost({&first, 1}); }
+        f.member.disown(0);
+        CHECK(f.source->stats().paused_partitions == 0);
+    }
+    SECTION("for a full indexer, which has room meanwhile") {
+        f.indexer.capacity = 4;
+        while (!f.paused()) CHECK(f.member.deliver_next(*f.source, 0) == Delivered::taken);
+        f.source->lost({&first, 1});
+        f.member.disown(0);
+        f.indexer.settle_all();
+        f.source->poll();
+    }
+    SECTION("and the client does not resume it at first") {
+        while (!f.paused()) CHECK(f.member.deliver_next(*f.source, 0) == Delivered::taken);
+        f.source->lost({&first, 1});
+        f.member.disown(0);
+        f.member.fail_pauses = true;
+        f.assign(0);
+        CHECK(f.paused());
+        f.source->lost({&first, 1});
+        f.member.disown(0);
+        f.member.fail_pauses = false;
+    }
+    f.assign(0);
+    CHECK_FALSE(f.paused());
+    CHECK(f.member.deliver_next(*f.source, 0) == Delivered::taken);
+    CHECK(f.member.resumes == 1);
+    CHECK(f.kafka.violations.empty());
+}
+
+TEST_CASE("a partition that comes back while all are paused is paused anew, which a new client needs",
+          "[kafka_source][F151]") {
+    Fixture f{{{LoggedKind::one}}};
+    f.source->drain();
+    CHECK(f.paused());
+    f.source->lost();
+    f.member.disown(0);
+    f.assign(0);
+    CHECK(f.paused());
+    CHECK(f.member.pauses == 2);
+    CHECK(f.kafka.violations.empty());
+}
+
 TEST_CASE("a partition too far ahead of its watermark is paused, and resumes at half", "[kafka_source][F133][I24]") {
     KafkaSourceOptions options;
     options.max_span_per_partition = 10;

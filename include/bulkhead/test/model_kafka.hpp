@@ -349,7 +349,7 @@ public:
         for (std::size_t i = 0; i < owned_.size(); ++i, ++at) {
             if (at == owned_.end()) at = owned_.begin();
             auto& [log, state] = *at;
-            if (state.paused) continue;
+            if (paused_.count(log) != 0) continue;
             const auto& records = kafka_.logs_[log].records;
             const auto next = records.lower_bound(state.position);
             if (next == records.end()) continue;
@@ -393,10 +393,7 @@ public:
         for (const auto& [log, state] : owned_) logs.push_back(log);
         return logs;
     }
-    [[nodiscard]] bool paused(Log log) const {
-        const auto owned = owned_.find(log);
-        return owned != owned_.end() && owned->second.paused;
-    }
+    [[nodiscard]] bool paused(Log log) const { return owns(log) && paused_.count(log) != 0; }
     /// What was stored in this assignment.
     [[nodiscard]] std::optional<std::int64_t> stored(Log log) const {
         const auto owned = owned_.find(log);
@@ -414,7 +411,7 @@ private:
         std::int64_t position = 0;
         std::int64_t committed = 0; ///< as far as this member knows
         std::optional<std::int64_t> stored;
-        bool paused = false;
+        bool pause_told = false; ///< paused or resumed in this assignment
     };
     struct Sent {
         ModelLetter letter;
@@ -473,8 +470,12 @@ private:
             return errc::closed;
         }
         if (pause_error) return pause_error;
-        if (owned->second.paused == paused) kafka_.violated("a partition was paused or resumed twice", log);
-        owned->second.paused = paused;
+        const bool was = paused_.count(log) != 0;
+        // Who does not know what the client knows may pause anew what an earlier assignment left paused.
+        if (was == paused && (!paused || owned->second.pause_told))
+            kafka_.violated("a partition was paused or resumed twice", log);
+        owned->second.pause_told = true;
+        paused ? void(paused_.insert(log)) : void(paused_.erase(log));
         return {};
     }
 
@@ -483,6 +484,7 @@ private:
     std::uint64_t member_ = 0; ///< 0: not in the group
     std::uint64_t generation_ = 0;
     std::map<Log, Owned> owned_;
+    std::set<Log> paused_; ///< owned or not: librdkafka keeps a pause over a rebalance
     Log last_fetched_ = 0;
     std::deque<Sent> letters_;
 };
