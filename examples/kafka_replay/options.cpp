@@ -101,6 +101,8 @@ void check(const Options& o) {
         throw UsageError{"--on-invalid, --on-tombstone, --on-unknown dead_letter and --keep-records need "
                          "--dead-letter-topic"};
     }
+    if (o.keep_records && o.delivery == bulkhead::Delivery::best_effort)
+        throw UsageError{"--keep-records: it does not go together with --delivery best_effort"};
     if (o.group.empty()) refuse("--group", "a consumer group", o.group);
     check_stream("--data-stream", o.streams.name(StreamKey::apm_logs));
     check_stream("--span-data-stream", o.streams.name(StreamKey::apm_spans));

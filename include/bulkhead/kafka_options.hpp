@@ -139,7 +139,8 @@ struct KafkaSourceOptions {
     /// to change: when refused documents go to a Kafka topic, or a file should name their offsets.
     std::optional<KafkaDeadLetters> dead_letters{};
     /// Whether each record (key, payload, headers) is kept until its operations are settled, so that a dead letter is
-    /// the record itself. Costs a copy and an allocation a record. When to change: `true` when a dead letter must be
+    /// the record itself. Costs a copy and an allocation a record. Not with `best_effort`, where a record is settled
+    /// when it is handed over, and nothing says when its copy may go. When to change: `true` when a dead letter must be
     /// the very record, e.g. to be replayed to its topic.
     bool keep_records = false;
     /// Bytes of the records kept. At so many the source takes no more until half of them are settled. 1 KiB to 64 GiB.
@@ -167,6 +168,8 @@ struct KafkaSourceOptions {
     if (auto e = out_of_range<std::size_t>("max_letter_bytes", o.max_letter_bytes, 1024, std::size_t{1} << 30))
         return e;
     if (auto e = out_of_range<std::size_t>("max_kept_bytes", o.max_kept_bytes, 1024, std::size_t{64} << 30)) return e;
+    if (o.keep_records && o.delivery == Delivery::best_effort)
+        return FieldError{"keep_records", "false with best_effort", "true"};
     return out_of_range("pause_after", o.pause_after, 0ms, 1min);
 }
 

@@ -16,7 +16,7 @@ namespace bulkhead::inline v1::detail {
 /// Copies of records, by a ticket's key, until what became of them is settled (`KafkaSourceOptions::keep_records`).
 class KeptRecords {
 public:
-    /// Throws `std::bad_alloc`, nothing changed.
+    /// Instead of an earlier copy with this key. Throws `std::bad_alloc`; then there is none.
     void keep(std::uint64_t key, const Record& record) {
         Copy copy;
         if (record.key) copy.key.emplace(*record.key);
@@ -27,7 +27,9 @@ public:
             if (header.value) copy.headers.back().second.emplace(*header.value);
         }
         const auto bytes = copy.bytes();
-        if (copies_.insert_or_assign(key, std::move(copy)).second) bytes_ += bytes;
+        drop(key);
+        copies_.emplace(key, std::move(copy));
+        bytes_ += bytes;
     }
     void drop(std::uint64_t key) noexcept { drop(copies_.find(key)); }
     /// Those of whose key `gone` is true.

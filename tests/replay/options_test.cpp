@@ -88,7 +88,6 @@ TEST_CASE("the command line is read, the environment behind it") {
                           "dead_letter",
                           "--on-unknown",
                           "dead_letter",
-                          "--keep-records",
                           "--id-prefix",
                           "eu",
                           "--drain-timeout",
@@ -109,7 +108,8 @@ TEST_CASE("the command line is read, the environment behind it") {
     CHECK(o.on_invalid == bulkhead::OnInvalid::dead_letter);
     CHECK(o.on_tombstone == bulkhead::OnTombstone::dead_letter);
     CHECK(o.on_unknown == bulkhead::OnUnknown::dead_letter);
-    CHECK(o.keep_records);
+    CHECK_FALSE(o.keep_records);
+    CHECK(parse({"--dead-letter-topic", "dead", "--keep-records"}).keep_records);
     CHECK(o.id_prefix == "eu");
     CHECK(o.ids == Ids::automatic);
     CHECK(o.format == Format::json);
@@ -139,6 +139,8 @@ TEST_CASE("wrong usage is one line that names the option and what is allowed") {
     names(usage_error({"--messages", "0"}), "--messages: expected 1 to 10000000, found 0");
     names(usage_error({"--format", "xml"}), "--format");
     names(usage_error({"--delivery", "exactly_once"}), "--delivery");
+    names(usage_error({"--delivery", "best_effort", "--dead-letter-topic", "dead", "--keep-records"}),
+          "--keep-records");
     names(usage_error({"--topic", "a b"}), "--topic: expected");
     names(usage_error({"--topic", ""}), "--topic");
     names(usage_error({"--topic", "apm.errors"}), "--error-topic");

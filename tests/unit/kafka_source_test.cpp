@@ -659,6 +659,13 @@ TEST_CASE("options out of range, and an indexer that drops, are refused", "[kafk
     }
     options.pause_after = std::chrono::milliseconds{0};
     CHECK_NOTHROW(make(options));
+    auto both = options; // nothing would say when a copy may go: a record is settled when it is handed over
+    both.keep_records = true;
+    CHECK_NOTHROW(make(both));
+    both.delivery = Delivery::best_effort;
+    REQUIRE(validate(both));
+    CHECK(validate(both)->field == "keep_records");
+    CHECK_THROWS_AS(make(both), InvalidOption);
     indexer.config.overflow = Overflow::drop_oldest;
     CHECK_THROWS_AS(make(options), InvalidOption);
 }
