@@ -53,6 +53,29 @@ std::vector<Letter> read(MockKafka& kafka, const std::string& topic, std::size_t
     return letters;
 }
 
+/// Counts receipts.
+struct Desk : bulkhead::detail::LetterDesk {
+    std::atomic<int> safe{0}, failed{0};
+    void received(const bulkhead::detail::LetterStub&, error_code error) noexcept override {
+        ++(error ? failed : safe);
+    }
+    void wait(int count) const {
+        while (safe + failed < count) std::this_thread::sleep_for(milliseconds{5});
+    }
+};
+
+using Settings = std::vector<std::pair<std::string, std::string>>;
+
+/// A producer by itself, and its receipts.
+struct Letters {
+    explicit Letters(const std::string& brokers, const Settings& settings = {})
+        : producer{brokers, "dead", std::array<const Settings*, 2>{&none, &settings}, true} {}
+    void write(const KafkaLetter& letter) { producer.write(letter, LetterReceipt{desk, {}}); }
+    std::shared_ptr<Desk> desk = std::make_shared<Desk>();
+    const Settings none;
+    kafka::detail::LetterProducer producer;
+};
+
 } // namespace
 
 TEST_CASE("driver: dead letters reach their topic, with where they came from, before their offset is committed",
@@ -189,6 +212,16 @@ TEST_CASE("driver: closes in time with dead letters on their way to nowhere", "[
     CHECK(Clock::now() - began < seconds{20});
     CHECK_FALSE(report.drained);
     CHECK(world.committed("t", 1) == 1);
+}
+
+TEST_CASE("driver: while the dead-letter topic is away as many letters wait as the source may have under way",
+          "[rdkafka][kafka_letters][F125]") {
+    const Watchdog watchdog;
+    Letters letters{"127.0.0.1:1"};
+    KafkaLetter letter; // each is 64 bytes and more to the source, which bounds them: here to twice its default
+    letter.source = "{}";
+    for (std::size_t bytes = 0; bytes < 2 * KafkaSourceOptions{}.max_letter_bytes; bytes += 64) letters.write(letter);
+    CHECK(letters.desk->failed == 0);
 }
 
 TEST_CASE("driver: the dead-letter topic cannot be one that is read", "[rdkafka][kafka_letters][F128]") {

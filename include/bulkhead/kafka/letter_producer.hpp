@@ -40,6 +40,10 @@ public:
         set(*conf, "acks", "all");
         set(*conf, "message.timeout.ms", "0");
         set(*conf, "linger.ms", "5");
+        // What may be under way is bounded by the source and by the indexer's budget. librdkafka's own limits would be
+        // met before those in an outage, and a letter that it does not take is a final failure.
+        set(*conf, "queue.buffering.max.messages", "0");
+        set(*conf, "queue.buffering.max.kbytes", "2147483647");
         set(*conf, "log_level", "3"); // or it would name each property that is a consumer's only
         for (const auto* config : configs)
             for (const auto& [key, value] : *config) set(*conf, key, value);
