@@ -224,6 +224,40 @@ TEST_CASE("driver: while the dead-letter topic is away as many letters wait as t
     CHECK(letters.desk->failed == 0);
 }
 
+TEST_CASE("driver: a record that only its operation makes too large for a message goes without it",
+          "[rdkafka][kafka_letters][F124]") {
+    const Watchdog watchdog;
+    MockKafka kafka;
+    kafka.create_topic("dead", 1);
+    Record record{"t", 0, 7, "the key", std::string_view{}, 1'700'000'000'123, {}};
+    const std::vector<RecordHeader> headers{{"trace", "abc"}};
+    record.headers = RecordHeaders{headers};
+    std::string payload = "{}";
+    SECTION("to the client") { payload.resize(600'000, 'x'); }
+    SECTION("to the broker") {
+        const auto refusal = RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
+        rd_kafka_mock_push_request_errors_array(kafka.cluster(), 0 /* Produce */, 1, &refusal);
+    }
+    record.payload = payload;
+    Letters letters{kafka.bootstrap_servers()};
+    letters.write({"t", 0, 7, "mapper", "no", 400, 1, R"({"create":{}})", payload, &record});
+    letters.desk->wait(1);
+    REQUIRE(letters.desk->safe == 1);
+    const auto read_back = read(kafka, "dead", 1).at(0);
+    CHECK(read_back.key == "the key");
+    CHECK(read_back.value == payload);
+    if (payload.size() > 2) CHECK(read_back.timestamp == 1'700'000'000'123); // the mock's refusals bring one of its own
+    CHECK(read_back.headers.at("trace") == "abc");
+    CHECK(read_back.headers.at("bulkhead.offset") == "7");
+    CHECK(read_back.headers.count("bulkhead.operation") == 0);
+    // What is too large by itself is refused, once.
+    payload.resize(2'000'000, 'x');
+    record.payload = payload;
+    letters.write({"t", 0, 8, "mapper", "no", 400, 1, R"({"create":{}})", "{}", &record});
+    letters.desk->wait(2);
+    CHECK(letters.desk->failed == 1);
+}
+
 TEST_CASE("driver: the dead-letter topic cannot be one that is read", "[rdkafka][kafka_letters][F128]") {
     kafka::DriverOptions options;
     options.group = "g";

@@ -24,7 +24,7 @@ namespace bulkhead::inline v1::kafka::detail {
 /// otherwise the operation as two lines of NDJSON, as it was sent, without a key. The rest is in headers, each of them
 /// text: `bulkhead.topic`, `bulkhead.partition`, `bulkhead.offset` (where it came from), `bulkhead.type`,
 /// `bulkhead.reason`, `bulkhead.status`, `bulkhead.attempts`, and with a record whose operation failed
-/// `bulkhead.operation`, its NDJSON.
+/// `bulkhead.operation`, its NDJSON, unless the message would be too large with it.
 ///
 /// librdkafka sends again for as long as it takes (`message.timeout.ms` is 0 unless configured); a report that is an
 /// error is final. Reports come on a thread of librdkafka's.
@@ -86,6 +86,9 @@ public:
 
 private:
     using EventPtr = std::unique_ptr<rd_kafka_event_t, Destroy<rd_kafka_event_destroy>>;
+    using Headers = std::unique_ptr<rd_kafka_headers_t, Destroy<rd_kafka_headers_destroy>>;
+    using Bytes = std::optional<std::string_view>;
+    static constexpr const char* operation_header = "bulkhead.operation";
 
     error_code produce(const KafkaLetter& letter, std::uint64_t id) {
         std::string operation;
@@ -93,7 +96,6 @@ private:
         operation.append(letter.source);
         if (!letter.action_line.empty() && !letter.source.empty()) operation.append("\n");
 
-        using Headers = std::unique_ptr<rd_kafka_headers_t, Destroy<rd_kafka_headers_destroy>>;
         Headers headers{rd_kafka_headers_new(8)};
         const auto add = [&](const char* name, std::string_view value) {
             rd_kafka_header_add(headers.get(), name, -1, value.data(), static_cast<ssize_t>(value.size()));
@@ -113,13 +115,38 @@ private:
         if (!letter.reason.empty()) add("bulkhead.reason", letter.reason);
         if (letter.status != 0) add("bulkhead.status", std::to_string(letter.status));
         if (letter.attempts != 0) add("bulkhead.attempts", std::to_string(letter.attempts));
-        if (record != nullptr && !operation.empty()) add("bulkhead.operation", operation);
-
-        std::vector<rd_kafka_vu_t> fields;
+        if (record != nullptr && !operation.empty()) add(operation_header, operation);
+        if (record == nullptr) return send(headers, {}, operation, -1, id);
+        const auto error = send(headers, record->key, record->payload, record->timestamp_ms, id);
+        if (error != make_error(RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE) || !drop_operation(headers)) return error;
+        return send(headers, record->key, record->payload, record->timestamp_ms, id);
+    }
+    /// The record alone may fit, as it fitted its own topic. False when there was no operation.
+    static bool drop_operation(const Headers& headers) noexcept {
+        return rd_kafka_header_remove(headers.get(), operation_header) == RD_KAFKA_RESP_ERR_NO_ERROR;
+    }
+    /// The same when it was a broker that found the message too large.
+    bool send_without_operation(const rd_kafka_message_t& message, std::uint64_t id) noexcept {
+        rd_kafka_headers_t* detached = nullptr;
+        auto* const from = const_cast<rd_kafka_message_t*>(&message); // NOLINT: ours, until its event ends
+        if (rd_kafka_message_detach_headers(from, &detached) != RD_KAFKA_RESP_ERR_NO_ERROR) return false;
+        Headers headers{detached};
+        if (!drop_operation(headers)) return false;
+        const auto bytes = [](const void* data, std::size_t size) {
+            return data == nullptr ? Bytes{} : std::string_view{static_cast<const char*>(data), size};
+        };
+        rd_kafka_timestamp_type_t type{};
+        const auto timestamp_ms = rd_kafka_message_timestamp(&message, &type);
+        return !send(headers, bytes(message.key, message.key_len), bytes(message.payload, message.len),
+                     type == RD_KAFKA_TIMESTAMP_CREATE_TIME ? timestamp_ms : -1, id);
+    }
+    /// Takes the headers when it succeeds.
+    error_code send(Headers& headers, Bytes key, Bytes value, std::int64_t timestamp_ms, std::uint64_t id) noexcept {
+        std::array<rd_kafka_vu_t, 7> fields{};
+        std::size_t count = 0;
         const auto field = [&](rd_kafka_vtype_t type) -> rd_kafka_vu_t& {
-            fields.emplace_back();
-            fields.back().vtype = type;
-            return fields.back();
+            fields[count].vtype = type;
+            return fields[count++];
         };
         const auto memory = [&](rd_kafka_vtype_t type, std::string_view bytes) {
             auto& mem = field(type).u.mem;
@@ -130,14 +157,10 @@ private:
         field(RD_KAFKA_VTYPE_MSGFLAGS).u.i = RD_KAFKA_MSG_F_COPY;
         field(RD_KAFKA_VTYPE_OPAQUE).u.ptr = reinterpret_cast<void*>(id); // NOLINT: a number, never followed
         field(RD_KAFKA_VTYPE_HEADERS).u.headers = headers.get();
-        if (record == nullptr) {
-            memory(RD_KAFKA_VTYPE_VALUE, operation);
-        } else {
-            if (record->key) memory(RD_KAFKA_VTYPE_KEY, *record->key);
-            if (record->payload) memory(RD_KAFKA_VTYPE_VALUE, *record->payload);
-            if (record->timestamp_ms >= 0) field(RD_KAFKA_VTYPE_TIMESTAMP).u.i64 = record->timestamp_ms;
-        }
-        const ErrorPtr error{rd_kafka_produceva(rk_, fields.data(), fields.size())};
+        if (key) memory(RD_KAFKA_VTYPE_KEY, *key);
+        if (value) memory(RD_KAFKA_VTYPE_VALUE, *value);
+        if (timestamp_ms >= 0) field(RD_KAFKA_VTYPE_TIMESTAMP).u.i64 = timestamp_ms;
+        const ErrorPtr error{rd_kafka_produceva(rk_, fields.data(), count)};
         if (error) return make_error(rd_kafka_error_code(error.get()));
         static_cast<void>(headers.release()); // the message owns them now
         return {};
@@ -165,9 +188,11 @@ private:
             }
             return;
         }
-        while (const auto* const message = rd_kafka_event_message_next(event.get()))
-            take(reinterpret_cast<std::uintptr_t>(message->_private))( // NOLINT
-                message->err == RD_KAFKA_RESP_ERR_NO_ERROR ? error_code{} : make_error(message->err));
+        while (const auto* const message = rd_kafka_event_message_next(event.get())) {
+            const auto id = reinterpret_cast<std::uintptr_t>(message->_private); // NOLINT
+            if (message->err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && send_without_operation(*message, id)) continue;
+            take(id)(message->err == RD_KAFKA_RESP_ERR_NO_ERROR ? error_code{} : make_error(message->err));
+        }
     }
 
     std::string topic_;
