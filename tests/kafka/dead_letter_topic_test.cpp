@@ -258,6 +258,17 @@ TEST_CASE("driver: a record that only its operation makes too large for a messag
     CHECK(letters.desk->failed == 1);
 }
 
+TEST_CASE("driver: a letter that cannot be made is said to have failed at once", "[rdkafka][kafka_letters]") {
+    const Watchdog watchdog;
+    Letters letters{"127.0.0.1:1"};
+    Record record;
+    record.headers = {[](void*) -> std::span<const RecordHeader> { throw std::bad_alloc{}; }, nullptr};
+    KafkaLetter letter;
+    letter.record = &record;
+    letters.write(letter);
+    CHECK(letters.desk->failed == 1);
+}
+
 TEST_CASE("driver: the dead-letter topic cannot be one that is read", "[rdkafka][kafka_letters][F128]") {
     kafka::DriverOptions options;
     options.group = "g";

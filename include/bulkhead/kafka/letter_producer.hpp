@@ -71,10 +71,12 @@ public:
 
     /// Never blocks; the receipt says everything.
     void write(const KafkaLetter& letter, LetterReceipt receipt) noexcept {
+        std::optional<std::uint64_t> id;
         try {
-            const auto id = keep(std::move(receipt));
-            if (const auto error = produce(letter, id)) take(id)(error);
+            id = keep(std::move(receipt));
+            if (const auto error = produce(letter, id.value())) take(id.value())(error);
         } catch (const std::exception&) { // out of memory: a receipt that is dropped says so
+            if (id) static_cast<void>(take(id.value()));
         }
     }
 
