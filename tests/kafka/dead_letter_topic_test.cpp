@@ -269,6 +269,27 @@ TEST_CASE("driver: a letter that cannot be made is said to have failed at once",
     CHECK(letters.desk->failed == 1);
 }
 
+TEST_CASE("driver: dead letters that nobody would acknowledge, or not all brokers have, are refused",
+          "[rdkafka][kafka_letters][F124][F146]") {
+    const auto message_for = [](const Settings& settings) -> std::string {
+        try {
+            const Letters letters{"127.0.0.1:1", settings};
+        } catch (const InvalidOption& e) {
+            return e.what();
+        }
+        return "accepted";
+    };
+    for (const std::string yes : {"true", "1", "t"})
+        CHECK(message_for({{"delivery.report.only.error", yes}}).find("delivery.report.only.error: expected false") ==
+              0);
+    for (const std::string acks : {"0", "1"}) {
+        CHECK(message_for({{"acks", acks}}).find("acks: expected all") == 0);
+        CHECK(message_for({{"request.required.acks", acks}}).find("acks: expected all") == 0);
+    }
+    CHECK(message_for({{"acks", "all"}, {"delivery.report.only.error", "false"}}) == "accepted");
+    CHECK(message_for({{"acks", "-1"}, {"acks", "1"}, {"acks", "all"}}) == "accepted");
+}
+
 TEST_CASE("driver: the dead-letter topic cannot be one that is read", "[rdkafka][kafka_letters][F128]") {
     kafka::DriverOptions options;
     options.group = "g";

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstdint>
+#include <initializer_list>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -47,6 +48,7 @@ public:
         set(*conf, "log_level", "3"); // or it would name each property that is a consumer's only
         for (const auto* config : configs)
             for (const auto& [key, value] : *config) set(*conf, key, value);
+        check(*conf);
         if (quiet) rd_kafka_conf_set_log_cb(conf.get(), [](const rd_kafka_t*, int, const char*, const char*) {});
         rd_kafka_conf_set_opaque(conf.get(), this);
         rd_kafka_conf_set_events(conf.get(), RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR);
@@ -91,6 +93,20 @@ private:
     using Headers = std::unique_ptr<rd_kafka_headers_t, Destroy<rd_kafka_headers_destroy>>;
     using Bytes = std::optional<std::string_view>;
     static constexpr const char* operation_header = "bulkhead.operation";
+
+    /// A letter is safe when all brokers that should have it have it, and somebody says so.
+    static void check(const rd_kafka_conf_t& conf) {
+        const auto refuse = [&](const char* key, std::string_view only, std::initializer_list<std::string_view> wrong) {
+            std::array<char, 32> text{};
+            auto size = text.size();
+            if (rd_kafka_conf_get(&conf, key, text.data(), &size) != RD_KAFKA_CONF_OK) return;
+            for (const std::string_view value : wrong)
+                if (value == text.data())
+                    throw InvalidOption{{key, std::string{only} + ", of the producer of dead letters", text.data()}};
+        };
+        refuse("delivery.report.only.error", "false", {"true"});
+        refuse("acks", "all", {"0", "1"});
+    }
 
     error_code produce(const KafkaLetter& letter, std::uint64_t id) {
         std::string operation;

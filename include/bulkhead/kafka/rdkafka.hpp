@@ -83,7 +83,8 @@ struct DriverOptions {
     std::string dead_letter_topic{};
     /// Further properties of the producer of dead letters, which has those of `config` already; also
     /// `bootstrap.servers`, where the topic is in another cluster. When to change: when that topic is in another
-    /// cluster or has its own credentials.
+    /// cluster or has its own credentials. Refused, in `config` too: `delivery.report.only.error`, and `acks` 0 or 1,
+    /// with which nobody would know that a letter is safe.
     std::vector<std::pair<std::string, std::string>> dead_letter_config{};
     /// How often stored offsets are committed in the background. 10 ms to 1 h. When to change: raise it to spare the
     /// brokers, lower it to read less again after a crash.
