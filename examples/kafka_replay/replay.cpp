@@ -487,7 +487,8 @@ int replay(const Options& options, Report& report_of_run) {
     report_of_run.partitions = driver.source().partitions();
     const auto lag = consumption.lag();
     const auto stop_reason = driver.source().stop_reason();
-    const std::string fatal = driver.fatal() ? rd_kafka_err2str(rd_kafka_fatal_error(driver.handle(), nullptr, 0)) : "";
+    const auto fatal_error = rd_kafka_fatal_error(driver.handle(), nullptr, 0); // none: the producer's, and it was said
+    const std::string fatal = fatal_error != RD_KAFKA_RESP_ERR_NO_ERROR ? rd_kafka_err2str(fatal_error) : "";
     const auto before_close = driver.source().stats();
     const auto given_back = never_enqueued(before_close) - before_close.stashed;
     auto settled_at = Clock::now();

@@ -290,6 +290,33 @@ TEST_CASE("driver: dead letters that nobody would acknowledge, or not all broker
     CHECK(message_for({{"acks", "-1"}, {"acks", "1"}, {"acks", "all"}}) == "accepted");
 }
 
+TEST_CASE("driver: a fatal error of the dead-letter producer ends it", "[rdkafka][kafka_letters][F125][F159]") {
+    const Watchdog watchdog;
+    KafkaSourceOptions policies;
+    policies.dead_letters.emplace();
+    World world{{}, policies.dead_letters};
+    world.kafka.create_topic("t", 1);
+    world.kafka.create_topic("dead", 1);
+    world.produce("t", 1, 1);
+    world.kafka.produce("t", 0, {}, R"({"n":"poison"})");
+    world.kafka.flush();
+    const auto refusal = RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED;
+    rd_kafka_mock_push_request_errors_array(world.kafka.cluster(), 22 /* InitProducerId */, 1, &refusal);
+    auto options = options_for(world, "t");
+    options.dead_letter_topic = "dead";
+    options.dead_letter_config = {{"enable.idempotence", "true"}};
+    std::string said; // by the driver, on this thread
+    options.on_event = [&](const kafka::ClientEvent& event) {
+        if (event.kind == kafka::ClientEvent::Kind::fatal) said += std::string{event.text} + "\n";
+    };
+    TestDriver driver{world.indexer, EventMapper{}, options, policies};
+    driver.run(); // returns by itself
+    CHECK(driver.fatal());
+    CHECK(said.find("dead-letter topic dead") != std::string::npos);
+    CHECK(said.find("uthoriz") != std::string::npos);
+    driver.close(milliseconds{100});
+}
+
 TEST_CASE("driver: the dead-letter topic cannot be one that is read", "[rdkafka][kafka_letters][F128]") {
     kafka::DriverOptions options;
     options.group = "g";

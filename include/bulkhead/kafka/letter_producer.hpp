@@ -82,8 +82,14 @@ public:
         }
     }
 
-    /// What librdkafka has reported since the last call, the latest: a broker is down, … It goes on by itself.
-    [[nodiscard]] std::optional<std::pair<error_code, std::string>> take_trouble() {
+    /// What librdkafka has reported. `fatal`: it writes no more; otherwise it goes on by itself.
+    struct Trouble {
+        bool fatal = false;
+        error_code error;
+        std::string text;
+    };
+    /// The latest since the last call, or the fatal one: a broker is down, …
+    [[nodiscard]] std::optional<Trouble> take_trouble() {
         const std::lock_guard lock{mutex_};
         return std::exchange(trouble_, std::nullopt);
     }
@@ -199,9 +205,11 @@ private:
     void reported(EventPtr event) noexcept {
         if (rd_kafka_event_type(event.get()) == RD_KAFKA_EVENT_ERROR) {
             const std::lock_guard lock{mutex_};
+            if (trouble_ && trouble_->fatal) return;
             try {
-                trouble_.emplace(make_error(rd_kafka_event_error(event.get())),
-                                 "dead-letter topic " + topic_ + ": " + rd_kafka_event_error_string(event.get()));
+                trouble_ = Trouble{rd_kafka_fatal_error(rk_, nullptr, 0) != RD_KAFKA_RESP_ERR_NO_ERROR,
+                                   make_error(rd_kafka_event_error(event.get())),
+                                   "dead-letter topic " + topic_ + ": " + rd_kafka_event_error_string(event.get())};
             } catch (const std::bad_alloc&) { // not said, then
             }
             return;
@@ -218,7 +226,7 @@ private:
     std::mutex mutex_;
     std::uint64_t last_ = 0;
     std::unordered_map<std::uint64_t, LetterReceipt> receipts_;
-    std::optional<std::pair<error_code, std::string>> trouble_;
+    std::optional<Trouble> trouble_;
 };
 
 } // namespace bulkhead::inline v1::kafka::detail

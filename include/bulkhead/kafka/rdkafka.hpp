@@ -302,8 +302,10 @@ public:
     void tell_letter_trouble() {
         if (!letters_) return;
         if (const auto trouble = letters_->take_trouble())
-            notice(back_.get(),
-                   {.kind = ClientEvent::Kind::error, .level = 3, .error = trouble->first, .text = trouble->second});
+            notice(back_.get(), {.kind = trouble->fatal ? ClientEvent::Kind::fatal : ClientEvent::Kind::error,
+                                 .level = trouble->fatal ? 2 : 3,
+                                 .error = trouble->error,
+                                 .text = trouble->text});
     }
     /// The next record, or nothing. Serves callbacks; errors go to the listener.
     [[nodiscard]] MessagePtr poll(std::chrono::milliseconds timeout) noexcept {
