@@ -448,3 +448,21 @@ TEST_CASE("driver: a dead broker is said, and does not end it", "[rdkafka][F158]
     driver.close(milliseconds{100});
     CHECK(Clock::now() - before < seconds{10});
 }
+
+TEST_CASE("driver: closes in time though the coordinator does not answer", "[rdkafka][F154]") {
+    const Watchdog watchdog;
+    World world;
+    world.kafka.create_topic("events", 1);
+    world.produce("events", 1, 10);
+    auto options = options_for(world, "events");
+    options.commit_interval = std::chrono::hours{1}; // so that there is something to commit
+    options.commit_timeout = seconds{20};
+    Member member{world, options};
+    world.store->wait_until([&] { return member.source().settled == 10; });
+    rd_kafka_mock_broker_set_rtt(world.kafka.cluster(), 1, 60'000);
+    const auto before = Clock::now();
+    const auto report = member.stop(milliseconds{200});
+    CHECK(Clock::now() - before < seconds{10}); // the deadline, and session.timeout.ms for librdkafka to give up
+    CHECK(report.drained);
+    CHECK_FALSE(report.committed);
+}

@@ -553,8 +553,9 @@ public:
     [[nodiscard]] bool fatal() const noexcept { return fatal_; }
 
     /// Takes no more records, flushes the indexer, waits for what is under way, stores and commits its offsets, leaves
-    /// the group and destroys the client: by the deadline, but for what librdkafka needs to join its threads. The
-    /// client is polled all the time. What is not settled then will be delivered again.
+    /// the group and destroys the client: by the deadline, but for what librdkafka needs to end its threads. That is up
+    /// to `session.timeout.ms` (45 s by default) while the group's coordinator does not answer. The client is polled
+    /// all the time. What is not settled then will be delivered again.
     DriverReport close(std::chrono::milliseconds timeout) {
         DriverReport report;
         if (closed_) {
@@ -577,7 +578,7 @@ public:
         }
         report.drained = !given_up && source_.drained();
         if (!fatal_) {
-            report.committed = client_.commit_stored(std::min(std::max(left(), short_wait), options_.commit_timeout));
+            report.committed = client_.commit_stored(commit_time());
             client_.close(std::max(left(), short_wait));
         }
         publish(true);
@@ -683,7 +684,7 @@ private:
         if (fatal_) return on_lost(list);
         drop_held(list);
         guarded([&] { source_.revoked(names_of(list), drain_time()); });
-        if (list.cnt > 0) client_.commit_stored(options_.commit_timeout);
+        if (list.cnt > 0) client_.commit_stored(commit_time());
         on_notice({.kind = ClientEvent::Kind::revoked, .partitions = static_cast<std::size_t>(list.cnt)});
     }
     void on_lost(const rd_kafka_topic_partition_list_t& list) override {
@@ -713,6 +714,11 @@ private:
     /// How long a revoke may wait.
     [[nodiscard]] std::chrono::milliseconds drain_time() const {
         return closing_by_ ? std::min(options_.revoke_drain, until(*closing_by_)) : options_.revoke_drain;
+    }
+    /// How long a commit may take.
+    [[nodiscard]] std::chrono::milliseconds commit_time() const {
+        return closing_by_ ? std::min(options_.commit_timeout, std::max(until(*closing_by_), short_wait))
+                           : options_.commit_timeout;
     }
     [[nodiscard]] static std::chrono::milliseconds until(std::chrono::steady_clock::time_point deadline) {
         const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
