@@ -447,6 +447,8 @@ TEST_CASE("driver: a dead broker is said, and does not end it", "[rdkafka][F158]
     const auto before = Clock::now();
     driver.close(milliseconds{100});
     CHECK(Clock::now() - before < seconds{10});
+    CHECK_FALSE(driver.poll_once(milliseconds{10})); // there is no client any more
+    driver.run();
 }
 
 TEST_CASE("driver: closes in time though the coordinator does not answer", "[rdkafka][F154]") {

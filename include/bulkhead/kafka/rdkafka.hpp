@@ -528,7 +528,7 @@ public:
     /// settlements; serves the client. To be called again soon: at least every second. False when there is nothing more
     /// to do but `close`.
     bool poll_once(std::chrono::milliseconds timeout) {
-        if (fatal_) return false;
+        if (fatal_ || closed_) return false;
         note_poll();
         source_.poll();
         if (!source_.accepting() || !offer_held()) {
