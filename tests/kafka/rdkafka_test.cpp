@@ -468,3 +468,26 @@ TEST_CASE("driver: closes in time though the coordinator does not answer", "[rdk
     CHECK(report.drained);
     CHECK_FALSE(report.committed);
 }
+
+TEST_CASE("mock Kafka: a produce that throws leaves nothing to the next one", "[rdkafka]") {
+    const Watchdog watchdog;
+    MockKafka kafka;
+    kafka.create_topic("t", 1);
+    const RecordHeader header{"a header", "its value"};
+    const std::string too_large(9'000'000, 'x');
+    CHECK_THROWS_AS(kafka.produce("t", 0, {}, too_large, 0, {&header, 1}), std::runtime_error);
+    kafka.produce("t", 0, {}, "the payload");
+    kafka.flush();
+    World world;
+    auto options = options_for(world, "t");
+    options.brokers = kafka.bootstrap_servers();
+    std::string seen;
+    const auto mapper = [&](const Record& record, Batch&) {
+        seen = record.payload.value();
+        for (const auto& one : record.headers()) seen += std::string{one.name};
+        return Mapped::skip;
+    };
+    kafka::Driver driver{world.indexer, mapper, options};
+    while (driver.source().stats().consumed < 1) driver.poll_once(milliseconds{10});
+    CHECK(seen == "the payload");
+}

@@ -94,6 +94,7 @@ public:
                  std::optional<std::string_view> payload, std::int64_t timestamp_ms = 0,
                  std::span<const RecordHeader> headers = {}) {
         fields_.clear();
+        names_.clear(); // the last one may have thrown
         add(RD_KAFKA_VTYPE_RKT).u.rkt = handle(topic);
         add(RD_KAFKA_VTYPE_PARTITION).u.i32 = partition;
         add(RD_KAFKA_VTYPE_MSGFLAGS).u.i = RD_KAFKA_MSG_F_COPY;
@@ -118,7 +119,6 @@ public:
                 throw std::runtime_error{"mock Kafka: produce: " + std::string{rd_kafka_err2str(code)}};
             rd_kafka_poll(producer_, 10);
         }
-        names_.clear();
         if ((++produced_ & 0xfffU) == 0) rd_kafka_poll(producer_, 0);
     }
 
