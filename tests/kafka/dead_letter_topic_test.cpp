@@ -317,6 +317,43 @@ TEST_CASE("driver: a fatal error of the dead-letter producer ends it", "[rdkafka
     driver.close(milliseconds{100});
 }
 
+TEST_CASE("driver: a regular expression that the dead-letter topic matches ends it before a letter is read",
+          "[rdkafka][kafka_letters][F128]") {
+    const Watchdog watchdog;
+    KafkaSourceOptions policies;
+    policies.on_invalid = OnInvalid::dead_letter;
+    World world;
+    world.kafka.create_topic("apm.logs", 1);
+    world.kafka.create_topic("apm.dead", 1);
+    world.kafka.produce("apm.logs", 0, {}, "not an event");
+    world.kafka.flush();
+    auto options = options_for(world, "^apm.*");
+    options.dead_letter_topic = "apm.dead";
+    std::string said; // by the driver, on this thread
+    options.on_event = [&](const kafka::ClientEvent& event) {
+        if (event.kind == kafka::ClientEvent::Kind::fatal) said += std::string{event.text};
+    };
+    SECTION("in the same cluster") {
+        TestDriver driver{world.indexer, EventMapper{}, options, policies};
+        const auto until = Clock::now() + seconds{15};
+        while (driver.poll_once(milliseconds{10}) && Clock::now() < until) {
+        }
+        CHECK(driver.fatal());
+        CHECK(said.find("apm.dead") != std::string::npos);
+        CHECK(driver.source().stats().consumed == 0);
+    }
+    SECTION("in another one it is another topic") {
+        MockKafka other;
+        other.create_topic("apm.dead", 1);
+        options.dead_letter_config = {{"bootstrap.servers", other.bootstrap_servers()}};
+        Member member{world, options, policies};
+        world.store->wait_until([&] { return world.committed("apm.logs", 1) == 1; });
+        CHECK(read(other, "apm.dead", 1).size() == 1);
+        CHECK(member.stop(seconds{10}).drained);
+        CHECK(said.empty());
+    }
+}
+
 TEST_CASE("driver: the dead-letter topic cannot be one that is read", "[rdkafka][kafka_letters][F128]") {
     kafka::DriverOptions options;
     options.group = "g";

@@ -78,8 +78,9 @@ struct DriverOptions {
     /// `group.instance.id`, `auto.offset.reset`, ….
     std::vector<std::pair<std::string, std::string>> config{};
     /// Where dead letters go, see `KafkaSourceOptions`' policies and `KafkaDeadLetters`; empty: nowhere. What the
-    /// messages look like: `kafka/letter_producer.hpp`. The topic must exist, or be made by the brokers. When to
-    /// change: when a policy says `dead_letter`, or refused documents are to go to Kafka.
+    /// messages look like: `kafka/letter_producer.hpp`. The topic must exist, or be made by the brokers, and must not
+    /// be read: the driver ends with a fatal error when a regular expression of `topics` matches it. When to change:
+    /// when a policy says `dead_letter`, or refused documents are to go to Kafka.
     std::string dead_letter_topic{};
     /// Further properties of the producer of dead letters, which has those of `config` already; also
     /// `bootstrap.servers`, where the topic is in another cluster. When to change: when that topic is in another
@@ -676,6 +677,9 @@ private:
     void on_assigned(const rd_kafka_topic_partition_list_t& list) override {
         ++rebalances_;
         guarded([&] {
+            if (reads_letters(list))
+                throw InvalidOption{
+                    {"topics", "nothing that matches the dead-letter topic", options_.dead_letter_topic}};
             for (const auto& p : span_of(list)) source_.assigned(p.topic, p.partition);
         });
         on_notice({.kind = ClientEvent::Kind::assigned, .partitions = static_cast<std::size_t>(list.cnt)});
@@ -742,6 +746,17 @@ private:
         std::vector<TopicPartition> names;
         for (const auto& p : span_of(list)) names.push_back({p.topic, p.partition});
         return names;
+    }
+    /// What came of a letter would be another letter, without end.
+    [[nodiscard]] bool reads_letters(const rd_kafka_topic_partition_list_t& list) const {
+        const auto elsewhere = [](const auto& setting) {
+            return setting.first == "bootstrap.servers" || setting.first == "metadata.broker.list";
+        };
+        const auto& config = options_.dead_letter_config;
+        if (std::any_of(config.begin(), config.end(), elsewhere)) return false;
+        const auto all = span_of(list);
+        return std::any_of(all.begin(), all.end(),
+                           [&](const auto& p) { return options_.dead_letter_topic == p.topic; });
     }
     /// Records that the source has not taken, of partitions that are gone.
     void drop_held(const rd_kafka_topic_partition_list_t& list) noexcept {
