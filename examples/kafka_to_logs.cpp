@@ -33,5 +33,5 @@ int main(int argc, char** argv) {
     const auto report = driver.close(std::chrono::seconds{30});
     std::cout << report.stats.source.consumed << " records, " << indexer->stats().indexed << " indexed; "
               << (report.drained && report.committed ? "all committed" : "the rest will be delivered again") << '\n';
-    return driver.source().stopped() ? 1 : 0;
+    return driver.source().stopped() || driver.fatal() ? 1 : 0;
 }

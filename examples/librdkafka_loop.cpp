@@ -112,15 +112,18 @@ int main(int argc, char** argv) {
     rd_kafka_topic_partition_list_destroy(topics);
 
     auto& [source, held] = loop;
-    while (!interrupted && !source.stopped()) {
+    bool fatal = false; // any other error passes, and the client goes on by itself
+    while (!interrupted && !source.stopped() && !fatal) {
         source.poll(); // settlements; pauses and resumes; stores offsets
         Message message{rd_kafka_consumer_poll(client.rk, source.accepting() ? 100 : 10), &rd_kafka_message_destroy};
+        fatal = message && message->err == RD_KAFKA_RESP_ERR__FATAL;
+        if (fatal) std::cerr << rd_kafka_message_errstr(message.get()) << '\n';
         if (message && message->err == RD_KAFKA_RESP_ERR_NO_ERROR) held.push_back(std::move(message));
         while (!held.empty() && source.deliver(record_of(*held.front())) != Delivered::busy) held.pop_front();
     }
     held.clear();
-    rd_kafka_consumer_close(client.rk); // revokes: see above
-    rd_kafka_destroy(client.rk);
+    rd_kafka_consumer_close(client.rk);                                      // revokes: see above
+    rd_kafka_destroy_flags(client.rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE); // without it, a fatal error hangs it
     std::cout << source.stats().consumed << " records, " << indexer->stats().indexed << " indexed\n";
-    return source.stopped() ? 1 : 0;
+    return source.stopped() || fatal ? 1 : 0;
 }

@@ -111,14 +111,17 @@ int main(int argc, char** argv) {
     if (!client.consumer) return std::cerr << error << '\n', 1;
     client.consumer->subscribe({argv[2]});
 
-    while (!interrupted && !source.stopped()) {
+    bool fatal = false; // any other error passes, and the client goes on by itself
+    while (!interrupted && !source.stopped() && !fatal) {
         source.poll(); // settlements; pauses and resumes; stores offsets
         std::unique_ptr<RdKafka::Message> message{client.consumer->consume(source.accepting() ? 100 : 10)};
+        fatal = message->err() == RdKafka::ERR__FATAL;
+        if (fatal) std::cerr << message->errstr() << '\n';
         if (message->err() == RdKafka::ERR_NO_ERROR) held.push_back(std::move(message));
         while (!held.empty() && deliver(source, *held.front()) != Delivered::busy) held.pop_front();
     }
     held.clear();
     client.consumer->close(); // revokes: see above
     std::cout << source.stats().consumed << " records, " << indexer->stats().indexed << " indexed\n";
-    return source.stopped() ? 1 : 0;
+    return source.stopped() || fatal ? 1 : 0;
 }
