@@ -125,12 +125,15 @@ Replayed replay(const Options& options) {
                 continue;
             }
             const bool readable = !read_operation(letter->action_line, letter->source, stored);
+            if (stored.operation.action == bulkhead::Action::create)
+                stored.operation.on_conflict = bulkhead::OnConflict::already_there; // e.g. by an earlier replay
             if (readable && indexer->enqueue_wait(stored.operation, 1min, subscription.ticket(number)) ==
                                 bulkhead::Admission::accepted)
                 continue;
             const std::lock_guard lock{mutex};
             not_indexed.insert(number);
         }
+        if (file.bad()) throw std::runtime_error{options.file + ": cannot be read to its end"};
         (void)indexer.close(2min);
     }
     result.remaining = not_indexed.size();

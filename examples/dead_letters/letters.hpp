@@ -44,13 +44,15 @@ struct Replayed {
     std::uint64_t left_out = 0;  ///< of another type
     std::uint64_t indexed = 0;   ///< now, or there already
     std::uint64_t remaining = 0; ///< written to `Options::remaining`
+    /// All letters of the file are indexed.
+    [[nodiscard]] bool complete() const noexcept { return left_out == 0 && remaining == 0; }
 };
 
 /// One line for each letter; returns how many.
 std::uint64_t list(const Options& options, std::ostream& out);
 
 /// Sends the letters again. What is not proven to be indexed is written to `remaining`, line by line as it was. Throws
-/// `std::runtime_error` or `bulkhead::InvalidOption`.
+/// `std::runtime_error` (also when the file cannot be read to its end) or `bulkhead::InvalidOption`.
 [[nodiscard]] Replayed replay(const Options& options);
 
 } // namespace letters

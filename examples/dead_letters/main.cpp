@@ -37,7 +37,7 @@ int main(int argc, char** argv) {
         if (result.remaining != 0) std::cout << " (in " << options.remaining << ')';
         if (result.skipped != 0) std::cout << "; " << result.skipped << " lines skipped: torn, or no dead letters";
         std::cout << '\n';
-        return result.remaining == 0 && std::cout.flush() ? 0 : 1;
+        return std::cout.flush() && result.complete() ? 0 : 1;
     } catch (const bulkhead::InvalidOption& wrong) {
         std::cerr << "dead_letters: " << wrong.what() << '\n';
         return 2;

@@ -113,6 +113,28 @@ TEST_CASE("a replay indexes what can be indexed, and keeps the rest") {
     CHECK(all.find(rest.substr(0, rest.find('\n'))) != std::string::npos); // line by line as it was
 }
 
+TEST_CASE("a replay is complete only when every letter is indexed, now or before") {
+    const Folder folder;
+    const auto file = (folder.path / "dead.ndjson").string();
+    test::BulkServer server;
+    const DeadLetter there{R"({"create":{"_index":"logs","_id":"there"}})", R"({"n":1})", "mapper", "", 400, 1, {}, {}};
+    const DeadLetter other{R"({"index":{"_index":"logs","_id":"other"}})", R"({"n":2})", "other", "", 400, 1, {}, {}};
+    write(file, std::vector{there, other});
+    letters::Options options{.file = file, .url = server.url(), .remaining = file + ".remaining"};
+    CHECK(letters::replay(options).complete());
+    auto again = letters::replay(options);
+    CHECK(again.indexed == 2); // `there` was there already
+    CHECK(again.remaining == 0);
+    CHECK(again.complete());
+    options.type = "mapper";
+    again = letters::replay(options);
+    CHECK(again.left_out == 1);
+    CHECK_FALSE(again.complete());
+    CHECK_FALSE(std::filesystem::exists(options.remaining));
+    options.file = folder.path.string(); // can be opened, not read
+    CHECK_THROWS_WITH(letters::replay(options), contains(options.file));
+}
+
 TEST_CASE("a file that is not there, and a server that is not there, are said") {
     CHECK_THROWS_WITH(letters::replay({.file = "/nowhere/dead", .url = "http://127.0.0.1:1"}),
                       contains("/nowhere/dead"));
