@@ -47,7 +47,7 @@ std::vector<PartitionEnd> Ends::left(const Partitions& ours) const {
 
 void Ends::committed(const std::string& topic, std::int32_t partition, std::int64_t offset) {
     auto& end = ends_.at(topic).at(partition);
-    end.begin = std::max(end.begin, offset);
+    if (offset != end.stale) end.begin = std::max(end.begin, offset);
 }
 
 void Ends::nothing_from(const std::string& topic, std::int32_t partition, std::int64_t offset) {

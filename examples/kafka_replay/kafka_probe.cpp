@@ -119,7 +119,12 @@ std::vector<PartitionEnd> probe_topics(const std::string& brokers, const std::st
         throw Failure{"consumer group " + group + " at " + brokers + ": " + rd_kafka_err2str(error), exit_kafka};
     for (auto& end : ends) {
         const auto* const known = rd_kafka_topic_partition_list_find(committed.get(), end.topic.c_str(), end.partition);
-        if (known != nullptr && known->offset > end.begin) end.begin = std::min(known->offset, end.end);
+        if (known == nullptr) continue;
+        if (known->offset > end.end) {
+            end.stale = known->offset; // the consumer begins at the first offset
+        } else {
+            end.begin = std::max(end.begin, known->offset);
+        }
     }
     return ends;
 }

@@ -18,6 +18,9 @@ struct PartitionEnd {
     std::int64_t first = 0; ///< the first offset there is
     std::int64_t begin = 0; ///< where the group will begin: its committed offset, or the first one there is
     std::int64_t end = 0;   ///< the offset after the last one
+    /// What the group had committed, when that was beyond the end (the topic was made anew): it says nothing of
+    /// `begin`.
+    std::int64_t stale = -1;
     bool operator==(const PartitionEnd&) const = default;
 };
 

@@ -86,6 +86,15 @@ TEST_CASE("ends: where nothing can be read any more is the end") {
     CHECK(ends.left({state(0, 19, 18), state(1, 5, 5)}).size() == 1);
 }
 
+TEST_CASE("ends: a committed offset beyond the end is not the end") {
+    Ends ends{{{"t", 0, 0, 0, 20, 1000}}};
+    ends.committed("t", 0, 1000); // still what it was before
+    REQUIRE(ends.left({}).size() == 1);
+    CHECK(ends.left({})[0].begin == 0);
+    ends.committed("t", 0, 20);
+    CHECK(ends.left({}).empty());
+}
+
 TEST_CASE("ends: the lag is of our partitions; of all before there are any") {
     auto ends = two();
     const auto now = [](const std::string&, std::int32_t partition) {
@@ -111,6 +120,19 @@ TEST_CASE("ends: a reader says where nothing can be read") {
     // The first record is newer than the end.
     CHECK(without_records(kafka.bootstrap_servers(), "g", {{"t", 1, 0, 1, 1}}, {}, patience).size() == 1);
     CHECK_FALSE(kafka.committed("g", "t", 0));
+}
+
+TEST_CASE("until-end: a topic whose group has committed more than it holds is replayed from its first offset") {
+    MockKafka kafka;
+    kafka.create_topic("t", 1);
+    for (int i = 0; i < 5; ++i) kafka.produce("t", 0, {}, event());
+    kafka.flush();
+    move_group(kafka.bootstrap_servers(), "g", {{"t", 0, 0, 1000, 5}}, {}, patience);
+    const auto ends = probe_topics(kafka.bootstrap_servers(), "g", {"t"}, {}, patience);
+    CHECK(ends == std::vector<PartitionEnd>{{"t", 0, 0, 0, 5, 1000}});
+    BulkServer server;
+    CHECK(run_replay(replay_of(kafka, server)) == exit_ok);
+    CHECK(server.count("apm-logs") == 5);
 }
 
 TEST_CASE("until-end: a topic that grows faster than it is replayed still has an end") {
