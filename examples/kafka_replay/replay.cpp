@@ -386,9 +386,10 @@ int run_dry(const Options& options, const std::string& brokers, Progress& progre
         options, brokers, ends, [&](const std::string& text) { progress.trouble(Trouble::invalid, text); },
         interrupted);
     progress.finish();
-    if (!options.report.empty()) write_file(options.report, found.to_json() + '\n');
     std::printf("%s\n", found.to_json().c_str());
-    return std::fflush(stdout) == 0 ? exit_ok : exit_fault;
+    const bool printed = std::fflush(stdout) == 0;
+    if (!options.report.empty()) write_file(options.report, found.to_json() + '\n');
+    return printed ? exit_ok : exit_fault;
 }
 
 int replay(const Options& options, Report& report_of_run) {
@@ -563,9 +564,9 @@ int replay(const Options& options, Report& report_of_run) {
         r.fault = fault;
         r.interrupted = was_interrupted;
         r.exit_status = status;
-        write_file(options.report, to_json(r));
     }
-    print(options, summary, progress);
+    print(options, summary, progress); // first: a report may be impossible to write
+    if (!options.report.empty()) write_file(options.report, to_json(report_of_run));
     return status;
 }
 

@@ -15,6 +15,7 @@
 #include <fstream>
 
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace replay {
@@ -63,18 +64,20 @@ std::string to_json(const Report& report) {
 
 void write_file(const std::string& path, const std::string& text) {
     const auto fail = [&] { throw Failure{"--report " + path + ": " + std::strerror(errno)}; };
-    const auto beside = path + ".new";
+    struct ::stat about {};
+    const bool in_place = ::lstat(path.c_str(), &about) == 0 && !S_ISREG(about.st_mode);
+    const auto target = in_place ? path : path + ".new";
     errno = 0;
-    auto* const file = std::fopen(beside.c_str(), "wb");
+    auto* const file = std::fopen(target.c_str(), "wb");
     if (file == nullptr) fail();
     const bool written = std::fwrite(text.data(), 1, text.size(), file) == text.size() && std::fflush(file) == 0 &&
-                         ::fsync(::fileno(file)) == 0;
+                         (in_place || ::fsync(::fileno(file)) == 0);
     const int why = errno;
     std::fclose(file);
-    if (written && std::rename(beside.c_str(), path.c_str()) == 0) return;
+    if (written && (in_place || std::rename(target.c_str(), path.c_str()) == 0)) return;
     if (!written) errno = why;
     const int kept = errno;
-    std::remove(beside.c_str());
+    if (!in_place) std::remove(target.c_str());
     errno = kept;
     fail();
 }

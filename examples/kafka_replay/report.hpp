@@ -34,7 +34,8 @@ struct Report {
 /// JSON, with a newline at the end.
 [[nodiscard]] std::string to_json(const Report& report);
 
-/// Replaces the file as a whole: never is there half a report. Throws `Failure`.
+/// Replaces the file as a whole: never is there half a report. What is there and no regular file (a device, a pipe, a
+/// symbolic link) is written, not replaced. Throws `Failure`.
 void write_file(const std::string& path, const std::string& text);
 
 /// What this process has held at most; 0 where the system does not say.

@@ -2,6 +2,7 @@
 #include "kafka_replay/dry_run.hpp"
 #include "kafka_replay/failure.hpp"
 #include "kafka_replay/replay.hpp"
+#include "kafka_replay/report.hpp"
 #include "support/catch.hpp"
 
 #include <bulkhead/test/bulk_server.hpp>
@@ -10,12 +11,15 @@
 #include <boost/json/parse.hpp>
 
 #include <array>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <memory>
 #include <string>
 
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 using bulkhead::test::BulkServer;
@@ -183,8 +187,42 @@ TEST_CASE("replay: a report that cannot be written is said", "[replay]") {
     World world;
     auto options = world.options();
     options.report = "/nowhere/report";
+    const auto printed = scratch_file("bulkhead-printed-");
+    std::fflush(stdout);
+    const int kept = ::dup(STDOUT_FILENO);
+    REQUIRE(std::freopen(printed.c_str(), "wb", stdout) != nullptr);
     CHECK_THROWS_AS(run_replay(options), Failure);
+    std::fflush(stdout);
+    ::dup2(kept, STDOUT_FILENO);
+    ::close(kept);
     CHECK(world.committed() == 10); // at the end, not instead of the work
+    CHECK(read_json(printed).at("consumed") == 10);
+    std::filesystem::remove(printed);
+}
+
+TEST_CASE("replay: a report does not replace what is no regular file", "[replay]") {
+    const auto target = scratch_file("bulkhead-target-");
+    const auto link = scratch_file("bulkhead-link-");
+    std::filesystem::create_symlink(target, link);
+    write_file(link.string(), "{}");
+    write_file(link.string(), R"({"n":1})");
+    CHECK(std::filesystem::is_symlink(link));
+    CHECK_FALSE(std::filesystem::is_symlink(target));
+    CHECK(read_json(target).at("n") == 1);
+    std::filesystem::remove(link);
+    std::filesystem::remove(target);
+
+    const auto pipe = scratch_file("bulkhead-pipe-");
+    REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+    const int reader = ::open(pipe.c_str(), O_RDONLY | O_NONBLOCK);
+    REQUIRE(reader >= 0);
+    write_file(pipe.string(), "{}");
+    std::array<char, 8> text{};
+    CHECK(::read(reader, text.data(), text.size()) == 2);
+    ::close(reader);
+    CHECK(std::filesystem::is_fifo(pipe));
+    std::filesystem::remove(pipe);
+    CHECK_THROWS_AS(write_file(std::filesystem::temp_directory_path().string(), "{}"), Failure);
 }
 
 TEST_CASE("replay: refused documents, invalid records and tombstones go to the dead-letter topic",
