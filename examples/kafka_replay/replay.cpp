@@ -411,9 +411,14 @@ int replay(const Options& options, Report& report_of_run) {
     const auto version = server.check(data_streams(options), [&](const std::string& text) { progress.warn(text); });
     bulkhead::DeadLetters dead_letters;
     std::optional<bulkhead::KafkaDeadLetters> places;
-    if (!options.dead_letter_file.empty())
-        dead_letters =
-            places.emplace().sink(background.executor(), bulkhead::FileSink{{.path = options.dead_letter_file}});
+    if (!options.dead_letter_file.empty()) {
+        try {
+            dead_letters =
+                places.emplace().sink(background.executor(), bulkhead::FileSink{{.path = options.dead_letter_file}});
+        } catch (const bulkhead::InvalidOption& wrong) { // of the machine, not of the command
+            throw Failure{"--dead-letter-file: " + wrong.error().value};
+        }
+    }
     if (!options.dead_letter_topic.empty()) dead_letters = places.emplace().sink(background.executor());
     Indexer indexer{background.executor(), transport, options.indexer, std::move(dead_letters)};
     if (options.install_template || own_server) install_templates(server, options);

@@ -42,6 +42,7 @@ enum class errc : int {
     handshake_failed,      ///< the TLS handshake failed otherwise; `Reply::detail` says why
     write_timeout,         ///< the server has taken nothing of the request for `HttpOptions::write_timeout`
     credentials_unavailable, ///< the source of the credentials, or the signer, had none to give
+    letters_not_taken,       ///< no Kafka source takes the dead letters of `KafkaDeadLetters`
 };
 
 /// The category of `errc`. It has a fixed id, so that two shared objects agree on it.
@@ -82,6 +83,9 @@ private:
         case errc::handshake_failed: return "the TLS handshake failed";
         case errc::write_timeout: return "the server stopped taking the request";
         case errc::credentials_unavailable: return "the credentials are not available";
+        case errc::letters_not_taken:
+            return "no Kafka source writes these: KafkaSourceOptions::dead_letters, or the dead-letter topic, is not "
+                   "set";
         }
         return "unknown bulkhead error";
     }
@@ -123,7 +127,8 @@ inline const boost::system::error_category& bulkhead_category() noexcept {
                                           "untrusted_certificate",
                                           "handshake_failed",
                                           "write_timeout",
-                                          "credentials_unavailable"};
+                                          "credentials_unavailable",
+                                          "letters_not_taken"};
     return names[static_cast<std::size_t>(value) - 1];
 }
 

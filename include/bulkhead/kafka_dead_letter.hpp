@@ -252,7 +252,7 @@ public:
                 const auto write = std::make_shared<detail::SinkWrite>(
                     letters, detail::Completion<error_code>{std::move(handler), executor});
                 const auto inbox = shared->inbox();
-                if (!inbox || !inbox->put_write(write)) write->abandon(errc::sink_failed);
+                if (!inbox || !inbox->put_write(write)) write->abandon(errc::letters_not_taken);
             };
             error_code error;
             auto token = asio::redirect_error(asio::use_awaitable, error);

@@ -537,7 +537,7 @@ private:
     }
     /// The indexer's dead letters, with the positions of those that are ours.
     void write_all(const std::shared_ptr<detail::SinkWrite>& write) {
-        if (!writes_letters(consumer_)) return write->abandon(errc::sink_failed);
+        if (!writes_letters(consumer_)) return write->abandon(errc::letters_not_taken);
         for (const auto& from : write->letters()) {
             KafkaLetter letter;
             letter.type = from.type;

@@ -53,7 +53,7 @@ expect 4 "search server 127.0.0.1:1: cannot be reached: Connection refused" --me
 expect 3 "no Kafka broker can be reached at 127.0.0.1:1" --brokers 127.0.0.1:1 --exit-at-end
 
 # Files that are not what they should be.
-expect 1 "/nowhere/dead: No such file" --messages 10 --dead-letter-file /nowhere/dead
+expect 1 "--dead-letter-file: /nowhere/dead: No such file" --messages 10 --dead-letter-file /nowhere/dead
 expect 1 "/nowhere/events.ndjson: No such file" --input /nowhere/events.ndjson
 printf '\n\nDear diary,\n' >"$work/diary"
 expect 1 "$work/diary:3: neither an NDJSON event nor an access-log line" --input "$work/diary"
