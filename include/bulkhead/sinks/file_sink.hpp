@@ -59,7 +59,8 @@ public:
                                  shared_->options.path + ": " + error.message()}};
     }
 
-    /// See `DeadLetterSink`. Without an error the lines are on the disk (`FileSinkOptions::sync`).
+    /// See `DeadLetterSink`; on a strand or a single thread, as an indexer calls it. Without an error the lines are on
+    /// the disk (`FileSinkOptions::sync`).
     asio::awaitable<error_code> write(std::span<const DeadLetter> letters) {
         const auto shared = shared_; // the sink may be gone before the write has ended
         const auto job = std::make_shared<Job>(co_await asio::this_coro::executor);
