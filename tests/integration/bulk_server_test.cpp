@@ -263,6 +263,33 @@ TEST_CASE("server: canned answers") {
     }
 }
 
+TEST_CASE("server: the model's troubles reach the wire") {
+    BulkServer server;
+    const auto troubles = [&](auto change) {
+        server.with_model([&](ModelElasticsearch& model) { change(model.troubles); });
+    };
+    troubles([](ServerTroubles& all) { all.most_operations = 1; });
+    PlainClient client{server};
+    CHECK(client.bulk(create("1") + create("2")).status == 429);
+    CHECK(client.bulk(create("1")).status == 200);
+    SECTION("a reset") {
+        troubles([](ServerTroubles& all) { all.over_limit = {WholeFailure::Kind::reset, true}; });
+        CHECK(client.bulk(create("2") + create("3")).status == 0);
+        CHECK(server.count("logs") == 3);
+        CHECK(PlainClient{server}.bulk(create("4")).status == 200);
+    }
+    SECTION("an answer that takes an hour comes when it is released, and what it proves was applied before") {
+        troubles([](ServerTroubles& all) { all.time_per_operation = std::chrono::hours{1}; });
+        std::promise<unsigned> answered;
+        std::thread slow{[&] { answered.set_value(client.bulk(create("2")).status); }};
+        while (server.count("logs") != 2) std::this_thread::yield();
+        auto status = answered.get_future();
+        while (status.wait_for(std::chrono::milliseconds{1}) != std::future_status::ready) server.release();
+        CHECK(status.get() == 200);
+        slow.join();
+    }
+}
+
 TEST_CASE("server: goes away and comes back on the same port with its documents", "[F064]") {
     BulkServer server;
     const auto port = server.port();

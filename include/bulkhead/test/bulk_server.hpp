@@ -18,6 +18,7 @@
 #include <boost/beast/http/string_body.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <functional>
 #include <list>
 #include <memory>
@@ -137,7 +138,7 @@ public:
         const std::lock_guard lock{mutex_};
         misbehaviour_ = std::move(how);
     }
-    /// Requests that were held (`no_answer`) are hung up on.
+    /// Requests that were held (`no_answer`) are hung up on; answers that are delayed (`ServerTroubles`) come at once.
     void release() {
         if (!run_) return;
         asio::post(run_->context, [this] {
@@ -145,7 +146,8 @@ public:
         });
     }
 
-    /// Looks at, or changes, the model under the server's lock.
+    /// Calls `f(model)` under the server's lock and returns what it returns. `model.troubles` makes the server fail by
+    /// size, by time or by item.
     template <class F>
     auto with_model(F&& f) {
         const std::lock_guard lock{mutex_};
@@ -195,6 +197,8 @@ private:
         bool keep_alive = true;
         bool hold = false;
         bool drain = false; ///< more of the request is coming: closing at once could cost the client the answer
+        std::chrono::nanoseconds after{}; ///< the answer waits so long
+        bool reset = false;               ///< instead of the answer, by RST
     };
 
     asio::awaitable<void> accept(Run& run) {
@@ -230,12 +234,18 @@ private:
                 output = handle(parser.get());
                 output.keep_alive = output.keep_alive && parser.get().keep_alive();
             }
-            if (output.hold && run.acceptor.is_open()) { // once stopped, nobody would wake it
-                asio::steady_timer timer{run.context, asio::steady_timer::time_point::max()};
+            if ((output.hold || output.after.count() != 0) && run.acceptor.is_open()) { // after a stop nothing wakes it
+                asio::steady_timer timer{run.context};
+                if (output.hold) {
+                    timer.expires_at(asio::steady_timer::time_point::max());
+                } else {
+                    timer.expires_after(output.after);
+                }
                 run.held.push_back(&timer);
                 co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, error));
                 run.held.remove(&timer);
             }
+            if (output.reset) socket.set_option(asio::socket_base::linger{true, 0}, error);
             if (!output.bytes.empty())
                 co_await asio::async_write(socket, asio::buffer(output.bytes),
                                            asio::redirect_error(asio::use_awaitable, error));
@@ -346,6 +356,12 @@ private:
     static Output answer(const ServerAnswer& what, std::string_view content_type = "application/json",
                          std::string_view headers = {}) {
         Output output;
+        output.after = what.took;
+        output.reset = what.reset;
+        if (what.reset) {
+            output.keep_alive = false;
+            return output;
+        }
         output.bytes.reserve(what.body.size() + 256);
         output.bytes.append("HTTP/1.1 ").append(std::to_string(what.status)).append(" -\r\nContent-Type: ");
         output.bytes.append(content_type).append("\r\nContent-Length: ").append(std::to_string(what.body.size()));
