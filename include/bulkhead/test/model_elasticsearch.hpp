@@ -256,6 +256,14 @@ public:
         return {200, R"({"acknowledged":true})"};
     }
 
+    /// `DELETE /{index}`: forgets its documents. False: there is no such index.
+    bool remove_index(std::string_view index) {
+        const auto found = indices_.find(index);
+        if (found == indices_.end()) return false;
+        indices_.erase(found);
+        return true;
+    }
+
     /// `POST /_bulk` or `POST /{index}/_bulk`.
     ServerAnswer bulk(std::string_view body, const BulkParameters& parameters = {}) {
         if (body.empty()) return whole_error("parse_exception", "request body is required");
