@@ -150,6 +150,26 @@ TEST_CASE("what a version conflict means depends on what was asked", "[verdicts]
     }
 }
 
+TEST_CASE("a rule of the user's fits its statuses and exactly its type", "[verdicts][F289]") {
+    const auto judge = [](const VerdictRule& rule, std::uint16_t status, std::string_view type) {
+        return judge_item(said(status), type, entry(Action::index), {&rule, 1});
+    };
+    const VerdictRule parsing{400, 422, "parsing_exception", Verdict::discard};
+    CHECK(judge(parsing, 400, "parsing_exception") == Verdict::discard);
+    CHECK(judge(parsing, 422, "parsing_exception") == Verdict::discard);
+    CHECK(judge(parsing, 423, "parsing_exception") == Verdict::reject);
+    for (const std::string_view other : {"document_parsing_exception", "parsing_exception_2", "parsing", "exception",
+                                         "Parsing_exception", " parsing_exception", ""}) {
+        CAPTURE(other);
+        CHECK(judge(parsing, 400, other) == Verdict::reject);
+    }
+    const VerdictRule longer{400, 400, "document_parsing_exception", Verdict::discard};
+    CHECK(judge(longer, 400, "parsing_exception") == Verdict::reject);
+    const VerdictRule any{400, 400, "", Verdict::discard};
+    CHECK(judge(any, 400, "parsing_exception") == Verdict::discard);
+    CHECK(judge(any, 400, "") == Verdict::discard);
+}
+
 TEST_CASE("an indexed item's result", "[verdicts][F011][F013][F014]") {
     auto used = said(201, false);
     used.failure_store = FailureStore::used;
