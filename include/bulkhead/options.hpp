@@ -105,11 +105,6 @@ struct RetryOptions {
     /// as `max_age`; it does not hold for `max_attempts` 1. 0 to 24 h. When to change: raise it above the longest
     /// restart of your nodes; lower it when a document that fails for ever should be a dead letter sooner.
     std::chrono::milliseconds min_retry_time{std::chrono::minutes{5}};
-    /// An operation that the server has refused for this long as blocked, item by item (429, 503, a red shard, a
-    /// read-only index, a missing permission), is refused for good: a dead letter where there is a sink, else
-    /// `rejected`. Only an answer about the operation decides this. 1 ms to `unlimited`. When to change: where several
-    /// indices share an indexer and one that stays blocked must not fill the buffer of the others.
-    std::chrono::milliseconds max_blocked = unlimited;
     /// Upper bound of the first wait; each further one doubles it up to `max_backoff`. The wait itself is drawn
     /// uniformly between a tenth of this and the bound (full jitter, but no hot loop). 1 ms to 1 h. When to change:
     /// raise it when many clients share a small cluster.
@@ -121,6 +116,11 @@ struct RetryOptions {
     /// attempt was sent and not answered. `unlimited` for no bound, which is what a Kafka source wants. When to change:
     /// `unlimited` for a `KafkaSource`, and where nobody else has the data; shorter where old data are worthless.
     std::chrono::milliseconds max_age{std::chrono::minutes{10}};
+    /// An operation that the server has refused for this long as blocked, item by item (429, 503, a red shard, a
+    /// read-only index, a missing permission), is refused for good: a dead letter where there is a sink, else
+    /// `rejected`. Only an answer about the operation decides this. 1 ms to `unlimited`. When to change: where several
+    /// indices share an indexer and one that stays blocked must not fill the buffer of the others.
+    std::chrono::milliseconds max_blocked = unlimited;
     /// The retry budget: each proven operation allows so many hundredths of one to be sent again, saved up to
     /// `max_batch_operations` times `max_in_flight`. While it is used up, one request at a time repeats operations, so
     /// that a sick cluster is not met by a storm (the idea is Finagle's, and so is the default). 0 to 10,000. When to
