@@ -49,6 +49,8 @@ enum class errc : int {
 [[nodiscard]] const boost::system::error_category& bulkhead_category() noexcept;
 
 namespace detail {
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wnon-virtual-dtor" // Boost's base class: nothing is ever deleted through it
 class Category final : public boost::system::error_category {
 public:
     constexpr Category() noexcept : error_category{0x6275'6c6b'6865'6164ULL} {} // "bulkhead"
@@ -90,6 +92,7 @@ private:
         return "unknown bulkhead error";
     }
 };
+#pragma GCC diagnostic pop
 } // namespace detail
 
 inline const boost::system::error_category& bulkhead_category() noexcept {

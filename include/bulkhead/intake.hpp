@@ -533,7 +533,7 @@ private:
         spares_.pop_back();
     }
     void release_epoch(std::uint64_t epoch, std::uint64_t operations) {
-        outstanding_[static_cast<std::size_t>(epoch - first_epoch_)] -= operations;
+        outstanding_[epoch - first_epoch_] -= operations;
         while (outstanding_.size() > 1 && outstanding_.front() == 0) {
             outstanding_.pop_front();
             ++first_epoch_;

@@ -20,7 +20,7 @@ class Jitter {
 public:
     Jitter() noexcept
         : state_{static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count()) ^
-                 (static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(this)) << 17U)} {}
+                 (std::uint64_t{reinterpret_cast<std::uintptr_t>(this)} << 17U)} {}
     /// The same seed gives the same numbers.
     explicit Jitter(std::uint64_t seed) noexcept : state_{seed} {}
     /// The next number, any of 64 bits.

@@ -325,6 +325,11 @@ public:
     [[nodiscard]] static TlsAttempt& attempt_of(const SSL* ssl) noexcept {
         return *static_cast<TlsAttempt*>(SSL_get_app_data(ssl));
     }
+    /// Names the host that is wanted (SNI). As `SSL_set_tlsext_host_name`, a macro with a C cast, does.
+    [[nodiscard]] static bool ask_for(SSL* ssl, const std::string& name) noexcept {
+        return SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
+                        const_cast<char*>(name.c_str())) == 1; // NOLINT: it is only read
+    }
     /// Before the handshake: whom to expect, and what was agreed with it the last time. False when there cannot be such
     /// a host.
     [[nodiscard]] bool expect(SSL* ssl, const std::string& host, const std::string& port) {
@@ -336,9 +341,9 @@ public:
         auto* const param = SSL_get0_param(ssl);
         X509_VERIFY_PARAM_set_hostflags(param,
                                         X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
-        const bool set = attempt.name.is_address ? X509_VERIFY_PARAM_set1_ip_asc(param, name.c_str()) == 1
-                                                 : X509_VERIFY_PARAM_set1_host(param, name.data(), name.size()) == 1 &&
-                                                       SSL_set_tlsext_host_name(ssl, name.c_str()) == 1;
+        const bool set = attempt.name.is_address
+                             ? X509_VERIFY_PARAM_set1_ip_asc(param, name.c_str()) == 1
+                             : X509_VERIFY_PARAM_set1_host(param, name.data(), name.size()) == 1 && ask_for(ssl, name);
         ERR_clear_error();
         if (!set) return false;
         if (const auto session = sessions_.find(attempt.server)) SSL_set_session(ssl, session.get());

@@ -15,6 +15,7 @@
 #include <bit>
 #include <deque>
 #include <functional>
+#include <limits>
 #include <map>
 #include <optional>
 #include <set>
@@ -46,7 +47,7 @@ public:
         return z ^ (z >> 31U);
     }
     /// 0 to limit - 1.
-    std::size_t below(std::size_t limit) noexcept { return static_cast<std::size_t>(next() % limit); }
+    std::size_t below(std::size_t limit) noexcept { return next() % limit; }
     std::size_t between(std::size_t least, std::size_t most) noexcept { return least + below(most - least + 1); }
     bool once_in(std::size_t times) noexcept { return below(times) == 0; }
     template <class T>
@@ -141,7 +142,8 @@ private:
             enqueue(std::move(op), made);
         }
         for (int i = 0; i < 1000 && indexer_->stats().pending != 0; ++i) pass(10ms);
-        const auto levels = static_cast<std::size_t>(std::bit_width(count - 1));
+        const auto levels =
+            static_cast<std::size_t>(std::numeric_limits<std::size_t>::digits - std::countl_zero(count - 1));
         expect(script_->requests().size() <= 2 * levels + 1, "a lone malformed operation is found by halving");
         for (const auto& op : operations_)
             expect(op.settled == 1 &&
