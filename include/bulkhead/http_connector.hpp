@@ -2,6 +2,7 @@
 #pragma once
 
 #include <bulkhead/http_exchange.hpp>
+#include <bulkhead/saturating_add.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/basic_waitable_timer.hpp>
@@ -79,7 +80,7 @@ public:
     /// `errc::resolve_timeout`, `errc::connect_timeout`, or what the resolver or the last address tried said.
     static asio::awaitable<error_code> dial(asio::ip::tcp::socket& socket, NodeAddress peer, ConnectTimeouts timeouts) {
         co_await asio::this_coro::throw_if_cancelled(false);
-        const auto deadline = Clock::now() + timeouts.total;
+        const auto deadline = in(timeouts.total);
         Endpoints endpoints;
         error_code error;
         if (const auto address = asio::ip::make_address(peer.host, error); !error) {
@@ -87,12 +88,12 @@ public:
             endpoints = Endpoints::create(asio::ip::tcp::endpoint{address, port}, peer.host, peer.port);
         } else {
             const auto lookup = std::make_shared<Lookup>(socket.get_executor());
-            const auto until = std::min(deadline, Clock::now() + timeouts.resolve);
+            const auto until = std::min(deadline, in(timeouts.resolve));
             co_await look_up(lookup, peer, until);
             if (lookup->error) co_return lookup->error;
             endpoints = lookup->endpoints;
         }
-        error = co_await try_each(socket, endpoints, std::min(deadline, Clock::now() + timeouts.connect));
+        error = co_await try_each(socket, endpoints, std::min(deadline, in(timeouts.connect)));
         if (!error) {
             error_code ignored; // these make it faster and sturdier; it works without
             socket.set_option(asio::ip::tcp::no_delay{true}, ignored);
@@ -102,6 +103,9 @@ public:
     }
 
 private:
+    [[nodiscard]] static typename Clock::time_point in(std::chrono::milliseconds time) {
+        return saturating_add<Clock>(Clock::now(), time);
+    }
     struct Lookup {
         explicit Lookup(const asio::any_io_executor& executor) : resolver{executor}, done{executor} {}
         Resolver resolver;

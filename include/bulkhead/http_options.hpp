@@ -2,6 +2,7 @@
 #pragma once
 
 #include <bulkhead/credentials.hpp>
+#include <bulkhead/header_field.hpp>
 #include <bulkhead/options.hpp>
 #include <bulkhead/signer.hpp>
 
@@ -62,9 +63,11 @@ struct HttpOptions {
     bool allow_credentials_in_clear = false;
     /// Sent with every request, e.g. `{"X-Opaque-Id", "shop-7"}`, which Elasticsearch and OpenSearch repeat in their
     /// slow and deprecation logs. Names are tokens (RFC 9110); values are visible ASCII, spaces and tabs, at most 8
-    /// KiB. `Host`, `Content-Length`, `Content-Type`, `Content-Encoding`, `Accept`, `Transfer-Encoding`, `Connection`
-    /// and `User-Agent` are the transport's own. When to change: to name your service in the server's logs, or for a
-    /// proxy.
+    /// KiB. What frames the request, or decides how the answer is framed, coded or cut, is the transport's own and
+    /// refused: `Host`, `Content-Length`, `Content-Type`, `Content-Encoding`, `Content-Range`, `Accept`,
+    /// `Accept-Encoding`, `Transfer-Encoding`, `TE`, `Trailer`, `Connection`, `Keep-Alive`, `Proxy-Connection`,
+    /// `Upgrade`, `HTTP2-Settings`, `Expect`, `Range`, `If-Range` and `User-Agent`. When to change: to name your
+    /// service in the server's logs, or for a proxy.
     std::vector<std::pair<std::string, std::string>> headers{};
     /// The `User-Agent` field. Visible ASCII, 1 to 8192 bytes. When to change: to tell your services apart in access
     /// logs.
@@ -114,25 +117,6 @@ struct HttpOptions {
 };
 
 namespace detail {
-
-/// A header's value as it may be sent: no CR, LF or NUL, which would let it end the field (Beast does not check).
-[[nodiscard]] inline bool is_header_value(std::string_view value) noexcept {
-    for (const char c : value)
-        if (const auto byte = static_cast<unsigned char>(c); (byte < 0x20 && c != '\t') || byte >= 0x7F) return false;
-    return value.size() <= 8192;
-}
-[[nodiscard]] inline bool is_header_name(std::string_view name) noexcept {
-    constexpr std::string_view allowed =
-        "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-    return !name.empty() && name.size() <= 256 && name.find_first_not_of(allowed) == std::string_view::npos;
-}
-[[nodiscard]] inline bool equal_ignoring_case(std::string_view a, std::string_view b) noexcept {
-    const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
-    if (a.size() != b.size()) return false;
-    for (std::size_t i = 0; i < a.size(); ++i)
-        if (lower(a[i]) != lower(b[i])) return false;
-    return true;
-}
 
 /// A URL taken apart.
 struct ServerUrl {
@@ -280,10 +264,7 @@ private:
     using detail::out_of_range;
     for (const auto& [name, value] : o.headers) {
         if (!detail::is_header_name(name)) return FieldError{"headers", "a token as name", "another name"};
-        for (const std::string_view own : {"Host", "Content-Length", "Content-Type", "Content-Encoding", "Accept",
-                                           "Transfer-Encoding", "Connection", "User-Agent"})
-            if (detail::equal_ignoring_case(name, own))
-                return FieldError{"headers", "none of the transport's own fields", name};
+        if (detail::is_own_header(name)) return FieldError{"headers", "none of the transport's own fields", name};
         if (!detail::is_header_value(value))
             return FieldError{"headers." + name, "visible ASCII, spaces and tabs, at most 8192 bytes", "another value"};
         if (detail::equal_ignoring_case(name, "Authorization") && (!o.credentials.empty() || o.signer))

@@ -67,7 +67,7 @@ private:
     static asio::awaitable<Opened> open(std::shared_ptr<detail::TlsContext> context, stream_type& stream,
                                         NodeAddress peer, ConnectTimeouts timeouts) {
         co_await asio::this_coro::throw_if_cancelled(false);
-        const auto deadline = Clock::now() + timeouts.total;
+        const auto deadline = detail::saturating_add<Clock>(Clock::now(), timeouts.total);
         Opened opened;
         if (!context->expect(stream.native_handle(), peer.host, peer.port)) {
             opened.error = errc::handshake_failed;
@@ -78,7 +78,7 @@ private:
         if (opened.error) co_return opened;
 
         const asio::any_io_executor executor = stream.get_executor();
-        const auto until = std::min(deadline, Clock::now() + timeouts.handshake);
+        const auto until = std::min(deadline, detail::saturating_add<Clock>(Clock::now(), timeouts.handshake));
         detail::Watchdog<Clock> watchdog{executor, until, [&stream] { abort_stream(stream); }};
         opened.error = co_await stream.handshake();
         if (!opened.error && !stream.next_layer().is_open()) opened.error = asio::error::operation_aborted;

@@ -27,6 +27,7 @@ LETTERS = ["unit/kafka_letters_test.cpp"]
 CREDENTIALS = ["unit/credentials_test.cpp"]
 EXCHANGE = ["unit/http_exchange_test.cpp"]
 TRANSPORT = ["integration/http_transport_test.cpp"]
+HARD_ANSWERS = ["integration/hard_answers_test.cpp"]
 
 # (what is wrong, header, place, instead, who must notice: sources and arguments for the program of them)
 MUTANTS = [
@@ -259,17 +260,17 @@ MUTANTS = [
      "ClientIds::of<Clock>()", "ClientIds{}", SIMULATION),
     ("an answer that ends with its connection is whole", "http_exchange.hpp", "parser->is_done() && !parser->need_eof();",
      "parser->is_done();", EXCHANGE),
-    ("a connection is used again after a time-out", "http_exchange.hpp", "    if (error && !early) reply.detail =",
+    ("a connection is used again after a time-out", "http_exchange.hpp", "    if (error && !early && error",
      "    if (reply.error == error_code{errc::request_timeout}) result.reusable = true;\n"
-     "    if (error && !early) reply.detail =", ["unit/http_exchange_faults_test.cpp", "[F053]"]),
+     "    if (error && !early && error", ["unit/http_exchange_faults_test.cpp", "[F053]"]),
     ("a connection on which something unasked came is used again", "http_exchange.hpp",
      " && !writer->error && buffer.size() == 0;", " && !writer->error;", EXCHANGE),
     ("a connection is used again that the server wants closed", "http_exchange.hpp",
      "reply.body_complete && parser->keep_alive() && !", "reply.body_complete && !", EXCHANGE),
     ("a body that was taken in part was not sent", "http_exchange.hpp",
      "writer->written > head_bytes ? Sent::partial : Sent::none;", "Sent::none;", EXCHANGE),
-    ("interim answers are read for ever", "http_exchange.hpp", "status == 101 || interim == most_interim",
-     "status == 101", EXCHANGE),
+    ("interim answers are read for ever", "http_exchange.hpp", "status() == 101 || interim == most_interim",
+     "status() == 101", EXCHANGE),
     ("an answer may be as large as it likes", "http_exchange.hpp",
      "            if (piece.size() > body_.room) return errc::answer_too_large;\n", "", EXCHANGE),
     ("an early answer is that of the whole request", "http_exchange.hpp",
@@ -350,6 +351,26 @@ MUTANTS = [
      "if (line.last != 0) waiting_.find(line.last)->second.next = number;", "", ["unit/id_order_test.cpp"]),
     ("a flood that is over begins again with the next bad batch", "dead_letter.hpp", "operations_ = window_;",
      "operations_ = 0;", ["unit/flood_gauge_test.cpp"]),
+    ("an answer in a coding is handed on as it is", "http_exchange.hpp",
+     "            if (!coding.empty()) parser->get().body().sink = &unread;\n", "", EXCHANGE + ["[F218]"]),
+    ("a status needs a reason", "answer_head.hpp", "const bool ends = line.size() == at + 5 || ", "const bool ends = ",
+     EXCHANGE + ["[F219]"]),
+    ("header fields are read without end", "answer_head.hpp", "if (read_ > most_read)", "if (false)",
+     EXCHANGE + ["[F220]"]),
+    ("each header field is kept", "answer_head.hpp", "kept_ = is_needed(name);", "kept_ = true;", EXCHANGE + ["[F220]"]),
+    ("an answer that nobody understands is none", "http_exchange.hpp",
+     "reply.error = misunderstood ? error_code{errc::malformed_answer} : error;", "reply.error = error;", HARD_ANSWERS),
+    ("a head that nobody understands is charged to nobody", "indexer_core.hpp",
+     "(reply.status == 0 && reply.error == error_code{errc::malformed_answer}) ||", "", HARD_ANSWERS),
+    ("a hook that throws ends the attempt", "http_transport.hpp",
+     "            if (hook) hook(event);\n        } catch (...) {\n", "            if (hook) hook(event);\n        } catch (const int&) {\n",
+     HARD_ANSWERS + ["[F216]"]),
+    ("a shutdown ends what other handles have sent", "http_transport.hpp", "if (connection->user == &user) under_way", "under_way",
+     TRANSPORT + ["[F217]"]),
+    ("a handle that was shut down sends", "http_transport.hpp", "                user.closed = true;\n", "", TRANSPORT + ["[F217]"]),
+    ("a user may ask for a coding", "header_field.hpp", "\"Accept\", \"Accept-Encoding\",", "\"Accept\",", TRANSPORT + ["[F215]"]),
+    ("a connection without credentials is closed", "http_transport.hpp",
+     "                reusable = static_cast<bool>(reply.error); // nothing was sent over it\n", "", TRANSPORT + ["[F227]"]),
 ]
 
 # A test's server waits for what does not come; these are given 20 seconds.
