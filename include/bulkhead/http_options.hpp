@@ -96,6 +96,11 @@ struct HttpOptions {
     /// at AWS, 4 min at Azure). 0 ms to 1 h; 0 ms: never reused. When to change: below the idle time-out of what stands
     /// between, when connections break at their first use after a pause.
     std::chrono::milliseconds idle_max{30'000};
+    /// A connection that is older is not used again, whatever the traffic: the next one looks the name up anew, and
+    /// meets the certificates of the day. Each lives between three quarters of this and all of it, so that not all are
+    /// made anew at once. 1 s to 24 h; 0 ms: as long as it works. When to change: lower it when addresses move faster;
+    /// raise it when handshakes cost too much.
+    std::chrono::milliseconds connection_max_age{300'000};
     /// Idle connections that are kept, to all nodes together. 0 to 1024. When to change: not below `max_in_flight`, or
     /// connections are made anew.
     std::size_t max_idle_connections = 16;
@@ -285,6 +290,8 @@ private:
     if (auto e = out_of_range("node_first_rest", o.node_first_rest, 1ms, 1h)) return e;
     if (auto e = out_of_range("node_longest_rest", o.node_longest_rest, o.node_first_rest, 1h)) return e;
     if (auto e = out_of_range("idle_max", o.idle_max, 0ms, 1h)) return e;
+    if (o.connection_max_age != 0ms)
+        if (auto e = out_of_range("connection_max_age", o.connection_max_age, 1s, 24h)) return e;
     if (auto e = out_of_range<std::size_t>("max_idle_connections", o.max_idle_connections, 0, 1024)) return e;
     return out_of_range<std::size_t>("max_answer_bytes", o.max_answer_bytes, 1024, std::size_t{2} << 30);
 }

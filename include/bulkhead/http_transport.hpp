@@ -6,6 +6,7 @@
 #include <bulkhead/http_exchange.hpp>
 #include <bulkhead/http_options.hpp>
 #include <bulkhead/node_set.hpp>
+#include <bulkhead/retry.hpp>
 #include <bulkhead/saturating_add.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
@@ -41,10 +42,11 @@ struct Question {
 /// A handle; `send` is called on any executor, several at once, and completes there. A copy shares nodes, connections
 /// and credentials with the original, so that several indexers may use one cluster's transport. `shutdown` ends what
 /// was sent through its own handle, and no other's. A connection is used again when its last answer was read to a
-/// proven end, nothing came after it, and it has not been idle for longer than `idle_max`; it is looked at before.
-/// Where a used connection turns out to be closed before it has taken a byte of the body, the request moves to a fresh
-/// one; where a node took no byte of it at all, to another node, each at most once. Anything else is for the indexer to
-/// judge. Which node: see `NodeSet`. Redirects are never followed.
+/// proven end, nothing came after it, it has not been idle for longer than `idle_max`, and it is not older than
+/// `connection_max_age`; it is looked at before. A new one looks the host's name up, and does not begin at the address
+/// where the last one failed. Where a used connection turns out to be closed before it has taken a byte of the body,
+/// the request moves to a fresh one; where a node took no byte of it at all, to another node, each at most once.
+/// Anything else is for the indexer to judge. Which node: see `NodeSet`. Redirects are never followed.
 ///
 /// While connections are idle a timer is pending, so `io_context::run` returns only after `shutdown` (which the indexer
 /// calls when it closes) or `idle_max`.
@@ -111,6 +113,8 @@ private:
         Encoder encoder;
         std::string head;
         time_point idle_since{};
+        time_point old_at = time_point::max(); ///< from then on it is not used again
+        std::optional<asio::ip::tcp::endpoint> address{};
         const User* user = nullptr; ///< whose request it carries; under the core's mutex
         bool used = false;
         bool cancelled = false;
@@ -131,6 +135,8 @@ private:
         detail::ServerUrl url;
         std::string fields;              ///< what every request's head has between its target and what is its own
         std::vector<ConnectionPtr> idle; ///< the longest idle first
+        /// Where a connection failed after it was made, and nothing has gone well since.
+        std::optional<asio::ip::tcp::endpoint> failed_address{};
     };
 
     /// One request on its way to one node.
@@ -210,7 +216,9 @@ private:
                 auto connection = std::move(idle.back()); // the one used last is the likeliest to be alive
                 idle.pop_back();
                 --idle_count;
-                if (now - connection->idle_since <= options.idle_max && C::alive(connection->stream)) {
+                const bool fit = now - connection->idle_since <= options.idle_max && now < connection->old_at &&
+                                 !(connection->address && connection->address == nodes[index].failed_address);
+                if (fit && C::alive(connection->stream)) {
                     busy.push_back(connection);
                     connection->user = &user;
                     connection->handed_over = false;
@@ -238,6 +246,28 @@ private:
                 if (!sweeping) sweep_later();
             } catch (...) { // no memory: it is looked at before its next use all the same
             }
+        }
+        /// When a connection that is made now is too old.
+        [[nodiscard]] time_point old_at() {
+            const std::chrono::nanoseconds most = options.connection_max_age;
+            if (most.count() == 0) return time_point::max();
+            const std::lock_guard lock{mutex};
+            const auto spread = static_cast<std::uint64_t>(most.count() / 4) + 1;
+            return detail::saturating_add<Clock>(
+                Clock::now(), most - std::chrono::nanoseconds{static_cast<std::int64_t>(jitter() % spread)});
+        }
+        [[nodiscard]] NodeAddress address_of(std::uint32_t index) {
+            const std::lock_guard lock{mutex};
+            return {nodes[index].url.host, nodes[index].url.port, nodes[index].failed_address};
+        }
+        void judge_address(std::uint32_t index, const Connection& connection, const Reply& reply) {
+            if (!connection.address) return;
+            const std::lock_guard lock{mutex};
+            auto& failed = nodes[index].failed_address;
+            if (speaks_against_address(reply, connection.used))
+                failed = connection.address;
+            else if (!reply.error && failed == connection.address)
+                failed.reset();
         }
         /// The node with the connection that has been idle for longest; `idle_count` is not 0, and `mutex` is held.
         Node& idlest() {
@@ -377,6 +407,7 @@ private:
         std::size_t idle_count = 0;
         asio::basic_waitable_timer<Clock> sweeper;
         bool sweeping = false;
+        Jitter jitter{}; ///< under `mutex`
     };
 
     static time_point deadline_in(std::chrono::nanoseconds timeout) {
@@ -480,6 +511,8 @@ private:
                 const Opened opened = co_await open(core, connection, errand);
                 reply.error = opened.error;
                 reply.detail = opened.detail.empty() && opened.error ? opened.error.message() : opened.detail;
+                c.address = opened.address;
+                c.old_at = core->old_at();
             }
             if (!reply.error && !c.cancelled) {
                 const auto body = errand.is_bulk ? c.encoder.encode(errand.request.body) : errand.request.body;
@@ -513,6 +546,11 @@ private:
             if (reply.error || reply.status == 0) reply.error = asio::error::operation_aborted; // not over an answer
             reusable = false;
         }
+        core->judge_address(errand.node, c, reply);
+        if (reusable && Clock::now() >= c.old_at) {
+            C::closing(c.stream);
+            reusable = false;
+        }
         if (!reusable) abort_stream(c.stream);
         reply.node = errand.node;
         event.status = reply.status;
@@ -526,13 +564,12 @@ private:
     static asio::awaitable<Opened> open(std::shared_ptr<Core> core, ConnectionPtr connection, Errand errand) {
         co_await asio::this_coro::throw_if_cancelled(false);
         const auto& options = core->options;
-        const auto& url = core->nodes[errand.node].url;
         ConnectTimeouts timeouts{};
         timeouts.resolve = options.resolve_timeout;
         timeouts.connect = options.connect_timeout;
         timeouts.handshake = options.handshake_timeout;
         timeouts.total = std::chrono::ceil<std::chrono::milliseconds>(errand.deadline - Clock::now());
-        NodeAddress peer{url.host, url.port};
+        NodeAddress peer = core->address_of(errand.node);
         Opened opened = co_await asio::co_spawn(
             connection->strand, core->connector.open(connection->stream, std::move(peer), timeouts),
             asio::bind_cancellation_slot(connection->opening.slot(), asio::use_awaitable));

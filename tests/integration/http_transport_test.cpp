@@ -542,6 +542,9 @@ TEST_CASE("options are checked at construction, and secrets do not get into the 
     CHECK_FALSE(refusal({.max_answer_bytes = 0}).empty());
     CHECK_FALSE(refusal({.idle_max = -1ms}).empty());
     CHECK_FALSE(refusal({.max_idle_connections = 1025}).empty());
+    CHECK_FALSE(refusal({.connection_max_age = 999ms}).empty());
+    CHECK_FALSE(refusal({.connection_max_age = 25h}).empty());
+    CHECK(refusal({.connection_max_age = 0ms}).empty());
     CHECK_FALSE(refusal({.more_urls = std::vector<std::string>(256, "http://x")}).empty());
     CHECK_FALSE(refusal({.credentials = Credentials::basic("a:b", "hunter2")}).empty());
     CHECK_FALSE(refusal({.compatible_with = 100}).empty());
@@ -1019,4 +1022,94 @@ TEST_CASE("a limit of max() is no limit that has passed", "[F222]") {
         CHECK(reply->status == 200);
         client.transport = decltype(client.transport){context.get_executor(), {.url = "http://search.localhost:9200"}};
     }
+}
+
+TEST_CASE("a name that means another address is found under steady traffic", "[F223]") {
+    asio::io_context context;
+    Listener old_place{context};
+    Listener new_place{context};
+    LoopbackName::port = old_place.server.port();
+    const bool aged = GENERATE(true, false);
+    Client<PlainConnector<ManualClock, LoopbackName>> client{
+        context, {.url = "http://search.localhost:9200", .connection_max_age = aged ? 120s : 0s}};
+    for (int second = 0; second < 60; ++second) {
+        CHECK(client.exchange()->reply->status == 200);
+        ManualClock::advance(1s);
+    }
+    CHECK(old_place.server.connections() == 1);
+    LoopbackName::port = new_place.server.port(); // the old one still answers
+    int fresh = 0;
+    for (int second = 0; second < 600; ++second) {
+        const auto send = client.exchange();
+        CHECK(send->reply->status == 200);
+        fresh += send->reply->connection_reused ? 0 : 1;
+        ManualClock::advance(1s);
+    }
+    if (!aged) {
+        CHECK(new_place.heads.empty());
+        return;
+    }
+    CHECK(old_place.heads.size() <= 121);
+    CHECK(fresh >= 5); // 120 s at the most …
+    CHECK(fresh <= 7); // … and 90 s at the least
+    client.until([&] { return old_place.server.open_connections() == 0; });
+}
+
+TEST_CASE("connections that are made together do not grow old together", "[F223]") {
+    asio::io_context context;
+    Listener listener{context};
+    Client client{context, {.url = listener.server.url(), .idle_max = 1h, .connection_max_age = 1h}};
+    std::vector<std::unique_ptr<Send>> sends;
+    for (int i = 0; i < 16; ++i) sends.push_back(client.start());
+    for (auto& send : sends) CHECK(client.finish(*send).status == 200);
+    std::size_t most = 0;
+    for (int minute = 0; minute < 60; ++minute) {
+        ManualClock::advance(1min);
+        const auto before = listener.server.connections();
+        sends.clear();
+        for (int i = 0; i < 16; ++i) sends.push_back(client.start());
+        for (auto& send : sends) CHECK(client.finish(*send).status == 200);
+        most = std::max(most, listener.server.connections() - before);
+    }
+    CHECK(listener.server.connections() >= 32);
+    CHECK(most < 12);
+}
+
+TEST_CASE("a connection that fails after it was made: the next one begins at another address", "[F224]") {
+    asio::io_context context;
+    bool broken = false;
+    Listener second{context};
+    Server first{context, [&](Peer& peer) -> asio::awaitable<void> {
+                     for (;;) {
+                         const auto request = co_await peer.request();
+                         if (request.head.empty()) co_return;
+                         if (broken) co_return peer.reset();
+                         co_await peer.say(answer("{}"));
+                     }
+                 }};
+    TwoAddresses::first = {asio::ip::address_v4::loopback(), first.port()};
+    TwoAddresses::second = {asio::ip::address_v4::loopback(), second.server.port()};
+    Client<PlainConnector<ManualClock, TwoAddresses>> client{context, {.url = "http://search.localhost:9200"}};
+    std::vector<std::unique_ptr<Send>> sends;
+    for (int i = 0; i < 4; ++i) sends.push_back(client.start());
+    for (auto& send : sends) CHECK(client.finish(*send).status == 200);
+    CHECK(first.connections() == 4);
+    broken = true;
+    CHECK(client.exchange()->reply->error);
+    for (int i = 0; i < 4; ++i) CHECK(client.exchange()->reply->status == 200); // nor over another old connection
+    CHECK(second.heads.size() == 4);
+    CHECK(first.connections() == 4);
+}
+
+TEST_CASE("the order of a name's addresses begins behind the one that failed", "[F224]") {
+    using detail::Endpoint;
+    const auto at = [](std::uint16_t port) { return Endpoint{asio::ip::address_v4::loopback(), port}; };
+    const std::vector<Endpoint> found{at(1), at(2), at(3)};
+    CHECK(detail::address_order(found, {}) == found);
+    CHECK(detail::address_order(found, at(9)) == found);
+    CHECK(detail::address_order(found, at(1)) == std::vector<Endpoint>{at(2), at(3), at(1)});
+    CHECK(detail::address_order(found, at(2)) == std::vector<Endpoint>{at(3), at(1), at(2)});
+    CHECK(detail::address_order(found, at(3)) == found);
+    CHECK(detail::address_order({at(1), at(1), at(2)}, at(1)) == std::vector<Endpoint>{at(2), at(1), at(1)});
+    CHECK(detail::address_order({}, at(1)).empty());
 }

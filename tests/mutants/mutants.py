@@ -28,6 +28,7 @@ CREDENTIALS = ["unit/credentials_test.cpp"]
 EXCHANGE = ["unit/http_exchange_test.cpp"]
 TRANSPORT = ["integration/http_transport_test.cpp"]
 HARD_ANSWERS = ["integration/hard_answers_test.cpp"]
+TLS_FILES = ["tls/tls_files_test.cpp"]
 
 # (what is wrong, header, place, instead, who must notice: sources and arguments for the program of them)
 MUTANTS = [
@@ -371,12 +372,23 @@ MUTANTS = [
     ("a user may ask for a coding", "header_field.hpp", "\"Accept\", \"Accept-Encoding\",", "\"Accept\",", TRANSPORT + ["[F215]"]),
     ("a connection without credentials is closed", "http_transport.hpp",
      "                reusable = static_cast<bool>(reply.error); // nothing was sent over it\n", "", TRANSPORT + ["[F227]"]),
+    ("a connection lives for ever", "http_transport.hpp", "if (reusable && Clock::now() >= c.old_at) {", "if (false) {",
+     TRANSPORT + ["[F223]"]),
+    ("connections grow old together", "http_transport.hpp", "static_cast<std::int64_t>(jitter() % spread)", "0",
+     TRANSPORT + ["[F223]"]),
+    ("a connection begins where the last one failed", "http_transport.hpp", "                failed = connection.address;\n",
+     "                failed.reset();\n", TRANSPORT + ["[F224]"]),
+    ("files are read once", "tls_files.hpp", "if (found == seen_ && !again) return context_;", "return context_;", TLS_FILES),
+    ("files that cannot be used are told of each time", "tls_files.hpp", "if (news) tell(problem);", "tell(problem);",
+     TLS_FILES + ["[F226]"]),
+    ("half of a fingerprint is enough", "tls_context.hpp", "                found == wanted)",
+     "                std::equal(found.begin(), found.begin() + 16, wanted.begin()))", TLS_FILES + ["[F229]"]),
 ]
 
 # A test's server waits for what does not come; these are given 20 seconds.
 HANGS = {"nobody looks whether an idle connection is alive", "idle connections stay when nothing is sent",
          "a connection is kept whatever became of it", "the record that did not fit is forgotten",
-         "halves are merged again"}
+         "halves are merged again", "a handle that was shut down sends"}
 
 FOUND_HEAD = """\
 # Seeds at the beginning of their lines: each finds the fault that is named, when that is put into the library, by breaking
@@ -407,7 +419,7 @@ def try_mutant(options, mutant):
         built = subprocess.run(
             [os.environ.get("CXX", "g++"), "-std=c++20", "-O1" if simulating else "-O0", "-w", "-DBOOST_ASIO_DISABLE_EPOLL",
              f"-I{folder}/include", f"-I{ROOT}/tests", *map(str, sources), "-o", str(program), "-lboost_json",
-             "-lboost_url", "-pthread"], capture_output=True, text=True, check=False)
+             "-lboost_url", "-pthread", *(["-lssl", "-lcrypto"] if "tls/" in tests[0] else [])], capture_output=True, text=True, check=False)
         if built.returncode != 0:
             return "it does not compile:\n" + built.stderr[:2000]
         try:
