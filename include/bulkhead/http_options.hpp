@@ -139,10 +139,30 @@ struct ServerUrl {
     return mark == std::string::npos ? url : url.substr(0, mark) + " and more behind it";
 }
 
+/// What is wrong with host and port of a URL, where a parser of URLs says less, or something else; empty when nothing
+/// is.
+[[nodiscard]] inline std::string authority_problem(std::string_view url) {
+    const auto begin = url.find("://");
+    if (begin == std::string_view::npos) return {};
+    auto authority = url.substr(begin + 3);
+    authority = authority.substr(0, authority.find_first_of("/?#"));
+    if (const auto at = authority.rfind('@'); at != std::string_view::npos) authority.remove_prefix(at + 1);
+    const auto bracket = authority.find(']');
+    if (authority.starts_with('[') && authority.substr(0, bracket).find('%') != std::string_view::npos)
+        return "an IPv6 address without a zone (the part from % on)";
+    if (bracket != std::string_view::npos) authority.remove_prefix(bracket + 1);
+    const auto colon = authority.find(':');
+    const bool digits = colon == std::string_view::npos ||
+                        authority.find_first_not_of("0123456789", colon + 1) == std::string_view::npos;
+    return digits ? "" : "a port from 1 to 65535 behind the host's colon";
+}
+
 /// `scheme` is the one that the connector speaks. Secrets in the URL never reach the error.
 [[nodiscard]] inline std::optional<FieldError> parse_server_url(const std::string& text, std::string_view scheme,
                                                                 std::string_view default_port, ServerUrl& out) {
     const auto expected = std::string{scheme} + "://host[:port][/path]";
+    if (const auto problem = authority_problem(text); !problem.empty())
+        return FieldError{"url", problem, "something else"}; // it may be a password whose @ is missing
     const auto parsed = boost::urls::parse_uri(text);
     if (!parsed)
         return FieldError{"url", expected,
@@ -243,6 +263,7 @@ public:
             stale_ = false;
         }
         generation = generation_;
+        make_room(head, current_.size() + 32);
         head.append("Authorization: ").append(current_.reveal()).append("\r\n");
         return true;
     }

@@ -352,8 +352,9 @@ private:
         error_code write_head(Connection& c, const Errand& errand, std::span<const asio::const_buffer> body,
                               std::uint64_t& generation, std::string& problem) {
             const auto& node = nodes[errand.node];
-            c.head.reserve(16384); // so that growing leaves no secret behind
-            c.head.assign(errand.method)
+            c.head.clear();
+            detail::make_room(c.head, node.url.path.size() + errand.request.target.size() + node.fields.size() + 64);
+            c.head.append(errand.method)
                 .append(" ")
                 .append(node.url.path)
                 .append(errand.request.target)
@@ -365,6 +366,7 @@ private:
                 problem = detail::current_error();
                 return errc::credentials_unavailable;
             }
+            detail::make_room(c.head, body_fields.size() + 128);
             if (!body.empty())
                 c.head.append(errand.is_bulk ? body_fields : "Content-Type: application/json\r\n")
                     .append("Content-Length: ")
@@ -390,6 +392,7 @@ private:
             for (auto& [name, value] : fields) {
                 if (!detail::is_header_name(name) || !detail::is_header_value(value) || detail::is_own_header(name))
                     throw std::runtime_error{"the signer made a header field that cannot be sent"};
+                detail::make_room(head, name.size() + value.size() + 4);
                 head.append(name).append(": ").append(value).append("\r\n");
                 detail::wipe(value);
             }

@@ -480,7 +480,7 @@ TEST_CASE("shutdown ends what is under way, closes what is idle, and refuses wha
     CHECK(later->reply->sent == Sent::none);
 }
 
-TEST_CASE("options are checked at construction, and secrets do not get into the message", "[F162][F163][F215]") {
+TEST_CASE("options are checked at construction, and secrets do not get into the message", "[F162][F163][F215][F230]") {
     asio::io_context context;
     const auto refusal = [&](HttpOptions options) -> std::string {
         try {
@@ -502,6 +502,16 @@ TEST_CASE("options are checked at construction, and secrets do not get into the 
         CAPTURE(url);
         CHECK(refusal({.url = url}).substr(0, 4) == "url|");
     }
+    for (const std::string url :
+         {"http://h:abc", "https://h:abc", "http://h:92x0/path", "http://[::1]:x", "http://h:9200:1"}) {
+        CAPTURE(url);
+        CHECK(refusal({.url = url}).find("a port from 1 to 65535") != std::string::npos);
+    }
+    for (const std::string url : {"http://[fe80::1%25eth0]:9200", "http://[fe80::1%eth0]"}) {
+        CAPTURE(url);
+        CHECK(refusal({.url = url}).find("without a zone") != std::string::npos);
+    }
+    CHECK(refusal({.url = "http://elastic:hunter2"}).find("hunter2") == std::string::npos);
     CHECK(refusal({.url = "https://search"}).find("bulkhead/tls.hpp") != std::string::npos);
     for (const std::string url :
          {"http://elastic:hunter2@search", "http://elastic:hunter2@127.0.0.1:0", "https://elastic:hunter2@search",

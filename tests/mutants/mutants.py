@@ -372,7 +372,7 @@ MUTANTS = [
     ("a user may ask for a coding", "header_field.hpp", "\"Accept\", \"Accept-Encoding\",", "\"Accept\",", TRANSPORT + ["[F215]"]),
     ("a connection without credentials is closed", "http_transport.hpp",
      "                reusable = static_cast<bool>(reply.error); // nothing was sent over it\n", "", TRANSPORT + ["[F227]"]),
-    ("a connection lives for ever", "http_transport.hpp", "if (reusable && Clock::now() >= c.old_at) {", "if (false) {",
+    ("a connection lives for ever", "http_transport.hpp", "if (most.count() == 0) return time_point::max();", "return time_point::max();",
      TRANSPORT + ["[F223]"]),
     ("connections grow old together", "http_transport.hpp", "static_cast<std::int64_t>(jitter() % spread)", "0",
      TRANSPORT + ["[F223]"]),
@@ -383,6 +383,10 @@ MUTANTS = [
      TLS_FILES + ["[F226]"]),
     ("half of a fingerprint is enough", "tls_context.hpp", "                found == wanted)",
      "                std::equal(found.begin(), found.begin() + 16, wanted.begin()))", TLS_FILES + ["[F229]"]),
+    ("a head that grows leaves its secret behind", "secret.hpp", "    text.swap(larger);\n    wipe(larger);\n",
+     "    text.swap(larger);\n", ["unit/failover_test.cpp", "[F228]"]),
+    ("a date in an obsolete form is none", "http_date.hpp", "if (pattern.size() != text.size()) continue;",
+     "if (text.size() != 29) continue;", ["unit/retry_test.cpp"]),
 ]
 
 # A test's server waits for what does not come; these are given 20 seconds.
