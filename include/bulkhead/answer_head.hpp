@@ -68,7 +68,7 @@ public:
             line_.append(piece.substr(0, most_kept - std::min(line_.size(), most_kept)));
             line_size_ += piece.size();
             if (read_ > most_read)
-                error = errc::answer_too_large;
+                error = status_ != 0 ? error_code{errc::answer_too_large} : boost::beast::http::error::bad_status;
             else if (status_ == 0 && !may_be_status_line())
                 error = speaks_tls() ? error_code{errc::protocol_error} : boost::beast::http::error::bad_version;
             else if (whole)

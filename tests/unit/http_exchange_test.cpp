@@ -231,6 +231,7 @@ TEST_CASE("what is not HTTP/1.1 as it must be is a malformed answer, not a hang"
                                        std::string{"HTTP/1.1  200 OK\r\n"},
                                        std::string{"HTTP/1.1200 OK\r\n"},
                                        std::string{"HTTP/1.1\r\n"},
+                                       "HTTP/1.1 200 " + std::string(std::size_t{2} << 20, 'r'),
                                        std::string{"HTTP/2 200\r\n"},
                                        std::string{"HTTP/1.1 101 Switching Protocols\r\n\r\n"},
                                        ok + "Connection: x" + std::string(70000, 'x') + "\r\n",
@@ -242,7 +243,7 @@ TEST_CASE("what is not HTTP/1.1 as it must be is a malformed answer, not a hang"
         test::run_ready(e.context);
         REQUIRE(e.result);
         CHECK(e.result->reply.error == error_code{errc::malformed_answer});
-        CHECK(e.result->reply.status == (garbage.starts_with(ok) ? 200 : 0));
+        CHECK(e.result->reply.status == (garbage.starts_with(ok) ? 200U : 0U));
         CHECK(e.result->reply.sent == Sent::complete);
         CHECK(e.peer->closed);
         CHECK(e.result->reply.detail.find("cannot be understood") != std::string::npos);
