@@ -7,11 +7,14 @@
 #include <openssl/evp.h>
 
 #include <array>
+#include <cstdint>
 #include <cstdio>
-#include <exception>
+#include <filesystem>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <string>
+#include <system_error>
 #include <utility>
 
 /// Certificates in files that are replaced while the program runs.
@@ -19,7 +22,8 @@ namespace bulkhead::inline v1::detail {
 
 using FilesDigest = std::array<unsigned char, 32>; ///< SHA-256
 
-/// A digest of what the files of the options hold now. A file that cannot be read counts as another content.
+/// A digest of what the files of the options hold now. A file that cannot be read counts as another content; one
+/// that is not regular, such as a pipe, as always the same.
 [[nodiscard]] inline FilesDigest digest_of_files(const TlsOptions& options) {
     const std::unique_ptr<EVP_MD_CTX, Freed<EVP_MD_CTX_free>> hash{EVP_MD_CTX_new()};
     FilesDigest digest{};
@@ -27,7 +31,10 @@ using FilesDigest = std::array<unsigned char, 32>; ///< SHA-256
     for (const auto* path : {&options.ca_file, &options.certificate_file, &options.key_file}) {
         EVP_DigestUpdate(hash.get(), path->empty() ? "-" : "+", 1);
         if (path->empty()) continue;
-        const std::unique_ptr<std::FILE, Freed<std::fclose>> file{std::fopen(path->c_str(), "rbe")};
+        std::error_code unknown;
+        std::unique_ptr<std::FILE, Freed<std::fclose>> file;
+        if (std::filesystem::is_regular_file(*path, unknown)) // reading a pipe would leave nothing in it
+            file.reset(std::fopen(path->c_str(), "rbe"));
         std::array<char, 4096> piece{};
         std::uint64_t size = 0;
         if (file) {
