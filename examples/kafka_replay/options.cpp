@@ -6,6 +6,7 @@
 #include <bulkhead/ndjson.hpp>
 
 #include <boost/url/parse.hpp>
+#include <boost/url/scheme.hpp>
 
 #include <charconv>
 #include <cstdlib>
@@ -51,8 +52,10 @@ void check_url(const std::string& url) {
         const std::string digits{parsed->port()};
         return !digits.empty() && digits.size() <= 5 && std::stoi(digits) >= 1 && std::stoi(digits) <= 65535;
     };
-    const bool good = parsed.has_value() && (parsed->scheme() == "http" || parsed->scheme() == "https") &&
-                      !parsed->host().empty() && !parsed->has_query() && !parsed->has_fragment() && port_is_good();
+    const bool good =
+        parsed.has_value() &&
+        (parsed->scheme_id() == boost::urls::scheme::http || parsed->scheme_id() == boost::urls::scheme::https) &&
+        !parsed->host().empty() && !parsed->has_query() && !parsed->has_fragment() && port_is_good();
     if (good) return;
     // What stands before an @ may be a password.
     const auto at = url.rfind('@');
@@ -109,8 +112,7 @@ void check(const Options& o) {
     if (!o.url.empty()) check_url(o.url);
     for (const auto& url : o.http.more_urls) {
         check_url(url);
-        if (url.starts_with("https:") != o.url.starts_with("https:"))
-            throw UsageError{"--url: all nodes by http or all by https"};
+        if (is_https(url) != is_https(o.url)) throw UsageError{"--url: all nodes by http or all by https"};
     }
     if (const auto wrong = bulkhead::validate(o.http)) refuse(option_of(wrong->field), wrong->limit, wrong->value);
     if (!o.input.empty() && !o.embedded_broker())

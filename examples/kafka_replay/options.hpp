@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -25,6 +26,11 @@ enum class Ids : unsigned char {
     record,    ///< `topic-partition-offset`: a record that is delivered again finds its document
     automatic, ///< the server makes them: faster there, but a redelivered record is stored twice
 };
+
+/// Whether a URL is one of https, in whatever letters.
+[[nodiscard]] inline bool is_https(std::string_view url) noexcept {
+    return bulkhead::detail::equal_ignoring_case(url.substr(0, 6), "https:");
+}
 
 /// What the user asks for. Every limit that the library has itself is checked by the library.
 struct Options {

@@ -522,10 +522,12 @@ private:
         bulk.avoid_node = reply.node;
         const bool success_status = reply.status >= 200 && reply.status < 300;
         const bool proven = success_status && !reply.error && reply.body_complete && flight->answer.finish();
-        // Nonsense, as opposed to a connection that broke: it came to its end, or to where nobody wanted more of it.
-        const bool malformed = success_status && !proven &&
-                               (!reply.error || reply.error == error_code{errc::malformed_answer} ||
-                                reply.error == error_code{errc::answer_too_large});
+        // Nonsense, as opposed to a connection that broke: it came to its end, or to where nobody wanted more of it, or
+        // to where nobody could understand it, which may be before its status.
+        const bool malformed = (reply.status == 0 && reply.error == error_code{errc::malformed_answer}) ||
+                               (success_status && !proven &&
+                                (!reply.error || reply.error == error_code{errc::malformed_answer} ||
+                                 reply.error == error_code{errc::answer_too_large}));
         switch (judge_reply(reply, proven)) {
         case ReplyVerdict::per_item: judge_items(*flight, now); break;
         case ReplyVerdict::too_large: split(*flight, reply, now); break;
@@ -814,7 +816,7 @@ private:
         const auto why = malformed ? errc::malformed_answer : errc::no_answer;
         const bool too_large = reply.error == error_code{errc::answer_too_large};
         if (malformed) {
-            if (!too_large) reply.detail = flight.answer.problem();
+            if (reply.detail.empty()) reply.detail = flight.answer.problem();
             intake_.update_stats([](Stats& stats) { ++stats.malformed_answers; });
         }
         auto& bulk = flight.bulk;

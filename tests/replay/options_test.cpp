@@ -158,7 +158,7 @@ TEST_CASE("wrong usage is one line that names the option and what is allowed") {
     names(usage_error({}), "BULK_BATCH_SIZE");
 }
 
-TEST_CASE("a malformed URL is refused, and a password in it is not shown") {
+TEST_CASE("a malformed URL is refused, and a password in it is not shown", "[F230]") {
     for (const auto* url : {"127.0.0.1:9200", "http://", "ftp://host:9200", "http://host:99999", "http://host:0",
                             "http://ho st:9200", "http://host:9200?q=1", "http://[::1", "https://host:0"}) {
         CAPTURE(url);
@@ -167,4 +167,6 @@ TEST_CASE("a malformed URL is refused, and a password in it is not shown") {
     const auto error = usage_error({"--url", "http://elastic:hunter2@host:99999"});
     CHECK(error.find("hunter2") == std::string::npos);
     CHECK(parse({"--url", "http://[::1]:9200"}).url == "http://[::1]:9200");
+    CHECK(parse({"--url", "HTTP://Search:9200"}).url == "HTTP://Search:9200");
+    CHECK(is_https(parse({"--url", "HTTPS://search:9200"}).url));
 }
