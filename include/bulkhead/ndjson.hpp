@@ -50,11 +50,6 @@ private:
     std::string spill_;
 };
 
-[[nodiscard]] constexpr std::string_view action_name(Action action) noexcept {
-    constexpr std::string_view names[] = {"index", "create", "update", "delete"};
-    return names[static_cast<std::size_t>(action)];
-}
-
 [[nodiscard]] constexpr std::string_view trim_json_space(std::string_view text) noexcept {
     constexpr std::string_view space = " \t\r\n";
     if (!text.empty() && text.front() == '{' && text.back() == '}') return text; // nearly always

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -16,6 +17,14 @@ enum class Action : std::uint8_t {
     update,  ///< `source` is the body of an update: `{"doc":…}`, `{"script":…}`, …
     delete_, ///< remove the document; carries no source
 };
+
+namespace detail {
+/// Its name in the bulk format.
+[[nodiscard]] constexpr std::string_view action_name(Action action) noexcept {
+    constexpr std::string_view names[] = {"index", "create", "update", "delete"};
+    return names[static_cast<std::size_t>(action)];
+}
+} // namespace detail
 
 /// How the server compares `Operation::version` (Elasticsearch and OpenSearch `version_type`).
 enum class VersionType : std::uint8_t {

@@ -359,6 +359,9 @@ MUTANTS = [
      ["unit/intake_test.cpp"]),
     ("the name of a dead-letter file is not synced", "sinks/file_sink.hpp",
      "            if (!error) error = sync_name_of(file);\n", "", ["unit/sinks_test.cpp"]),
+    ("a name in a caller's own JSON is taken for the document's", "action_line.hpp",
+     "            } else if (c == '{' || c == '[') {\n                ++depth;", "            } else if (c == '[') {\n                ++depth;",
+     ["unit/action_line_test.cpp"]),
 ]
 
 # A test's server waits for what does not come; these are given 20 seconds.
