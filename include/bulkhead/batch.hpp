@@ -94,6 +94,7 @@ struct Entry {
     bool unanswered : 1 = false;    ///< an earlier attempt was sent and not answered
     bool holds_id : 1 = false;      ///< `Ordering::per_id`: it is the one of its id that is under way
     bool not_allowed : 1 = false;   ///< the last answer about it was `Verdict::environment`
+    bool altered : 1 = false;       ///< a newline inside a string of its source has become a space
     [[nodiscard]] std::size_t bytes() const noexcept { return std::size_t{action_bytes} + source_bytes; }
 };
 static_assert(sizeof(Entry) == 32);
@@ -116,9 +117,10 @@ struct Prepared {
     }
 };
 
-/// Checks and measures `op`. What is wrong with it, if anything; then `out` is unspecified. The index is not looked at.
+/// Checks and measures `op`. What is wrong with it, if anything; then `out` is unspecified. The index is not looked at,
+/// and of the source no more than the framing (see `check_document`).
 [[nodiscard]] inline std::optional<FieldError> prepare(const Operation& op, std::string_view default_index,
-                                                       Prepared& out) {
+                                                       Prepared& out, Validation validate = Validation::framing) {
     constexpr std::size_t most = std::size_t{1} << 30;
     const bool plain = !op.routing && !op.pipeline && !op.version && !op.if_seq_no && !op.if_primary_term &&
                        !op.require_alias && !op.require_data_stream && !op.retry_on_conflict &&
@@ -134,13 +136,15 @@ struct Prepared {
             return FieldError{"source", "empty for a delete", std::to_string(op.source.size()) + " bytes"};
     } else {
         out.source = trim_json_space(op.source);
-        if (out.source.size() < 2 || out.source.front() != '{' || out.source.back() != '}')
+        const bool framed = out.source.size() >= 2 && out.source.front() == '{' && out.source.back() == '}';
+        if (out.source.empty() || (!framed && validate != Validation::off))
             return FieldError{"source", "one JSON object, { to }",
                               out.source.empty() ? "nothing"
                                                  : std::to_string(op.source.size()) + " bytes of something else"};
         if (out.source.size() > most)
             return FieldError{"source", "at most 1073741824 bytes", std::to_string(op.source.size()) + " bytes"};
         out.source_has_newline = std::memchr(out.source.data(), '\n', out.source.size()) != nullptr;
+        out.entry.altered = out.source_has_newline && validate != Validation::off && has_newline_in_string(out.source);
     }
     out.entry.action = op.action;
     out.entry.has_id = op.id.has_value();
@@ -261,8 +265,9 @@ public:
         return bytes_after(more_bytes, growth) + entries_after(more_operations, growth) * operation_overhead;
     }
     /// As `append`, for a batch that is kept with this one operation: it takes no more memory than that.
-    [[nodiscard]] std::optional<FieldError> append_alone(const Operation& op, std::string_view default_index) {
-        auto wrong = append_within(Growth{0, 0, 0, 0}, op, default_index);
+    [[nodiscard]] std::optional<FieldError> append_alone(const Operation& op, std::string_view default_index,
+                                                         Validation validate = Validation::framing) {
+        auto wrong = append_within(Growth{0, 0, 0, 0}, op, default_index, validate);
         scratch_.reset();
         return wrong;
     }
@@ -349,9 +354,11 @@ public:
     [[nodiscard]] std::span<const detail::Entry> entries() const noexcept { return entries_; }
 
 private:
-    std::optional<FieldError> append_within(Growth growth, const Operation& op, std::string_view index) {
+    std::optional<FieldError> append_within(Growth growth, const Operation& op, std::string_view index,
+                                            Validation validate = Validation::framing) {
         detail::Prepared prepared;
-        if (auto wrong = detail::prepare(op, index.empty() ? default_index() : index, prepared)) return refused(*wrong);
+        if (auto wrong = detail::prepare(op, index.empty() ? default_index() : index, prepared, validate))
+            return refused(*wrong);
         const auto* prefix = lines().find(prepared.action, prepared.index);
         if (prefix == nullptr) return refused(*check_index_name(prepared.index));
         reserve_more(prepared.bytes(*prefix), 1, growth);

@@ -121,7 +121,10 @@ public:
             if (prefix == nullptr) return invalid(check_index_name(op.index)->message(), 1);
             const auto bytes = op.bytes(*prefix);
             if (bytes > options_.max_operation_bytes) return refuse(Admission::too_large, 1);
-            return place(bytes, 1, if_full, [&] { open_.append_unchecked(op, *prefix, ticket); });
+            return place(bytes, 1, if_full, [&] {
+                open_.append_unchecked(op, *prefix, ticket);
+                if (op.entry.altered) ++stats_.altered;
+            });
         } catch (const std::bad_alloc&) { // before it was taken
             return refuse(Admission::full, 1);
         }
@@ -136,7 +139,11 @@ public:
         for (const auto& entry : scratch.entries())
             if (entry.bytes() > options_.max_operation_bytes) return refuse(Admission::too_large, operations);
         try {
-            return place(scratch.bytes(), operations, if_full, [&] { open_.append_unchecked(scratch, ticket); });
+            return place(scratch.bytes(), operations, if_full, [&] {
+                open_.append_unchecked(scratch, ticket);
+                for (const auto& entry : scratch.entries())
+                    if (entry.altered) ++stats_.altered;
+            });
         } catch (const std::bad_alloc&) { // before it was taken
             return refuse(Admission::full, operations);
         }
@@ -149,12 +156,12 @@ public:
         const auto lock = lock_briefly(mutex_);
         stats_.append_time.record(took);
     }
-    /// An operation that was found invalid before it came here.
-    [[nodiscard]] Offered refuse_invalid(const FieldError& error) {
+    /// Operations that are handed in together, and one of which was found invalid before they came here.
+    [[nodiscard]] Offered refuse_invalid(const FieldError& error, std::size_t operations = 1) {
         const auto message = error.message(); // may throw, before anything is counted
         const auto lock = lock_briefly(mutex_);
-        ++stats_.offered;
-        return closed_ ? refuse(Admission::closed, 1) : invalid(message, 1);
+        stats_.offered += operations;
+        return closed_ ? refuse(Admission::closed, operations) : invalid(message, operations);
     }
     /// An operation that memory was not enough for.
     [[nodiscard]] Offered refuse_full(std::size_t operations) {

@@ -58,6 +58,22 @@ private:
     return text.substr(first, text.find_last_not_of(space) - first + 1);
 }
 
+/// Whether a newline stands inside a string: there it is no white space, and JSON does not allow it.
+[[nodiscard]] constexpr bool has_newline_in_string(std::string_view source) noexcept {
+    bool quoted = false;
+    for (std::size_t at = 0; (at = source.find_first_of(quoted ? "\"\\\n" : "\"", at)) != std::string_view::npos;
+         ++at) {
+        if (source[at] == '\n') return true;
+        if (source[at] == '\\') {
+            ++at; // what is escaped; a newline is not
+            if (at < source.size() && source[at] == '\n') return true;
+        } else {
+            quoted = !quoted;
+        }
+    }
+    return false;
+}
+
 /// What the server would refuse the *whole* request for (bulk-level validation of Elasticsearch and OpenSearch), found
 /// before it can harm a neighbour. The source's framing and the index are checked where they are encoded.
 [[nodiscard]] inline std::optional<FieldError> check_metadata(const Operation& op) {

@@ -77,8 +77,16 @@ struct Operation {
     OnConflict on_conflict = OnConflict::reject;
     /// The document: one JSON object as bytes. It must begin with `{` and end with `}` (white space around it is
     /// dropped); newlines inside are replaced by spaces, since a newline ends a line of the bulk format. Must be empty
-    /// for `delete_`. What is otherwise wrong with it the server says, for this operation alone.
+    /// for `delete_`. See `IndexerOptions::validate`. What is otherwise wrong with it the server says, for this
+    /// operation alone.
     std::string_view source{};
+};
+
+/// How closely a document is looked at before it is accepted.
+enum class Validation : std::uint8_t {
+    off,     ///< it is not empty, and a newline in it becomes a space: no more than keeps its neighbours safe
+    framing, ///< it also begins with `{` and ends with `}`; a newline inside a string is counted (`Stats::altered`)
+    full,    ///< it is valid JSON, one object, in valid UTF-8, from its first byte to its last
 };
 
 /// What became of an operation that was handed in.

@@ -362,6 +362,11 @@ MUTANTS = [
     ("a name in a caller's own JSON is taken for the document's", "action_line.hpp",
      "            } else if (c == '{' || c == '[') {\n                ++depth;", "            } else if (c == '[') {\n                ++depth;",
      ["unit/action_line_test.cpp"]),
+    ("a document of a batch is not parsed, whatever was asked for", "indexer_core.hpp",
+     "if (options_.validate != Validation::full) return std::nullopt;", "return std::nullopt;",
+     ["unit/document_check_test.cpp"]),
+    ("a document that goes on after its end is whole", "document_check.hpp",
+     "if (!error && read == source.size() && read != 0)", "if (!error && read != 0)", ["unit/document_check_test.cpp"]),
 ]
 
 # A test's server waits for what does not come; these are given 20 seconds.
