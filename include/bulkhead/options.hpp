@@ -3,6 +3,7 @@
 
 #include <bulkhead/error.hpp>
 #include <bulkhead/index_name.hpp>
+#include <bulkhead/operation.hpp>
 
 #include <chrono>
 #include <concepts>
@@ -183,6 +184,11 @@ struct IndexerOptions {
     /// use up by default: others are then refused until it has settled. 64 B to 1 GiB. When to change: lower it where
     /// documents come from others, and to refuse those that your cluster would refuse anyway.
     std::size_t max_operation_bytes = std::size_t{64} << 20;
+    /// How closely a document is looked at before it is accepted; what does not pass is `Admission::invalid`. `full`
+    /// parses each document, which costs more than everything else together. A `Batch` checks the framing when it is
+    /// filled, whatever is chosen here. When to change: `full` where documents come from others and one that is no JSON
+    /// should be refused before it travels; `off` where they were checked before.
+    Validation validate = Validation::framing;
     /// What `enqueue()` does when the budget is used up. When to change: `drop_oldest` where the newest data matter
     /// most (metrics), never where nothing may be lost. Not under `KafkaSource`.
     Overflow overflow = Overflow::refuse;
