@@ -125,10 +125,7 @@ public:
                 detail::Completion<error_code, Admission> done;
                 const auto id = start(core, executor, done, std::move(handler));
                 if (error) return done({}, core->admit(core->intake().refuse_invalid(*error)));
-                asio::post(core->strand(),
-                           [core, id, ticket, held = std::move(held), done = std::move(done)]() mutable {
-                               core->add_room_waiter(id, std::move(held), ticket, std::move(done));
-                           });
+                core->wait_for_room(id, std::move(held), ticket, std::move(done));
             },
             token, std::move(scratch), wrong);
     }
@@ -198,9 +195,7 @@ public:
                 detail::Completion<error_code> done;
                 const auto id = start(core, executor, done, std::move(handler));
                 const auto epoch = core->intake().flush();
-                asio::post(core->strand(), [core, id, epoch, at, done = std::move(done)]() mutable {
-                    core->add_flush_waiter(id, epoch, at, std::move(done));
-                });
+                core->wait_for_flush(id, epoch, at, std::move(done));
             },
             token, deadline.at());
     }
@@ -222,9 +217,7 @@ public:
                 detail::Completion<error_code, CloseReport> done;
                 const auto id = start(core, executor, done, std::move(handler));
                 core->intake().close();
-                asio::post(core->strand(), [core, id, at, done = std::move(done)]() mutable {
-                    core->add_close_waiter(id, at, std::move(done));
-                });
+                core->wait_for_close(id, at, std::move(done));
             },
             token, deadline.at());
     }

@@ -173,11 +173,13 @@ public:
         flush_quietly();
         room_changed(std::move(lock));
     }
-    /// Whether everything in the epochs before this one has been released.
-    [[nodiscard]] bool drained_before(std::uint64_t epoch) const {
+    /// The first epoch that is not drained: everything in those before it has been released.
+    [[nodiscard]] std::uint64_t first_epoch() const {
         const auto lock = lock_briefly(mutex_);
-        return first_epoch_ >= epoch;
+        return first_epoch_;
     }
+    /// Whether everything in the epochs before this one has been released.
+    [[nodiscard]] bool drained_before(std::uint64_t epoch) const { return first_epoch() >= epoch; }
 
     // ---- The strand's side ----
 
