@@ -1689,8 +1689,10 @@ private:
     }
 
     const IndexerOptions options_;
-    asio::strand<asio::any_io_executor> strand_;
-    asio::basic_waitable_timer<Clock> timer_;
+    using Strand = asio::strand<asio::any_io_executor>;
+    Strand strand_;
+    // By the strand's own type: what Asio needs memory for within `any_io_executor` ends the process when there is none.
+    asio::basic_waitable_timer<Clock, asio::wait_traits<Clock>, Strand> timer_;
     T transport_;
     DeadLetters sink_;
     const std::array<std::string, 2> targets_; ///< without and with `items.*.result`
