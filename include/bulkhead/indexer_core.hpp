@@ -2,6 +2,7 @@
 #pragma once
 
 #include <bulkhead/client_id.hpp>
+#include <bulkhead/close_margin.hpp>
 #include <bulkhead/close_report.hpp>
 #include <bulkhead/completion.hpp>
 #include <bulkhead/concurrency.hpp>
@@ -19,10 +20,12 @@
 #include <bulkhead/verdicts.hpp>
 
 #include <boost/asio/basic_waitable_timer.hpp>
+#include <boost/asio/bind_executor.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/strand.hpp>
+#include <boost/asio/system_executor.hpp>
 
 #include <array>
 #include <atomic>
@@ -188,12 +191,9 @@ public:
         return node ? std::move(node.mapped()) : Completion<error_code, IndexResult>{};
     }
     void close_by(time_point deadline) {
-        close_deadline_ = std::min(close_deadline_, deadline);
-        give_up_at_ = close_deadline_;
-        const auto now = Clock::now();
-        if (close_deadline_ > now && close_deadline_ != time_point::max()) {
-            constexpr std::chrono::milliseconds most{100};
-            give_up_at_ -= std::min<typename Clock::duration>(most, (close_deadline_ - now) / 10);
+        if (deadline < close_deadline_) {
+            close_deadline_ = deadline;
+            close_called_at_ = Clock::now();
         }
         if (!std::exchange(closing_, true)) given_up_before_close_ = given_up_;
     }
@@ -530,7 +530,7 @@ private:
             stats.in_flight = in_flight_.size();
         });
         OnFailure never_started{[&] { take_back(flight, bulk); }};
-        asio::co_spawn(strand_, fly(this->shared_from_this(), flight), asio::detached);
+        asio::co_spawn(strand_, fly(this->shared_from_this(), flight), on_its_own());
         never_started.dismiss();
     }
     /// The flight could not start, for want of memory: as if nobody had tried.
@@ -545,6 +545,9 @@ private:
             stats.in_flight = in_flight_.size();
         });
     }
+    /// For a coroutine that nobody waits for. Its end needs no memory: otherwise Asio would throw it out of the
+    /// context.
+    [[nodiscard]] static auto on_its_own() { return asio::bind_executor(asio::system_executor{}, asio::detached); }
     static asio::awaitable<void> fly(std::shared_ptr<IndexerCore> self, FlightPtr flight) {
         auto& reply = flight->reply;
         try {
@@ -1111,7 +1114,7 @@ private:
         if (letters_.empty() || writing_ || now < sink_resume_) return;
         writing_ = true;
         OnFailure never_started{[this] { writing_ = false; }};
-        asio::co_spawn(strand_, write(this->shared_from_this(), letters_.front()), asio::detached);
+        asio::co_spawn(strand_, write(this->shared_from_this(), letters_.front()), on_its_own());
         never_started.dismiss();
     }
     static asio::awaitable<void> write(std::shared_ptr<IndexerCore> self, LettersPtr letters) {
@@ -1551,14 +1554,15 @@ private:
         }
         next = std::min({next, flush_waiters_.earliest(), look_again_});
         if (untold_) next = std::min(next, tell_at_);
-        if (closing_ && !ended_) next = std::min(next, gave_up_ ? close_deadline_ : give_up_at_);
+        if (closing_ && !ended_) next = std::min(next, gave_up_ ? close_deadline_ : give_up_at());
         if (ended_) next = time_point::max();
         if (next == time_point::max()) { // an idle indexer keeps no context running
             if (std::exchange(armed_at_, next) != next) timer_.cancel();
             return;
         }
-        if (next >= armed_at_) return; // it looks again then
-        armed_at_ = time_point::max(); // as long as memory may run out
+        if (armed_at_ <= Clock::now()) armed_at_ = time_point::max(); // it comes too late, or never: Asio had no memory
+        if (next >= armed_at_) return;                                // it looks again then
+        armed_at_ = time_point::max();                                // as long as memory may run out
         timer_.expires_at(next);
         timer_.async_wait([self = this->shared_from_this(), next](error_code error) {
             if (self->armed_at_ == next) self->armed_at_ = time_point::max();
@@ -1573,12 +1577,19 @@ private:
 
     // ---- close ----
 
+    /// Somewhat before the deadline, so that observers learn what became of it.
+    [[nodiscard]] time_point give_up_at() const {
+        if (close_deadline_ == time_point::max() || close_deadline_ <= close_called_at_) return close_deadline_;
+        const auto time = std::chrono::duration_cast<std::chrono::nanoseconds>(close_deadline_ - close_called_at_);
+        return close_deadline_ -
+               std::chrono::duration_cast<typename Clock::duration>(close_margin(time, intake_.pending()));
+    }
     void close(time_point now) {
         if (!ended_) {
-            if (!intake_.idle() && now < give_up_at_) return;
+            if (!intake_.idle() && now < give_up_at()) return;
             if (!intake_.idle()) {
-                if (!std::exchange(gave_up_, true)) transport_.shutdown();
                 give_up_everything();
+                if (!std::exchange(gave_up_, true)) transport_.shutdown();
             }
             if (!intake_.idle() && now < close_deadline_) return; // observers on other executors are being told
             ended_ = true;
@@ -1590,12 +1601,13 @@ private:
             armed_at_ = time_point::max();
             trim();
         }
+        while (auto done = flush_waiters_.take_any()) completions_.add(std::move(*done), errc::closed);
+        completions_.post_all();
         if (!silenced_) {
             // Calls that are posted already may still begin: those on an executor that runs come before this.
             if (!intake_.idle() && (silencing_ || post_silence())) return;
             silence();
         }
-        while (auto done = flush_waiters_.take_any()) completions_.add(std::move(*done), errc::closed);
         while (!close_waiters_.empty()) {
             auto final = report();
             completions_.add(std::move(close_waiters_.begin()->second), {}, std::move(final));
@@ -1691,7 +1703,8 @@ private:
     const IndexerOptions options_;
     using Strand = asio::strand<asio::any_io_executor>;
     Strand strand_;
-    // By the strand's own type: what Asio needs memory for within `any_io_executor` ends the process when there is none.
+    // By the strand's own type: what Asio needs memory for within `any_io_executor` ends the process when there is
+    // none.
     asio::basic_waitable_timer<Clock, asio::wait_traits<Clock>, Strand> timer_;
     T transport_;
     DeadLetters sink_;
@@ -1765,7 +1778,7 @@ private:
     std::uint64_t given_up_ = 0;
     std::uint64_t given_up_before_close_ = 0;
     time_point close_deadline_ = time_point::max();
-    time_point give_up_at_ = time_point::max(); ///< somewhat before, so that observers learn what became of it
+    time_point close_called_at_ = time_point::min();
     bool gave_up_ = false;
     std::vector<std::shared_ptr<const Batch>> undelivered_; ///< for the report
 };

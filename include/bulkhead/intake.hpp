@@ -320,6 +320,10 @@ public:
         stats_.request_failures.add(classify(type, status), 1);
         sample_failure(type, reason, status, 1);
     }
+    [[nodiscard]] std::uint64_t pending() const {
+        const auto lock = lock_briefly(mutex_);
+        return stats_.pending;
+    }
     /// Nothing is pending, and every observer has been told.
     [[nodiscard]] bool idle() const {
         const auto lock = lock_briefly(mutex_);

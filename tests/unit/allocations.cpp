@@ -16,7 +16,7 @@ thread_local std::size_t refusals = 0;
 thread_local std::size_t to_succeed = never; // before memory is refused
 thread_local std::size_t to_fail = 0;        // after that, before there is memory again
 thread_local bool aligned_too = false;
-thread_local int own = 0;                    // the test's own side
+thread_local int own = 0; // the test's own side
 thread_local bulkhead_test::FreedMemory* watcher = nullptr;
 
 bool is_refused() noexcept {
