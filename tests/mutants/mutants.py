@@ -344,6 +344,8 @@ MUTANTS = [
      "            if (!failed) node.failures = 0;", ["unit/node_set_test.cpp"]),
     ("the node that failed last time is taken again", "node_set.hpp",
      "        if ((a == avoid) != (b == avoid)) return b == avoid;\n", "", ["unit/node_set_test.cpp"]),
+    ("a batch's own index is not used", "batch.hpp", "index.empty() ? default_index() : index", "index",
+     ["unit/batch_test.cpp"]),
 ]
 
 # A test's server waits for what does not come; these are given 20 seconds.
