@@ -104,6 +104,13 @@ public:
         return core_->enqueue(scratch, ticket);
     }
 
+    /// Whether this many operations of so many encoded bytes in all (`Batch::bytes()`: action lines, sources and their
+    /// newlines) would be accepted now, in one piece. True for whatever fits the whole budget when nothing is pending
+    /// and every observer has returned. Reserves nothing: another producer may be quicker. Any thread.
+    [[nodiscard]] bool has_room(std::size_t bytes, std::size_t operations = 1) const {
+        return core_->intake().has_room(bytes, operations);
+    }
+
     // ---- Handing in, waiting for room ----
 
     /// Enqueues when there is room, in the order of the calls. The operation is copied at once; copies that wait are

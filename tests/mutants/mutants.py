@@ -94,10 +94,10 @@ MUTANTS = [
     ("a round of refusals halves the limit once for each of them", "concurrency.hpp",
      "        if (generation != generation_) return;\n        failures_ = 0;", "        failures_ = 0;",
      ["unit/concurrency_test.cpp"]),
-    ("the byte budget is not looked at", "intake.hpp",
-     "        if (used_ - before + after > options_.max_buffered_bytes) return false;\n", "", SIMULATION),
-    ("the operation budget is not looked at", "intake.hpp",
-     "if (stats_.pending + operations <= options_.max_buffered_operations) {", "if (true) {", SIMULATION),
+    ("the byte budget is not looked at", "room.hpp", "if (kept + f.amply <= f.limit) return Room::amply;",
+     "return Room::amply;", SIMULATION),
+    ("the operation budget is not looked at", "room.hpp", "    return pending + more <= limit;", "    return true;",
+     SIMULATION),
     ("what is handed in after a close is taken", "intake.hpp",
      "        ++stats_.offered;\n        if (closed_) return refuse(Admission::closed, 1);\n        try {",
      "        ++stats_.offered;\n        try {", ["unit/indexer_close_test.cpp"]),
@@ -346,6 +346,11 @@ MUTANTS = [
      "        if ((a == avoid) != (b == avoid)) return b == avoid;\n", "", ["unit/node_set_test.cpp"]),
     ("a batch's own index is not used", "batch.hpp", "index.empty() ? default_index() : index", "index",
      ["unit/batch_test.cpp"]),
+    ("a buffer that is kept for speed stands in for room that is promised", "intake.hpp",
+     "        if (open_.empty()) {\n            used_ -= open_.footprint();",
+     "        if (false) {\n            used_ -= open_.footprint();", ["unit/intake_test.cpp"]),
+    ("what is dropped makes no room", "room.hpp", "(f.pending == 0 || f.dropped) &&", "f.pending == 0 &&",
+     ["unit/intake_test.cpp"]),
 ]
 
 # A test's server waits for what does not come; these are given 20 seconds.
