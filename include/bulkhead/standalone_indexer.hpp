@@ -94,8 +94,9 @@ public:
         indexer_->async_flush(timeout, [done = std::move(done)](error_code error) mutable { done.set_value(error); });
         return result.get();
     }
-    /// Refuses new operations, drains for at most `timeout`, and reports. On the indexer's own thread it gives up at
-    /// once what is pending, and the report says what was pending.
+    /// Refuses new operations, drains for at most `timeout`, and reports: `CloseReport::drained` says whether
+    /// everything has settled by itself. On the indexer's own thread it gives up at once what is pending, and the
+    /// report says what was pending.
     CloseReport close(typename indexer_type::deadline_type timeout) {
         if (indexer_->running_in_this_thread()) {
             indexer_->async_close(std::chrono::nanoseconds{0}, [](error_code, const CloseReport&) {});
