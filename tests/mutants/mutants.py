@@ -351,6 +351,8 @@ MUTANTS = [
      "        if (false) {\n            used_ -= open_.footprint();", ["unit/intake_test.cpp"]),
     ("what is dropped makes no room", "room.hpp", "(f.pending == 0 || f.dropped) &&", "f.pending == 0 &&",
      ["unit/intake_test.cpp"]),
+    ("the name of a dead-letter file is not synced", "sinks/file_sink.hpp",
+     "            if (!error) error = sync_name_of(file);\n", "", ["unit/sinks_test.cpp"]),
 ]
 
 # A test's server waits for what does not come; these are given 20 seconds.
