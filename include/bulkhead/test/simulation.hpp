@@ -1100,6 +1100,11 @@ private:
             expect(stats.oldest_pending >= ManualClock::now() - operations_[oldest_].since,
                    "the oldest pending operation's age is told", operations_[oldest_]);
         if (stats.pending == 0) expect(stats.oldest_pending == 0ns, "without a pending operation there is no age");
+        if (stats.pending == 0 && !closing_) { // and nothing is ready to run: every observer has returned
+            expect(indexer_->has_room(stats.buffered_bytes_limit - Batch::operation_overhead),
+                   "when nothing is pending, what fits the budget is taken");
+            expect(waiting_ == 0, "when nothing is pending, nobody waits for room");
+        }
         expect(stats.oldest_dead_letter <= (stats.dead_letters_waiting == 0 ? 0ns : stats.oldest_pending),
                "a dead letter's age is told while it waits for the sink");
         expect(stats.buffered_bytes <= most_buffered_bytes_, "the byte budget holds");
