@@ -113,8 +113,9 @@ public:
 
     // ---- Handing in, waiting for room ----
 
-    /// Enqueues when there is room, in the order of the calls. The operation is copied at once; copies that wait are
-    /// not counted against the budget: bound how many wait.
+    /// Enqueues when there is room, in the order of the calls. Room for the first that waits is held back from all
+    /// other producers, so that a large operation is accepted beside many small ones. The operation is copied at once;
+    /// copies that wait are not counted against the budget: bound how many wait.
     ///
     /// Completion signature: `void(error_code, Admission)`; the admission is never `full` unless the wait was
     /// cancelled. Cancelling (any type) stops waiting with `operation_aborted`: the operation was not accepted.

@@ -50,6 +50,8 @@ struct IndexerEvent {
     std::string_view reason{};
     /// Of `Kind::health`: `Stats::health_detail`.
     std::string_view detail{};
+    /// With `type`: the index of the sample, where the server blocks its operations for now; else empty.
+    std::string_view index{};
 
     /// How loud to say it.
     [[nodiscard]] Severity severity() const noexcept {
@@ -95,6 +97,7 @@ namespace detail {
         const auto words = event.failure == FailureClass::local ? detail::in_words(event.type) : std::string_view{};
         if (!words.empty()) text.append(": ").append(words);
         if (event.status != 0) text += ", status " + std::to_string(event.status);
+        if (!event.index.empty()) text.append(", index ").append(event.index);
         return text += ')';
     };
     switch (event.kind) {
@@ -132,6 +135,7 @@ void events_between(const Stats& before, const Stats& now, Tell&& tell) {
             event.type = sample.type;
             event.status = sample.status;
             event.reason = sample.reason;
+            event.index = sample.index;
         }
         return event;
     };

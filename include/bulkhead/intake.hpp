@@ -28,10 +28,17 @@ struct Bulk {
     std::uint32_t avoid_node = 0xffffffffU;
     bool apart = false;     ///< not to be merged with others: a part of what was refused as too large or malformed
     bool in_halves = false; ///< to be halved before it travels again: its answer was too large
+    /// Since when answers have charged an operation of it, or called one blocked; `max()`: none has.
+    TimePoint charged_since = TimePoint::max();
+    TimePoint blocked_since = TimePoint::max();
+    /// How many requests had been taken when this one last failed in a way that a smaller one might not; 0: it has not.
+    std::uint64_t failed_after = 0;
+    std::uint32_t failures = 0; ///< of that kind, in a row
 
     /// Another batch with the same history.
     [[nodiscard]] Bulk with(Batch other) const {
-        return {std::move(other), opened, epoch, travelled, refusals, avoid_node, apart, in_halves};
+        return {std::move(other), opened,        epoch,         travelled,    refusals, avoid_node, apart,
+                in_halves,        charged_since, blocked_since, failed_after, failures};
     }
 };
 
@@ -102,7 +109,9 @@ public:
     };
 
     /// Whether a refusal as full is the end of an offer, or the caller waits and offers again (then it is not counted).
-    enum class IfFull : std::uint8_t { refuse, wait };
+    /// `reserve`: it is the first of those that wait in line, and others get no room that it needs until it was taken
+    /// or `end_reservation` was called. Otherwise small offers would take all that is released, and a large one starve.
+    enum class IfFull : std::uint8_t { refuse, wait, reserve };
 
     /// Appends one prepared operation to the open batch, or refuses it; then nothing has changed but the counters.
     [[nodiscard]] Offered offer(const Prepared& op, Ticket ticket, IfFull if_full = IfFull::refuse) {
@@ -166,6 +175,12 @@ public:
     void flush_and_forget() noexcept {
         const auto lock = lock_briefly(mutex_);
         flush_quietly();
+    }
+    /// The offer that `IfFull::reserve` held room back for is not made again.
+    void end_reservation() noexcept {
+        auto lock = lock_briefly(mutex_);
+        reserved_bytes_ = reserved_operations_ = 0;
+        room_changed(std::move(lock));
     }
     /// Refuses everything from now on, and flushes.
     void close() noexcept {
@@ -310,9 +325,10 @@ public:
         change(stats_);
     }
     /// Remembers one sample of a kind of failure, and counts the operations that met it.
-    void note_failure(std::string_view type, std::string_view reason, std::uint16_t status, std::uint64_t count = 1) {
+    void note_failure(std::string_view type, std::string_view reason, std::uint16_t status, std::uint64_t count = 1,
+                      std::string_view index = {}) {
         const auto lock = lock_briefly(mutex_);
-        note_failure_locked(type, reason, status, count);
+        note_failure_locked(type, reason, status, count, index);
     }
     /// The same for a request that failed as a whole.
     void note_failed_request(std::string_view type, std::string_view reason, std::uint16_t status) {
@@ -324,6 +340,7 @@ public:
     [[nodiscard]] std::uint64_t pending() const {
         const auto lock = lock_briefly(mutex_);
         return stats_.pending;
+    }
     /// Whether an offer of so many encoded bytes would be accepted now, as long as memory does not run out.
     [[nodiscard]] bool has_room(std::size_t bytes, std::size_t operations) const {
         const auto lock = lock_briefly(mutex_);
@@ -332,11 +349,10 @@ public:
         const bool opens = seals || open_.footprint() == 0; // a spare, or a new batch
         const Batch none;
         const auto& open = !opens ? open_ : spares_.empty() ? none : spares_.back();
-        if (open.fits(bytes, operations) &&
-            operations_fit(stats_.pending, operations, options_.max_buffered_operations))
+        if (open.fits(bytes, operations) && operations_fit(stats_.pending, operations, operations_limit(false)))
             return true;
         const auto amply = seals ? like_the_last(open_.bytes(), open_.operations()) : like_the_last();
-        auto facts = room_facts(open, bytes, operations, amply, false);
+        auto facts = room_facts(open, bytes, operations, amply, false, false);
         if (opens) facts.spares -= open.footprint();
         if (seals) {
             facts.may_drop = drops();
@@ -348,8 +364,7 @@ public:
     /// Nothing is pending, and every observer has been told.
     [[nodiscard]] bool idle() const {
         const auto lock = lock_briefly(mutex_);
-        return stats_.pending == 0 &&
-               std::all_of(outstanding_.begin(), outstanding_.end(), [](auto n) { return n == 0; });
+        return stats_.pending == 0 && outstanding_.size() == 1 && outstanding_.front() == 0; // drained ones are gone
     }
     [[nodiscard]] bool closed() const {
         const auto lock = lock_briefly(mutex_);
@@ -409,7 +424,8 @@ private:
             open_ = std::move(spares_.back());
             spares_.pop_back();
         }
-        const bool has_room = make_room(bytes, operations);
+        const bool has_room = make_room(bytes, operations, if_full == IfFull::reserve);
+        if (has_room && if_full == IfFull::reserve) reserved_bytes_ = reserved_operations_ = 0;
         if (!dropped_.empty()) result.wake = true; // their observers want to know
         if (!has_room) {
             // What is open is all that could ever make room: let it travel now instead of at its time.
@@ -418,8 +434,13 @@ private:
                 result.wake = true;
             }
             const auto wake = result.wake && !std::exchange(wake_sent_, true);
-            if (if_full == IfFull::wait) {
+            if (if_full != IfFull::refuse) {
                 stats_.offered -= operations;
+                if (if_full == IfFull::reserve) {
+                    reserved_bytes_ = bytes + operations * Batch::operation_overhead;
+                    reserved_operations_ = operations;
+                    free_spares(); // they are room that others would take
+                }
                 return {Admission::full, wake, room_generation_};
             }
             auto refused = refuse(Admission::full, operations);
@@ -457,13 +478,13 @@ private:
     }
     /// Makes room for it in the open batch, within the budget, at the cost of spare buffers and, under `drop_oldest`,
     /// of sealed batches. False when there is none: then nothing was dropped, unless memory ran out.
-    bool make_room(std::size_t bytes, std::size_t operations) {
+    bool make_room(std::size_t bytes, std::size_t operations, bool first_in_line) {
         for (bool dropped = false;; dropped = true) {
             if (open_.fits(bytes, operations) &&
-                operations_fit(stats_.pending, operations, options_.max_buffered_operations))
+                operations_fit(stats_.pending, operations, operations_limit(first_in_line)))
                 return true; // nearly always
             const auto amply = like_the_last();
-            switch (find_room(room_facts(open_, bytes, operations, amply, dropped))) {
+            switch (find_room(room_facts(open_, bytes, operations, amply, dropped, first_in_line))) {
             case Room::amply:
                 if (grow(bytes, operations, amply)) return true;
                 return grow_exactly(bytes, operations); // memory ran out
@@ -478,10 +499,12 @@ private:
         }
     }
     [[nodiscard]] RoomFacts room_facts(const Batch& open, std::size_t bytes, std::size_t operations,
-                                       Batch::Growth amply, bool dropped) const noexcept {
+                                       Batch::Growth amply, bool dropped, bool first_in_line) const noexcept {
         RoomFacts f;
         f.limit = options_.max_buffered_bytes;
-        f.operations_limit = options_.max_buffered_operations;
+        if (!first_in_line) f.limit -= std::min(f.limit, reserved_bytes_);
+        f.operations_limit = operations_limit(first_in_line);
+        f.first_in_line = first_in_line;
         f.used = used_;
         for (const auto& spare : spares_) f.spares += spare.footprint();
         f.open = open.footprint();
@@ -495,6 +518,10 @@ private:
         f.droppable_bytes = sealed_bytes_ - sealed_tickets_ * sizeof(Ticket); // these wait for their observers
         f.droppable_operations = sealed_operations_;
         return f;
+    }
+    [[nodiscard]] std::size_t operations_limit(bool first_in_line) const noexcept {
+        const auto all = options_.max_buffered_operations;
+        return first_in_line ? all : all - std::min(all, reserved_operations_);
     }
     [[nodiscard]] bool drops() const noexcept { return options_.overflow == Overflow::drop_oldest; }
     /// How many of a batch's operations name an observer. Counted only where it may be dropped.
@@ -620,7 +647,7 @@ private:
         const auto bytes = batch.footprint();
         const auto full = options_.max_batch_bytes + options_.max_batch_operations * Batch::operation_overhead;
         const auto most = std::min(full, options_.max_buffered_bytes / 4); // what is kept must not be the budget
-        if (closed_ || bytes == 0 || bytes > most || spares_.size() > options_.max_in_flight ||
+        if (closed_ || reserved_bytes_ != 0 || bytes == 0 || bytes > most || spares_.size() > options_.max_in_flight ||
             used_ + bytes > options_.max_buffered_bytes)
             return std::move(batch);
         try {
@@ -647,19 +674,20 @@ private:
         const bool wake = tells_refusals_ && !closed_ && !std::exchange(refusal_woke_, true);
         return {why, wake && !std::exchange(wake_sent_, true), room_generation_};
     }
-    void note_failure_locked(std::string_view type, std::string_view reason, std::uint16_t status,
-                             std::uint64_t count) noexcept {
+    void note_failure_locked(std::string_view type, std::string_view reason, std::uint16_t status, std::uint64_t count,
+                             std::string_view index = {}) noexcept {
         stats_.operation_failures.add(classify(type, status), count);
-        sample_failure(type, reason, status, count);
+        sample_failure(type, reason, status, count, index);
     }
-    void sample_failure(std::string_view type, std::string_view reason, std::uint16_t status,
-                        std::uint64_t count) noexcept {
+    void sample_failure(std::string_view type, std::string_view reason, std::uint16_t status, std::uint64_t count,
+                        std::string_view index = {}) noexcept {
         try {
-            if (count != 0) sample(type, reason, status, count);
+            if (count != 0) sample(type, reason, status, count, index);
         } catch (const std::bad_alloc&) { // a sample is not worth failing for
         }
     }
-    void sample(std::string_view type, std::string_view reason, std::uint16_t status, std::uint64_t count) {
+    void sample(std::string_view type, std::string_view reason, std::uint16_t status, std::uint64_t count,
+                std::string_view index) {
         constexpr std::size_t most = 16;
         auto& samples = stats_.failures;
         auto sample = std::find_if(samples.begin(), samples.end(), [&](const auto& s) { return s.type == type; });
@@ -674,6 +702,7 @@ private:
             sample->type = type;
         }
         sample->reason = reason.substr(0, 1024);
+        sample->index = index;
         sample->status = status;
         sample->count += count;
     }
@@ -697,6 +726,8 @@ private:
     std::vector<Batch> spares_;
     std::deque<Dropped> dropped_;
     std::size_t used_ = 0;
+    std::size_t reserved_bytes_ = 0; ///< held back for the first of those that wait in line
+    std::size_t reserved_operations_ = 0;
     std::deque<std::uint64_t> outstanding_; ///< by flush epoch, from `first_epoch_`; the last one is the current
     std::uint64_t first_epoch_ = 0;
     bool closed_ = false;

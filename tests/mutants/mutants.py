@@ -353,6 +353,12 @@ MUTANTS = [
      ["unit/intake_test.cpp"]),
     ("the name of a dead-letter file is not synced", "sinks/file_sink.hpp",
      "            if (!error) error = sync_name_of(file);\n", "", ["unit/sinks_test.cpp"]),
+    ("a user's rule fits a type that holds its own", "verdicts.hpp", "rule.type == error_type",
+     "error_type.find(rule.type) != std::string_view::npos", ["unit/verdicts_test.cpp", "[F289]"]),
+    ("of those that wait for an id only the last is remembered", "id_order.hpp",
+     "if (line.last != 0) waiting_.find(line.last)->second.next = number;", "", ["unit/id_order_test.cpp"]),
+    ("a flood that is over begins again with the next bad batch", "dead_letter.hpp", "operations_ = window_;",
+     "operations_ = 0;", ["unit/flood_gauge_test.cpp"]),
 ]
 
 # A test's server waits for what does not come; these are given 20 seconds.

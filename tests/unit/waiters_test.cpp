@@ -4,6 +4,9 @@
 
 #include <bulkhead/flush_waiters.hpp>
 
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+
 #include <limits>
 
 using namespace bench;
@@ -144,4 +147,58 @@ TEST_CASE("each of many subscriptions in one bulk is told its own, and a slot th
     b.run();
     CHECK(calls == 0);
     CHECK(b.stats().unobserved == 3);
+}
+
+TEST_CASE("a large operation that waits for room gets it beside producers that do not wait, and so do those behind it",
+          "[F192]") {
+    for (const auto overflow : {Overflow::refuse, Overflow::drop_oldest}) {
+        for (const std::size_t large_bytes : {std::size_t{300'000}, std::size_t{900'000}}) {
+            CAPTURE(large_bytes, overflow == Overflow::refuse);
+            Bench b{{.max_batch_bytes = 65'536, .max_buffered_bytes = 1 << 20, .overflow = overflow}};
+            const std::string small = R"({"a":")" + std::string(1000, 'x') + R"("})";
+            const std::string large = R"({"a":")" + std::string(large_bytes, 'y') + R"("})";
+            const auto produce = [&](int milliseconds) { // far more than the server takes
+                for (int i = 0; i < milliseconds; ++i) {
+                    for (int n = 0; n < 100; ++n) b.indexer->enqueue({.source = small});
+                    b.run_for(1ms, 1ms);
+                    if (i % 20 == 0) b.script->answer_all_ok();
+                }
+            };
+            produce(200);
+            if (overflow == Overflow::refuse) CHECK(b.stats().refused_full > 0);
+            std::optional<Admission> first;
+            std::optional<Admission> second;
+            b.indexer->async_enqueue({.source = large}, [&](error_code, Admission admission) { first = admission; });
+            b.indexer->async_enqueue({.source = "{}"}, [&](error_code, Admission admission) { second = admission; });
+            produce(1000);
+            CHECK(first == Admission::accepted);
+            CHECK(second == Admission::accepted);
+            const auto before = b.stats().accepted;
+            produce(200);
+            CHECK(b.stats().accepted > before + 100); // and the others go on
+            CHECK(b.books_balance());
+            CHECK(b.stats().peak_buffered_bytes <= 1 << 20);
+        }
+    }
+}
+
+TEST_CASE("room is no longer held back for an operation whose wait was cancelled", "[F192]") {
+    Bench b{{.max_buffered_bytes = 100'000, .max_in_flight = 1}};
+    const std::string large = R"({"a":")" + std::string(90'000, 'y') + R"("})";
+    const std::string middle = R"({"a":")" + std::string(20'000, 'y') + R"("})";
+    REQUIRE(b.indexer->try_enqueue({.source = middle}) == Admission::accepted);
+    b.flush(); // in flight
+    asio::cancellation_signal stop;
+    std::optional<error_code> end;
+    b.indexer->async_enqueue({.source = large}, asio::bind_cancellation_slot(
+                                                    stop.slot(), [&](error_code error, Admission) { end = error; }));
+    b.run();
+    CHECK(b.indexer->try_enqueue({.source = middle}) == Admission::full);
+    CHECK_FALSE(b.indexer->has_room(middle.size()));
+    stop.emit(asio::cancellation_type::total);
+    b.run();
+    REQUIRE(end);
+    CHECK(*end == asio::error::operation_aborted);
+    CHECK(b.indexer->has_room(middle.size()));
+    CHECK(b.indexer->try_enqueue({.source = middle}) == Admission::accepted);
 }
