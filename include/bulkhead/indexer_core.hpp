@@ -1784,7 +1784,10 @@ private:
             if (!intake_.idle() && now < give_up_at()) return;
             if (!intake_.idle()) {
                 give_up_everything();
-                if (!std::exchange(gave_up_, true)) transport_.shutdown();
+                if (!std::exchange(gave_up_, true)) {
+                    transport_.shutdown();
+                    if (writing_) sink_.get()->shutdown();
+                }
             }
             if (!intake_.idle() && now < close_deadline_) return; // observers on other executors are being told
             ended_ = true;
