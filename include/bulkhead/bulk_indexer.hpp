@@ -215,10 +215,10 @@ public:
     /// Completion signature: `void(error_code, CloseReport)`. Success means that the indexer is closed, also when the
     /// deadline came before everything had settled: look at `CloseReport::drained`. The report adds up. What must be
     /// given up is given up a tenth of the time before the deadline, at most 100 ms, so that observers on other
-    /// executors can be told. When it completes, observers have been called, and are not called any more; but an
-    /// executor that has not run its observer by the deadline is not waited for (what it was to be told counts as
-    /// `Stats::unobserved`), nor is a call that has begun. Cancelling stops waiting with `operation_aborted`; closing
-    /// goes on.
+    /// executors can be called, and one microsecond earlier for each pending operation; together at most half of the
+    /// time. When it completes, observers have been called, and are no longer called; but an executor that has not run
+    /// its observer by the deadline is not waited for (its settlements count as `Stats::unobserved`, also in the
+    /// report), nor is a call that has begun. Cancelling stops waiting with `operation_aborted`; closing goes on.
     template <class Token>
     auto async_close(deadline_type deadline, Token&& token) {
         return asio::async_initiate<Token, void(error_code, CloseReport)>(

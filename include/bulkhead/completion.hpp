@@ -63,13 +63,13 @@ private:
             : handler{std::move(handler_in)}, work{asio::get_associated_executor(handler, fallback)} {}
         void post(const std::shared_ptr<Posting>& self) override {
             asio::post(work.get_executor(), [held = std::static_pointer_cast<HeldHandler>(self)]() mutable {
-                auto handler = std::move(held->handler);
-                const auto work = std::move(held->work);
-                auto args = std::move(*held->args);
+                auto call = std::move(held->handler);
+                const auto in_work = std::move(held->work);
+                auto with = std::move(*held->args);
                 held.reset(); // its memory is free when the handler begins
-                auto slot = asio::get_associated_cancellation_slot(handler);
+                auto slot = asio::get_associated_cancellation_slot(call);
                 if (slot.is_connected()) slot.clear();
-                std::apply(std::move(handler), std::move(args));
+                std::apply(std::move(call), std::move(with));
             });
         }
         Handler handler;

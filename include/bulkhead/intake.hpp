@@ -42,7 +42,7 @@ struct Bulk {
     }
 };
 
-/// Locks a mutex that is only ever held for some tens of nanoseconds: tries for a microsecond or two before it lets the
+/// Locks a mutex that is nearly always held for some tens of nanoseconds only: tries for a microsecond or two before it lets the
 /// kernel put the thread to sleep, which would take longer and cost the holder a wake-up.
 [[nodiscard]] inline std::unique_lock<std::mutex> lock_briefly(std::mutex& mutex) {
     constexpr int tries = 40;

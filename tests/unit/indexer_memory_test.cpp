@@ -231,7 +231,7 @@ struct Life {
 } // namespace
 
 TEST_CASE("each allocation of a whole life fails: when there is memory again, all is settled, told and closed",
-          "[F188]") {
+          "[F188][F107]") {
     for (const auto ordering : {Ordering::none, Ordering::per_id}) {
         std::size_t lost_by_asio = 0;
         std::size_t successes = 0;

@@ -122,7 +122,7 @@ TEST_CASE("each of many subscriptions in one bulk is told its own, and a slot th
         all.push_back(b.indexer->subscribe(b.context.get_executor(), [&told, i](std::span<const Settlement> some) {
             for (const auto& one : some) told[i].push_back(one.key);
         }));
-    for (const std::uint64_t round : {1, 2})
+    for (const auto round : {std::uint64_t{1}, std::uint64_t{2}})
         for (std::size_t i = 0; i < count; ++i)
             REQUIRE(b.indexer->try_enqueue({.source = "{}"}, all[i].ticket(1000 * round + i)) == Admission::accepted);
     const auto gone = all[7].ticket(7);
@@ -183,7 +183,7 @@ TEST_CASE("a large operation that waits for room gets it beside producers that d
 }
 
 TEST_CASE("room is no longer held back for an operation whose wait was cancelled", "[F192]") {
-    Bench b{{.max_buffered_bytes = 100'000, .max_in_flight = 1}};
+    Bench b{{.max_in_flight = 1, .max_buffered_bytes = 100'000}};
     const std::string large = R"({"a":")" + std::string(90'000, 'y') + R"("})";
     const std::string middle = R"({"a":")" + std::string(20'000, 'y') + R"("})";
     REQUIRE(b.indexer->try_enqueue({.source = middle}) == Admission::accepted);
