@@ -113,8 +113,9 @@ public:
 
     // ---- Handing in, waiting for room ----
 
-    /// Enqueues when there is room, in the order of the calls. The operation is copied at once; copies that wait are
-    /// not counted against the budget: bound how many wait.
+    /// Enqueues when there is room, in the order of the calls. Room for the first that waits is held back from all
+    /// other producers, so that a large operation is accepted beside many small ones. The operation is copied at once;
+    /// copies that wait are not counted against the budget: bound how many wait.
     ///
     /// Completion signature: `void(error_code, Admission)`; the admission is never `full` unless the wait was
     /// cancelled. Cancelling (any type) stops waiting with `operation_aborted`: the operation was not accepted.
@@ -133,10 +134,7 @@ public:
                 detail::Completion<error_code, Admission> done;
                 const auto id = start(core, executor, done, std::move(handler));
                 if (error) return done({}, core->admit(core->intake().refuse_invalid(*error)));
-                asio::post(core->strand(),
-                           [core, id, ticket, held = std::move(held), done = std::move(done)]() mutable {
-                               core->add_room_waiter(id, std::move(held), ticket, std::move(done));
-                           });
+                core->wait_for_room(id, std::move(held), ticket, std::move(done));
             },
             token, std::move(scratch), wrong);
     }
@@ -206,9 +204,7 @@ public:
                 detail::Completion<error_code> done;
                 const auto id = start(core, executor, done, std::move(handler));
                 const auto epoch = core->intake().flush();
-                asio::post(core->strand(), [core, id, epoch, at, done = std::move(done)]() mutable {
-                    core->add_flush_waiter(id, epoch, at, std::move(done));
-                });
+                core->wait_for_flush(id, epoch, at, std::move(done));
             },
             token, deadline.at());
     }
@@ -220,10 +216,10 @@ public:
     /// Completion signature: `void(error_code, CloseReport)`. Success means that the indexer is closed, also when the
     /// deadline came before everything had settled: look at `CloseReport::drained`. The report adds up. What must be
     /// given up is given up a tenth of the time before the deadline, at most 100 ms, so that observers on other
-    /// executors can be told. When it completes, observers have been called, and are not called any more; but an
-    /// executor that has not run its observer by the deadline is not waited for (what it was to be told counts as
-    /// `Stats::unobserved`), nor is a call that has begun. Cancelling stops waiting with `operation_aborted`; closing
-    /// goes on.
+    /// executors can be called, and one microsecond earlier for each pending operation; together at most half of the
+    /// time. When it completes, observers have been called, and are no longer called; but an executor that has not run
+    /// its observer by the deadline is not waited for (its settlements count as `Stats::unobserved`, also in the
+    /// report), nor is a call that has begun. Cancelling stops waiting with `operation_aborted`; closing goes on.
     template <class Token>
     auto async_close(deadline_type deadline, Token&& token) {
         return asio::async_initiate<Token, void(error_code, CloseReport)>(
@@ -231,9 +227,7 @@ public:
                 detail::Completion<error_code, CloseReport> done;
                 const auto id = start(core, executor, done, std::move(handler));
                 core->intake().close();
-                asio::post(core->strand(), [core, id, at, done = std::move(done)]() mutable {
-                    core->add_close_waiter(id, at, std::move(done));
-                });
+                core->wait_for_close(id, at, std::move(done));
             },
             token, deadline.at());
     }

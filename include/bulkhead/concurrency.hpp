@@ -49,6 +49,8 @@ public:
         probing_ = failures_ != 0;
         return generation_;
     }
+    /// A request that was to start did not.
+    void not_launched() noexcept { probing_ = false; }
     /// Whether a failure of this generation is news, and should be answered with `failed`.
     [[nodiscard]] bool is_news(std::uint64_t generation) const noexcept { return generation == generation_; }
     /// Failures in a row, to draw the next pause from.

@@ -50,6 +50,10 @@ struct DeadLetter {
 /// so a sink may see one twice. It must not throw, and should end in its own time: the indexer sets it no limit but
 /// the close's. A sink that cannot block briefly hops to an executor of its own. It is destroyed, on the strand, when
 /// the indexer has closed and no `write` is under way.
+///
+/// A sink may have a `void shutdown() noexcept`. It is called on the strand, at most once, when a close gives up while
+/// a `write` is under way: its letters settle as `Outcome::rejected`, and nothing more should be sent. The `write` then
+/// ends soon, with an error.
 template <class S>
 concept DeadLetterSink = std::move_constructible<S> && requires(S& sink, std::span<const DeadLetter> letters) {
     { sink.write(letters) } -> std::same_as<asio::awaitable<error_code>>;
@@ -133,12 +137,18 @@ public:
     AnySink& operator=(const AnySink&) = delete;
     virtual ~AnySink() = default;
     virtual asio::awaitable<error_code> write(std::span<const DeadLetter> letters) = 0;
+    virtual void shutdown() noexcept = 0;
 };
+template <class S>
+void shut_down_sink(S& sink) noexcept {
+    if constexpr (requires { sink.shutdown(); }) sink.shutdown();
+}
 template <DeadLetterSink S>
 class SinkOf final : public AnySink {
 public:
     explicit SinkOf(S sink) : sink_{std::move(sink)} {}
     asio::awaitable<error_code> write(std::span<const DeadLetter> letters) override { return sink_.write(letters); }
+    void shutdown() noexcept override { shut_down_sink(sink_); }
 
 private:
     S sink_;

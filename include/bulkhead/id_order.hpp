@@ -5,7 +5,6 @@
 
 #include <cstdint>
 #include <map>
-#include <optional>
 #include <utility>
 
 namespace bulkhead::inline v1::detail {
@@ -14,59 +13,102 @@ namespace bulkhead::inline v1::detail {
 ///
 /// A key stands for an index and id (a hash: two ids with one key merely wait for each other). The first operation to
 /// ask holds its key until it is released; who comes meanwhile waits behind it, in the order of coming.
+///
+/// Only `claim` and `Place` need memory. `Operation` moves without throwing.
 template <class Operation>
 class IdOrder {
-public:
-    /// Takes the key, if nobody holds it.
-    [[nodiscard]] bool claim(std::uint64_t key) { return lines_.try_emplace(key).second; }
-
-    /// Lets an operation wait for a key that is held.
-    void wait(std::uint64_t key, Operation operation) {
-        const auto number = ++last_number_;
-        waiting_.emplace_hint(waiting_.end(), number, Waiting{std::move(operation), key, 0});
-        auto& line = lines_.find(key)->second;
-        if (line.last != 0) waiting_.find(line.last)->second.next = number;
-        if (line.first == 0) line.first = number;
-        line.last = number;
-    }
-    /// The holder has ended. The next in its line, if any, now holds the key, and may travel.
-    [[nodiscard]] std::optional<Operation> release(std::uint64_t key) {
-        const auto line = lines_.find(key);
-        if (line == lines_.end()) return std::nullopt;
-        if (line->second.first == 0) {
-            lines_.erase(line);
-            return std::nullopt;
-        }
-        return leave(line->second);
-    }
-    /// Whoever has waited longest. nullptr when nobody waits.
-    [[nodiscard]] const Operation* oldest() const {
-        return waiting_.empty() ? nullptr : &waiting_.begin()->second.operation;
-    }
-    /// Takes whoever has waited longest out of its line; it never held its key.
-    [[nodiscard]] Operation take_oldest() {
-        return leave(lines_.find(waiting_.begin()->second.key)->second); // the first in its line, since older is first
-    }
-    [[nodiscard]] std::size_t waiting() const noexcept { return waiting_.size(); }
-
-private:
     struct Waiting {
         Operation operation;
         std::uint64_t key;
         std::uint64_t next; ///< in its line; 0: none
     };
+    using InOrder = std::map<std::uint64_t, Waiting>; // of coming
+
+public:
+    /// An operation that is to wait for a key, with the memory that this needs.
+    class Place {
+    public:
+        /// Throws `std::bad_alloc`.
+        Place(std::uint64_t key, Operation operation) {
+            InOrder one;
+            one.emplace(0, Waiting{std::move(operation), key, 0});
+            node_ = one.extract(one.begin());
+        }
+
+    private:
+        friend class IdOrder;
+        typename InOrder::node_type node_;
+    };
+
+    /// Takes the key, if nobody holds it. Throws `std::bad_alloc`.
+    [[nodiscard]] bool claim(std::uint64_t key) { return lines_.try_emplace(key).second; }
+
+    /// Lets an operation wait for its key, which is held.
+    void wait(Place place) noexcept {
+        const auto number = ++last_number_;
+        place.node_.key() = number;
+        auto& line = lines_.find(place.node_.mapped().key)->second;
+        if (line.last != 0) waiting_.find(line.last)->second.next = number;
+        if (line.first == 0) line.first = number;
+        line.last = number;
+        waiting_.insert(waiting_.end(), std::move(place.node_));
+    }
+    /// The holder has ended. The next in its line, if any, now holds the key: it is the last of `released`.
+    void release(std::uint64_t key) noexcept {
+        const auto line = lines_.find(key);
+        if (line == lines_.end()) return;
+        if (line->second.first == 0) {
+            lines_.erase(line);
+            return;
+        }
+        auto next = leave(line->second);
+        next.key() = ++last_number_;
+        released_.insert(released_.end(), std::move(next));
+    }
+    /// The first that has got its key and was not taken yet. nullptr when there is none.
+    [[nodiscard]] Operation* released() noexcept {
+        return released_.empty() ? nullptr : &released_.begin()->second.operation;
+    }
+    /// It was taken.
+    void pop_released() noexcept { released_.erase(released_.begin()); }
+
+    /// Whoever has waited longest. nullptr when nobody waits.
+    [[nodiscard]] const Operation* oldest() const noexcept {
+        return waiting_.empty() ? nullptr : &waiting_.begin()->second.operation;
+    }
+    /// Calls `look` with those that wait, the one that has waited longest first, as long as it returns true.
+    template <class Look>
+    void for_oldest(const Look& look) const {
+        for (const auto& [number, waiting] : waiting_)
+            if (!look(waiting.operation)) return;
+    }
+    /// Takes whoever has waited longest out of its line; it never held its key.
+    [[nodiscard]] Operation take_oldest() noexcept {
+        // It is the first in its line, since older is first.
+        return std::move(leave(lines_.find(waiting_.begin()->second.key)->second).mapped().operation);
+    }
+    [[nodiscard]] std::size_t waiting() const noexcept { return waiting_.size(); }
+
+    /// Gives back what a burst has left, when no key is held.
+    void trim() noexcept {
+        if (lines_.empty() && lines_.bucket_count() > lines_worth_keeping) decltype(lines_){}.swap(lines_);
+    }
+
+private:
     struct Line {
         std::uint64_t first = 0; ///< of those that wait
         std::uint64_t last = 0;
     };
-    Operation leave(Line& line) {
+    [[nodiscard]] typename InOrder::node_type leave(Line& line) noexcept {
         auto node = waiting_.extract(line.first);
         line.first = node.mapped().next;
         if (line.first == 0) line.last = 0;
-        return std::move(node.mapped().operation);
+        return node;
     }
+    static constexpr std::size_t lines_worth_keeping = 1024;
     boost::unordered_flat_map<std::uint64_t, Line> lines_; ///< by the keys that are held
-    std::map<std::uint64_t, Waiting> waiting_;             ///< in the order of coming
+    InOrder waiting_;
+    InOrder released_; ///< in the order of their release
     std::uint64_t last_number_ = 0;
 };
 

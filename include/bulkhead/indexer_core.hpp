@@ -2,13 +2,16 @@
 #pragma once
 
 #include <bulkhead/client_id.hpp>
+#include <bulkhead/close_margin.hpp>
 #include <bulkhead/close_report.hpp>
 #include <bulkhead/completion.hpp>
 #include <bulkhead/concurrency.hpp>
 #include <bulkhead/dead_letter.hpp>
 #include <bulkhead/document_check.hpp>
+#include <bulkhead/flush_waiters.hpp>
 #include <bulkhead/id_order.hpp>
 #include <bulkhead/intake.hpp>
+#include <bulkhead/on_failure.hpp>
 #include <bulkhead/request_ceiling.hpp>
 #include <bulkhead/request_target.hpp>
 #include <bulkhead/response.hpp>
@@ -19,10 +22,12 @@
 #include <bulkhead/verdicts.hpp>
 
 #include <boost/asio/basic_waitable_timer.hpp>
+#include <boost/asio/bind_executor.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/strand.hpp>
+#include <boost/asio/system_executor.hpp>
 
 #include <array>
 #include <atomic>
@@ -167,25 +172,38 @@ public:
     // ---- seal → flush ----
 
     /// One look at everything whose time may have come. Whatever changes something on the strand ends with this. When
-    /// memory runs out, the thread that runs the context does not suffer for it: the next occasion looks again.
+    /// memory runs out, the thread that runs the context does not suffer for it: the next occasion looks again, and
+    /// there is one soon, if there is memory for a timer.
     void pump() noexcept {
-        guarded([this] { look_at_everything(); });
+        if (guarded([this] { look_at_everything(); })) return;
+        guarded([this] { arm_timer(); });
     }
 
     // ---- who waits ----
 
-    void add_flush_waiter(std::uint64_t id, std::uint64_t epoch, time_point deadline,
-                          Completion<error_code> done) noexcept {
-        guarded([&] { flush_waiters_.push_back({id, epoch, deadline, std::move(done)}); });
-        pump();
-    }
-    void add_room_waiter(std::uint64_t id, Batch scratch, Ticket ticket,
-                         Completion<error_code, Admission> done) noexcept {
-        guarded([&] {
-            if (options_.duplicates == Duplicates::client_id) scratch = with_client_ids(scratch, client_ids_);
-            room_waiters_.push_back({id, std::move(scratch), ticket, std::move(done)});
+    /// Throws `std::bad_alloc`; then nobody waits. Any thread, as the next two.
+    void wait_for_flush(std::uint64_t id, std::uint64_t epoch, time_point deadline, Completion<error_code> done) {
+        typename Flushes::Place place{id, epoch, deadline, std::move(done)};
+        asio::post(strand_, [self = this->shared_from_this(), place = std::move(place)]() mutable {
+            self->flush_waiters_.add(std::move(place));
+            self->pump();
         });
-        pump();
+    }
+    void wait_for_room(std::uint64_t id, Batch scratch, Ticket ticket, Completion<error_code, Admission> done) {
+        if (options_.duplicates == Duplicates::client_id) scratch = with_client_ids(scratch, client_ids_);
+        auto place = place_of<RoomWaiter>(id, {std::move(scratch), ticket, std::move(done)});
+        asio::post(strand_, [self = this->shared_from_this(), place = std::move(place)]() mutable {
+            self->room_waiters_.insert(std::move(place));
+            self->pump();
+        });
+    }
+    void wait_for_close(std::uint64_t id, time_point deadline, Completion<error_code, CloseReport> done) {
+        auto place = place_of<Completion<error_code, CloseReport>>(id, std::move(done));
+        asio::post(strand_, [self = this->shared_from_this(), place = std::move(place), deadline]() mutable {
+            self->close_by(deadline);
+            self->close_waiters_.insert(std::move(place));
+            self->pump();
+        });
     }
     /// `done` is told how the operation with ticket `{waiter_slot, 0, id}` ended. Any thread; before it is enqueued.
     void add_index_waiter(std::uint64_t id, Completion<error_code, IndexResult> done) {
@@ -197,18 +215,10 @@ public:
         auto node = index_waiters_.extract(id);
         return node ? std::move(node.mapped()) : Completion<error_code, IndexResult>{};
     }
-    void add_close_waiter(std::uint64_t id, time_point deadline, Completion<error_code, CloseReport> done) noexcept {
-        close_by(deadline);
-        guarded([&] { close_waiters_.push_back({id, std::move(done)}); });
-        pump();
-    }
     void close_by(time_point deadline) {
-        close_deadline_ = std::min(close_deadline_, deadline);
-        give_up_at_ = close_deadline_;
-        const auto now = Clock::now();
-        if (close_deadline_ > now && close_deadline_ != time_point::max()) {
-            constexpr std::chrono::milliseconds most{100};
-            give_up_at_ -= std::min<typename Clock::duration>(most, (close_deadline_ - now) / 10);
+        if (deadline < close_deadline_) {
+            close_deadline_ = deadline;
+            close_called_at_ = Clock::now();
         }
         if (!std::exchange(closing_, true)) given_up_before_close_ = given_up_;
     }
@@ -223,36 +233,34 @@ public:
     static constexpr std::uint32_t waiter_slot = Ticket::nobody - 1;
 
 private:
-    /// When memory runs out on the strand, the thread that runs the context does not suffer for it.
+    /// When memory runs out on the strand, the thread that runs the context does not suffer for it. False then.
     template <class F>
-    void guarded(const F& f) noexcept {
+    bool guarded(const F& f) noexcept {
         try {
             f();
+            return true;
         } catch (const std::exception& error) {
             intake_.note_failure("out_of_memory", error.what(), 0);
+            look_again_ = later(Clock::now(), std::chrono::milliseconds{100});
+            return false;
         }
     }
     void end_waiting(std::uint64_t id) {
         const error_code aborted = asio::error::operation_aborted;
-        for (auto it = flush_waiters_.begin(); it != flush_waiters_.end(); ++it) {
-            if (it->id != id) continue;
-            it->done(aborted);
-            flush_waiters_.erase(it);
-            return;
+        if (auto done = flush_waiters_.take(id)) {
+            completions_.add(std::move(*done), aborted);
+        } else if (auto room = room_waiters_.extract(id)) {
+            completions_.add(std::move(room.mapped().done), aborted, Admission::full);
+            intake_.end_reservation();
+            pump(); // those behind it may fit
+        } else if (const auto close = close_waiters_.find(id); close != close_waiters_.end()) {
+            auto now = report();
+            completions_.add(std::move(close->second), aborted, std::move(now));
+            close_waiters_.erase(close);
+        } else if (auto index = take_index_waiter(id)) {
+            completions_.add(std::move(index), aborted, IndexResult{});
         }
-        for (auto it = room_waiters_.begin(); it != room_waiters_.end(); ++it) {
-            if (it->id != id) continue;
-            it->done(aborted, Admission::full);
-            room_waiters_.erase(it);
-            return;
-        }
-        for (auto it = close_waiters_.begin(); it != close_waiters_.end(); ++it) {
-            if (it->id != id) continue;
-            it->done(aborted, report());
-            close_waiters_.erase(it);
-            return;
-        }
-        if (auto done = take_index_waiter(id)) done(aborted, IndexResult{});
+        completions_.post_all();
     }
 
     /// What observers' executors touch when they have been told. They may be others than the indexer's, and run when
@@ -262,8 +270,9 @@ private:
         intake_type intake;
         const std::shared_ptr<Observers> observers = std::make_shared<Observers>();
         std::mutex mutex;
-        IndexerCore* core = nullptr; ///< until a close has completed
-        bool silenced = false;       ///< a close has completed: observers are not called any more
+        IndexerCore* core = nullptr;    ///< until the close ends
+        std::uint64_t on_their_way = 0; ///< settlements for observers whose calls have not begun
+        bool silenced = false;          ///< the close has ended: no observer is called any more
 
         void wake() {
             const std::lock_guard lock{mutex};
@@ -273,14 +282,24 @@ private:
             const std::lock_guard lock{mutex};
             core = nullptr;
         }
-        void silence() {
+        /// Settlements set out for their observers.
+        void set_out(std::uint64_t settlements) {
+            const std::lock_guard lock{mutex};
+            on_their_way += settlements;
+        }
+        /// They have arrived at their observer's executor. False when it is too late.
+        [[nodiscard]] bool arrive(std::uint64_t settlements) {
+            const std::lock_guard lock{mutex};
+            if (silenced) return false;
+            on_their_way -= settlements;
+            return true;
+        }
+        /// From now on no call of an observer begins. Returns how many settlements never arrived.
+        [[nodiscard]] std::uint64_t silence() {
             const std::lock_guard lock{mutex};
             core = nullptr;
             silenced = true;
-        }
-        [[nodiscard]] bool is_silenced() {
-            const std::lock_guard lock{mutex};
-            return silenced;
+            return std::exchange(on_their_way, 0);
         }
     };
 
@@ -290,10 +309,12 @@ private:
         BulkAnswerParser answer;
         std::array<asio::const_buffer, 1> body;
         Request request;
+        Reply reply;
         std::uint64_t generation = 0;
         time_point sent{};
         bool alone = false;     ///< no other request has been in flight with it
         bool abandoned = false; ///< settled without waiting for it
+        bool unjudged = false;  ///< it has its reply; there was no memory to judge that
     };
     using FlightPtr = std::shared_ptr<Flight>;
 
@@ -319,20 +340,28 @@ private:
         std::string texts;
         std::vector<DeadLetter> letters;
         bool abandoned = false; ///< settled without waiting for the sink
+        bool safe = false;      ///< the sink has them
     };
     using LettersPtr = std::shared_ptr<Letters>;
+
+    /// A place among what waits to be sent again, with its memory.
+    struct RetryPlace {
+        typename std::multimap<time_point, bulk_type>::node_type bulk;
+        typename std::multiset<time_point>::node_type age;
+    };
 
     /// Settlements of one bulk on their way to the observers, with the bytes and texts that they refer to.
     struct Settled {
         struct Group {
             Ticket who;
-            typename Observers::Address address;
-            std::size_t count = 0;
+            typename Observers::Address address; ///< until its call is posted: a call keeps only its own observer
+            std::size_t count = 0;               ///< 0: the subscription is gone
             std::size_t failed = 0;
             std::size_t text_bytes = 0;
             std::vector<Settlement> settlements;
         };
         std::vector<Group> groups;
+        std::size_t posted = 0; ///< so many of them
         std::vector<Failure> failures;
         std::string texts;
         std::shared_ptr<const Batch> kept;
@@ -361,8 +390,10 @@ private:
         const Pumping pumping{pumping_};
         while (std::exchange(again_, false)) {
             const auto now = Clock::now();
+            look_again_ = time_point::max();
             intake_.begin_pump(now);
             if (limits_changed_.exchange(false)) take_limits();
+            catch_up();
             tell_dropped();
             give_up_aged(now);
             write_letters(now);
@@ -372,6 +403,22 @@ private:
         }
         arm_timer();
         note_oldest();
+    }
+    /// Does what there was no memory for when its time came.
+    void catch_up() {
+        place_released();
+        deliver();
+        completions_.post_all();
+        if (!doomed_.batch.empty()) give_up(doomed_, doomed_why_);
+        while (true) {
+            const auto found = std::find_if(in_flight_.begin(), in_flight_.end(),
+                                            [](const FlightPtr& flight) { return flight->unjudged; });
+            if (found == in_flight_.end()) return;
+            charging_ = false; // the first time has charged what is to be charged
+            const bool judged = arrive(*found);
+            charging_ = true;
+            if (!judged) return;
+        }
     }
     void take_limits() {
         const auto now = intake_.limits();
@@ -406,6 +453,7 @@ private:
         for (const auto& letters : letters_) letter = std::min(letter, letters->bulk.opened);
         auto oldest = std::min(letter, oldest_retry());
         for (const auto& flight : in_flight_) oldest = std::min(oldest, flight->bulk.opened);
+        if (!in_hand_.batch.empty()) oldest = std::min(oldest, in_hand_.opened);
         if (id_order_.oldest() != nullptr) oldest = std::min(oldest, id_order_.oldest()->opened);
         intake_.note_oldest(oldest, letter);
     }
@@ -414,8 +462,8 @@ private:
 
     void flush(time_point now) {
         while (!ended_ && !sink_is_behind() && concurrency_.may_launch(now, in_flight_.size())) {
-            bulk_type bulk;
-            if (!take_next(now, bulk)) return;
+            auto& bulk = in_hand_; // and there it stays when memory runs out
+            if (bulk.batch.empty() && !take_next(now, bulk)) return;
             if (options_.ordering == Ordering::per_id && !hold_back(bulk)) continue;
             if (bulk.batch.operations() > 1 && std::exchange(bulk.in_halves, false)) {
                 bulk.apart = true;
@@ -454,17 +502,21 @@ private:
             const auto key = key_of(entry, bulk.batch.body().substr(offset));
             entry.holds_id = id_order_.claim(key);
             if (entry.holds_id) continue;
-            held_.push_back(i);
             auto one = bulk.with(bulk.batch.extract_one(i, offset));
             held_bytes += one.batch.footprint();
-            id_order_.wait(key, std::move(one));
+            held_.push_back({i, typename IdOrder<bulk_type>::Place{key, std::move(one)}});
         }
         if (held_.empty()) return true;
-        intake_.update_stats([&](Stats& stats) { stats.waiting_for_id = id_order_.waiting(); });
-        auto rest =
-            bulk.batch.extract([&](std::size_t i) { return !std::binary_search(held_.begin(), held_.end(), i); });
+        auto rest = bulk.batch.extract([&](std::size_t i) {
+            const auto at = std::lower_bound(held_.begin(), held_.end(), i,
+                                             [](const HeldBack& held, std::size_t n) { return held.position < n; });
+            return at == held_.end() || at->position != i;
+        });
+        for (auto& held : held_) id_order_.wait(std::move(held.place)); // nothing fails from here on
+        held_.clear();
         const auto before = bulk.batch.footprint();
         std::swap(bulk.batch, rest);
+        intake_.update_stats([&](Stats& stats) { stats.waiting_for_id = id_order_.waiting(); });
         const bool any_left = !bulk.batch.empty();
         intake_.settle({}, before, held_bytes + bulk.batch.footprint(), bulk.epoch, 0, std::move(rest));
         return any_left;
@@ -474,7 +526,8 @@ private:
         const auto from = action_name(entry.action).size() + 5; // {"index":{
         return std::hash<std::string_view>{}(bytes.substr(from, entry.id_end - from));
     }
-    void launch(bulk_type bulk, time_point now) {
+    /// Takes the bulk, unless it throws.
+    void launch(bulk_type&& bulk, time_point now) {
         FlightPtr flight;
         if (spare_flights_.empty()) {
             flight = std::make_shared<Flight>();
@@ -482,7 +535,10 @@ private:
             flight = std::move(spare_flights_.back());
             spare_flights_.pop_back();
         }
-        flight->bulk = std::move(bulk);
+        in_flight_.reserve(in_flight_.size() + 1);
+        spare_flights_.reserve(in_flight_.size() + 1); // so that landing needs no memory for these
+        flight->answer.start(bulk.batch.operations());
+        flight->bulk = std::exchange(bulk, bulk_type{});
         flight->sent = now;
         const bool first = flight->bulk.travelled == 0;
         if (!first) {
@@ -494,7 +550,6 @@ private:
         const auto entries = batch.entries();
         const bool with_results = std::any_of(entries.begin(), entries.end(),
                                               [](const Entry& entry) { return entry.action >= Action::update; });
-        flight->answer.start(batch.operations());
         flight->body[0] = asio::buffer(batch.body());
         flight->request = Request{targets_[with_results ? 1 : 0],
                                   flight->body,
@@ -513,25 +568,52 @@ private:
             if (first) stats.queue_time.record(intake_type::age_of(flight->bulk.opened, now));
             stats.in_flight = in_flight_.size();
         });
-        asio::co_spawn(strand_, fly(this->shared_from_this(), std::move(flight)), asio::detached);
+        OnFailure never_started{[&] { take_back(flight, bulk); }};
+        asio::co_spawn(strand_, fly(this->shared_from_this(), flight), on_its_own());
+        never_started.dismiss();
     }
+    /// The flight could not start, for want of memory: as if nobody had tried.
+    void take_back(const FlightPtr& flight, bulk_type& bulk) noexcept {
+        if (std::erase(in_flight_, flight) == 0) return; // it has landed already
+        bulk = std::move(flight->bulk);
+        if (--bulk.travelled != 0) --repeating_;
+        concurrency_.not_launched();
+        intake_.update_stats([&](Stats& stats) {
+            --stats.requests;
+            stats.request_bytes -= bulk.batch.bytes();
+            stats.in_flight = in_flight_.size();
+        });
+    }
+    /// For a coroutine that nobody waits for. Its end needs no memory: otherwise Asio would throw it out of the
+    /// context.
+    [[nodiscard]] static auto on_its_own() { return asio::bind_executor(asio::system_executor{}, asio::detached); }
     static asio::awaitable<void> fly(std::shared_ptr<IndexerCore> self, FlightPtr flight) {
-        Reply reply;
+        auto& reply = flight->reply;
         try {
             reply = co_await self->transport_.send(flight->request, flight->answer);
         } catch (...) { // a transport must not; what it did is then unknown
+            reply = Reply{};
             reply.error = errc::no_answer;
             reply.sent = Sent::partial;
-            reply.detail = current_error();
+            self->guarded([&] { reply.detail = current_error(); });
         }
-        // Out of memory: its operations may stay pending until the indexer ends.
-        self->guarded([&] { self->land(std::move(flight), std::move(reply)); });
+        (void)self->arrive(std::move(flight));
         self->pump();
     }
 
     // ---- judge ----
 
-    void land(FlightPtr flight, Reply reply) {
+    /// A request has come to its end. Out of memory, it is judged again later: then it counts as in flight still. False
+    /// then.
+    bool arrive(FlightPtr flight) noexcept {
+        flight->unjudged = false;
+        if (guarded([&] { land(flight, flight->reply); })) return true;
+        flight->unjudged = true;
+        in_flight_.push_back(flight); // where there is room, since it was taken out
+        if (flight->bulk.travelled > 1) ++repeating_;
+        return false;
+    }
+    void land(FlightPtr flight, Reply& reply) {
         if (flight->abandoned) return;
         std::erase(in_flight_, flight);
         if (flight->bulk.travelled > 1) --repeating_;
@@ -560,7 +642,8 @@ private:
         case ReplyVerdict::misconfigured: requeue_whole(*flight, reply, Health::misconfigured, now); break;
         case ReplyVerdict::ambiguous: judge_ambiguous(*flight, reply, malformed, now); break;
         }
-        spare_flights_.push_back(std::move(flight)); // for its parser's memory
+        if (spare_flights_.size() < spare_flights_.capacity())
+            spare_flights_.push_back(std::move(flight)); // for its parser's memory
     }
     /// A whole, well-formed answer: each operation by the item at its position.
     void judge_items(Flight& flight, time_point now) {
@@ -692,7 +775,7 @@ private:
         for (std::size_t i = 0; i < endings_.size(); ++i) {
             if (endings_[i].next != Next::letter) continue;
             endings_[i].next = Next::again;
-            --entries[i].attempts;
+            if (charging_) --entries[i].attempts;
             if (said.empty()) said = said_[endings_[i].said].type;
         }
         return said;
@@ -932,17 +1015,23 @@ private:
         lone_refusal_type_ = type;
         ++lone_refusals_;
     }
-    void halve(bulk_type bulk) {
+    /// Takes the bulk, unless it throws.
+    void halve(bulk_type&& bulk) {
         const auto count = bulk.batch.operations();
         const auto before = bulk.batch.footprint();
         std::size_t after = 0;
         bulk.failed_after = bulk.failures = 0; // each half has a history of its own
+        std::array<bulk_type, 2> halves;
+        std::array<RetryPlace, 2> places;
         for (const bool second : {true, false}) {
-            auto half = bulk.with(bulk.batch.extract([&](std::size_t i) { return (i >= count / 2) == second; }));
+            auto& half = halves[second ? 1 : 0];
+            half = bulk.with(bulk.batch.extract([&](std::size_t i) { return (i >= count / 2) == second; }));
             after += half.batch.footprint();
-            put_first(std::move(half));
+            places[second ? 1 : 0] = place_at(half.opened, half.opened);
         }
-        intake_.settle({}, before, after, bulk.epoch, 0, std::move(bulk.batch));
+        put_first(std::move(places[1]), std::move(halves[1]));
+        put_first(std::move(places[0]), std::move(halves[0]));
+        intake_.settle({}, before, after, bulk.epoch, 0, std::exchange(bulk.batch, Batch{}));
     }
     /// The endpoint failed as a whole and applied nothing: nobody is charged an attempt.
     void requeue_whole(Flight& flight, const Reply& reply, Health health, time_point now) {
@@ -981,8 +1070,8 @@ private:
         trouble_ = std::move(trouble);
         tell_concurrency();
     }
-    void tell_concurrency() {
-        intake_.update_stats([&](Stats& stats) {
+    void tell_concurrency() noexcept {
+        const auto tell = [&](Stats& stats) {
             stats.health = sink_is_behind() ? Health::sink_failing : concurrency_.health();
             stats.in_flight_limit = concurrency_.limit();
             if (sink_is_behind()) {
@@ -990,7 +1079,8 @@ private:
             } else if (concurrency_.failures() != 0) {
                 stats.health_detail = trouble_;
             }
-        });
+        };
+        guarded([&] { intake_.update_stats(tell); }); // only the text needs memory
     }
     [[nodiscard]] static std::string type_of(const Reply& reply) {
         return reply.status != 0 ? "http_" + std::to_string(reply.status) : "transport";
@@ -1002,23 +1092,32 @@ private:
 
     // ---- retry ----
 
-    void requeue(bulk_type bulk, time_point due) {
-        intake_.update_stats([&](Stats& stats) { stats.retried_operations += bulk.batch.operations(); });
-        put_off(std::move(bulk), due);
+    /// Takes the bulk, unless it throws.
+    void requeue(bulk_type&& bulk, time_point due) { put_off(place_at(due, bulk.opened), std::move(bulk)); }
+    /// Throws `std::bad_alloc`.
+    [[nodiscard]] static RetryPlace place_at(time_point due, time_point opened) {
+        std::multimap<time_point, bulk_type> bulks;
+        std::multiset<time_point> ages;
+        bulks.emplace(due, bulk_type{});
+        ages.insert(opened);
+        return {bulks.extract(bulks.begin()), ages.extract(ages.begin())};
     }
-    void put_off(bulk_type bulk, time_point due) {
-        intake_.update_stats([](Stats& stats) { ++stats.sealed_batches; });
-        const auto opened = bulk.opened;
-        retries_.emplace(due, std::move(bulk));
-        retry_ages_.insert(opened);
+    void put_off(RetryPlace place, bulk_type&& bulk) noexcept {
+        intake_.update_stats([&](Stats& stats) {
+            ++stats.sealed_batches;
+            stats.retried_operations += bulk.batch.operations();
+        });
+        place.bulk.mapped() = std::exchange(bulk, bulk_type{});
+        retries_.insert(std::move(place.bulk));
+        retry_ages_.insert(std::move(place.age));
     }
     /// Before everything of its age and younger. Halves so go in depth: the first culprit stands alone after log2(N)
     /// requests, not after N.
-    void put_first(bulk_type bulk) {
+    void put_first(RetryPlace place, bulk_type&& bulk) noexcept {
         intake_.update_stats([](Stats& stats) { ++stats.sealed_batches; });
-        const auto due = bulk.opened; // it is past
-        retries_.emplace_hint(retries_.lower_bound(due), due, std::move(bulk));
-        retry_ages_.insert(due);
+        place.bulk.mapped() = std::exchange(bulk, bulk_type{});
+        retries_.insert(retries_.lower_bound(place.bulk.key()), std::move(place.bulk));
+        retry_ages_.insert(std::move(place.age));
     }
     [[nodiscard]] bool take_retry(time_point now, bulk_type& out) {
         if (retries_.empty() || retries_.begin()->first > now || !may_repeat()) return false;
@@ -1083,30 +1182,62 @@ private:
     }
     /// What became older than `max_age` while it waited is not sent again.
     void give_up_aged(time_point now) {
-        const auto max_age = options_.retry.max_age;
-        bulk_type bulk;
-        while (intake_type::saturating_add(intake_.oldest_sealed(), max_age) <= now && intake_.take(bulk))
-            give_up(bulk, errc::too_old);
-        const bool any_aged = intake_type::saturating_add(oldest_retry(), max_age) <= now;
-        for (auto it = retries_.begin(); any_aged && it != retries_.end();) {
-            if (intake_type::saturating_add(it->second.opened, max_age) <= now) {
-                it = take_retry(it, bulk);
-                give_up(bulk, errc::too_old);
-            } else {
-                ++it;
+        const auto is_aged = [&](time_point opened) {
+            return intake_type::saturating_add(opened, options_.retry.max_age) <= now;
+        };
+        while (is_aged(intake_.oldest_sealed()) && intake_.take(doomed_)) give_up(doomed_, errc::too_old);
+        if (!in_hand_.batch.empty() && is_aged(in_hand_.opened)) give_up(in_hand_, errc::too_old);
+        while (is_aged(oldest_retry())) { // the end of one may let another of its id in, as old as that
+            for (auto it = retries_.begin(); it != retries_.end();) {
+                if (is_aged(it->second.opened)) {
+                    it = take_retry(it, doomed_);
+                    give_up(doomed_, errc::too_old);
+                } else {
+                    ++it;
+                }
             }
+            give_up_waiting(errc::too_old, is_aged);
         }
-        while (id_order_.oldest() != nullptr && intake_type::saturating_add(id_order_.oldest()->opened, max_age) <= now)
-            give_up_waiting(errc::too_old);
+        give_up_waiting(errc::too_old, is_aged);
     }
-    /// What waits longest for an earlier operation of its id.
-    void give_up_waiting(errc why) {
-        auto bulk = id_order_.take_oldest();
-        intake_.update_stats([&](Stats& stats) { stats.waiting_for_id = id_order_.waiting(); });
-        give_up(bulk, why);
+    /// What waits for an earlier operation of its id, the oldest first, as long as `goes` is true for when it was
+    /// opened. Many at a time: each alone would cost more than a close has time for.
+    template <class Goes>
+    void give_up_waiting(errc why, const Goes& goes) {
+        constexpr std::size_t most_operations = 4096;
+        constexpr std::size_t most_bytes = std::size_t{4} << 20;
+        while (id_order_.oldest() != nullptr && goes(id_order_.oldest()->opened)) {
+            const auto& first = *id_order_.oldest();
+            std::size_t count = 0;
+            std::size_t operations = 0;
+            std::size_t bytes = 0;
+            id_order_.for_oldest([&](const bulk_type& bulk) {
+                if (count != 0 && (operations >= most_operations || bytes >= most_bytes)) return false;
+                if (bulk.epoch != first.epoch || !goes(bulk.opened)) return false;
+                ++count;
+                operations += bulk.batch.operations();
+                bytes += bulk.batch.bytes();
+                return true;
+            });
+            auto gathered = first.with(Batch{});
+            gathered.batch.reserve_more(bytes, operations, Batch::Growth{0, 0, 0, 0});
+            std::size_t before = 0;
+            for (; count != 0; --count) {
+                const auto bulk = id_order_.take_oldest();
+                before += bulk.batch.footprint();
+                gathered.batch.append_unchecked(bulk.batch);
+                gathered.opened = std::min(gathered.opened, bulk.opened);
+            }
+            intake_.settle({}, before, gathered.batch.footprint(), gathered.epoch, 0, Batch{});
+            intake_.update_stats([&](Stats& stats) { stats.waiting_for_id = id_order_.waiting(); });
+            doomed_ = std::move(gathered);
+            give_up(doomed_, why);
+        }
     }
-    /// Settles what is not on its way: certainly not applied, unless an earlier attempt may have been.
+    /// Settles what is not on its way: certainly not applied, unless an earlier attempt may have been. Takes the bulk,
+    /// unless it throws.
     void give_up(bulk_type& bulk, errc why) {
+        doomed_why_ = why;
         start_endings(bulk.batch.operations());
         const auto said = say(to_string(why), trouble());
         const bool to_sink = why == errc::too_old && options_.expired_to_sink && sink_.get() != nullptr;
@@ -1115,22 +1246,35 @@ private:
             endings_[i].said = said;
             if (to_sink) endings_[i].next = Next::letter;
         }
-        given_up_ += endings_.size();
-        intake_.note_failure(to_string(why), trouble(), 0, endings_.size());
-        if (why == errc::closed) return hand_back(std::move(bulk));
-        settle(bulk, time_point{});
+        const auto count = endings_.size();
+        if (why == errc::closed) {
+            hand_back(bulk);
+        } else {
+            settle(bulk, time_point{});
+        }
+        bulk = bulk_type{};
+        given_up_ += count;
+        intake_.note_failure(to_string(why), trouble(), 0, count);
     }
     /// Settles what a close gives up, and keeps what is certainly not applied for the report.
-    void hand_back(bulk_type bulk) {
+    void hand_back(bulk_type& bulk) {
         const auto is_undelivered = [&](std::size_t i) { return endings_[i].outcome == Outcome::undelivered; };
         std::size_t count = 0;
         for (std::size_t i = 0; i < endings_.size(); ++i) count += is_undelivered(i) ? 1U : 0U;
-        if (count != 0 && count != endings_.size())
-            undelivered_.push_back(std::make_shared<const Batch>(bulk.batch.extract(is_undelivered)));
-        if (count != endings_.size()) return settle(bulk, time_point{});
+        if (undelivered_.size() == undelivered_.capacity()) undelivered_.reserve(2 * undelivered_.size() + 8);
+        if (count != endings_.size()) {
+            std::shared_ptr<const Batch> part;
+            if (count != 0) part = std::make_shared<const Batch>(bulk.batch.extract(is_undelivered));
+            settle(bulk, time_point{});
+            if (part) undelivered_.push_back(std::move(part));
+            return;
+        }
         const auto whole = std::make_shared<bulk_type>(std::move(bulk));
-        undelivered_.emplace_back(whole, &whole->batch);
-        settle(*whole, time_point{}, undelivered_.back());
+        OnFailure give_back{[&] { bulk = std::move(*whole); }};
+        const std::shared_ptr<const Batch> batch{whole, &whole->batch};
+        settle(*whole, time_point{}, batch);
+        give_back.dismiss();
+        undelivered_.push_back(batch);
     }
 
     /// What keeps the endpoint from being used, if anything does.
@@ -1144,24 +1288,25 @@ private:
     [[nodiscard]] bool sink_is_behind() const noexcept {
         return sink_failures_ != 0 || letters_.size() >= most_letters;
     }
-    /// Keeps the operations of `bulk` for the sink: those of which `endings_` says so, in order.
-    void keep_letters(bulk_type bulk) {
-        const auto kept = std::make_shared<Letters>();
-        kept->bulk = std::move(bulk);
-        const auto entries = kept->bulk.batch.entries();
-        const auto body = kept->bulk.batch.body();
+    /// The operations of `bulk` for the sink: those of which `endings_` says so, in order. Takes the bulk, unless it
+    /// throws.
+    [[nodiscard]] std::list<LettersPtr> letters_of(bulk_type&& bulk) const {
+        std::list<LettersPtr> one{std::make_shared<Letters>()};
+        auto& kept = *one.front();
+        const auto entries = bulk.batch.entries();
+        const auto body = bulk.batch.body();
         std::size_t text_bytes = 0;
         for (const auto& ending : endings_)
             if (ending.next == Next::letter)
                 text_bytes += said_[ending.said].type.size() + said_[ending.said].reason.size();
-        kept->texts.reserve(text_bytes); // the letters point into it
-        kept->letters.reserve(entries.size());
+        kept.texts.reserve(text_bytes); // the letters point into it
+        kept.letters.reserve(entries.size());
         const auto own = [&](std::string_view text) {
-            const auto from = kept->texts.size();
-            kept->texts.append(text);
-            return std::string_view{kept->texts}.substr(from);
+            const auto from = kept.texts.size();
+            kept.texts.append(text);
+            return std::string_view{kept.texts}.substr(from);
         };
-        const auto age = std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - kept->bulk.opened);
+        const auto age = std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - bulk.opened);
         std::size_t offset = 0;
         std::size_t i = 0;
         for (const auto& ending : endings_) {
@@ -1171,17 +1316,25 @@ private:
             offset += entry.bytes();
             const auto& said = said_[ending.said];
             const auto ticket = entry.ticket.slot == waiter_slot ? Ticket{} : entry.ticket; // `async_index`: our own
-            kept->letters.push_back(
+            kept.letters.push_back(
                 {line, source, own(said.type), own(said.reason), ending.status, entry.attempts, ticket, age});
         }
-        intake_.update_stats([&](Stats& stats) { stats.dead_letters_waiting += entries.size(); });
-        letters_.push_back(kept);
+        kept.bulk = std::exchange(bulk, bulk_type{}); // its bytes stay where they are
+        return one;
+    }
+    void keep_letters(std::list<LettersPtr> one) noexcept {
+        const auto count = one.front()->letters.size();
+        intake_.update_stats([&](Stats& stats) { stats.dead_letters_waiting += count; });
+        letters_.splice(letters_.end(), one);
         if (sink_is_behind()) tell_concurrency();
     }
     void write_letters(time_point now) {
+        while (!letters_.empty() && letters_.front()->safe) settle_written();
         if (letters_.empty() || writing_ || now < sink_resume_) return;
         writing_ = true;
-        asio::co_spawn(strand_, write(this->shared_from_this(), letters_.front()), asio::detached);
+        OnFailure never_started{[this] { writing_ = false; }};
+        asio::co_spawn(strand_, write(this->shared_from_this(), letters_.front()), on_its_own());
+        never_started.dismiss();
     }
     static asio::awaitable<void> write(std::shared_ptr<IndexerCore> self, LettersPtr letters) {
         error_code error;
@@ -1200,18 +1353,21 @@ private:
         const auto now = Clock::now();
         if (error) {
             if (sink_failures_ < 0xffffffffU) ++sink_failures_;
-            sink_trouble_ = join(to_string(errc::sink_failed), error.message());
             sink_resume_ = later(now, backoff(options_.retry, sink_failures_, jitter_()));
+            sink_trouble_ = join(to_string(errc::sink_failed), error.message());
             intake_.note_failure(to_string(errc::sink_failed), error.message(), 0, letters->letters.size());
         } else {
             sink_failures_ = 0;
-            letters_.pop_front();
-            settle_letters(*letters, Outcome::dead_lettered);
+            letters->safe = true;
+            settle_written();
         }
         tell_concurrency();
     }
+    void settle_written() {
+        settle_letters(*letters_.front(), Outcome::dead_lettered);
+        letters_.pop_front();
+    }
     void settle_letters(Letters& letters, Outcome outcome, std::shared_ptr<const Batch> in_use = nullptr) {
-        intake_.update_stats([&](Stats& stats) { stats.dead_letters_waiting -= letters.letters.size(); });
         start_endings(letters.letters.size());
         for (std::size_t i = 0; i < endings_.size(); ++i) {
             const auto& letter = letters.letters[i];
@@ -1220,12 +1376,14 @@ private:
             endings_[i].said = say(letter.type, letter.reason);
         }
         settle(letters.bulk, time_point{}, std::move(in_use));
+        intake_.update_stats([&](Stats& stats) { stats.dead_letters_waiting -= letters.letters.size(); });
     }
 
     // ---- settle → acknowledge ----
 
     /// Counts the operations of `bulk` as `endings_` says, tells their observers, and requeues the survivors at `due`.
-    /// `in_use`: the transport may still read the batch's bytes; it is left where it is, kept alive by this.
+    /// `in_use`: the transport may still read the batch's bytes; it is left where it is, kept alive by this. When this
+    /// throws, nothing has happened: first all is prepared that needs memory.
     void settle(bulk_type& bulk, time_point due, std::shared_ptr<const Batch> in_use = nullptr) {
         const auto entries = bulk.batch.entries();
         const auto before = bulk.batch.footprint();
@@ -1236,68 +1394,69 @@ private:
         std::uint64_t silent = 0; // settled, and no observer is told
         std::uint64_t waited_for = 0;
         std::uint64_t unobserved = 0;
-        auto told = std::make_shared<Settled>();
-        std::size_t at = 0;
+        std::list<std::shared_ptr<Settled>> one{std::make_shared<Settled>()};
+        auto* const told = one.front().get();
+        groups_at_.assign(entries.size(), no_group);
+        GroupFinder find_group{*told, *books_->observers};
         for (std::size_t i = 0; i < entries.size(); ++i) {
             const auto& ending = endings_[i];
-            const auto from = std::exchange(at, at + entries[i].bytes());
             if (entries[i].not_allowed && ending.next != Next::again) note_allowed(entries[i], false);
             if (ending.next != Next::settle) {
                 ++(ending.next == Next::again ? survivors : letters);
                 continue;
             }
-            if (in_order && entries[i].holds_id) release_id(entries[i], bulk.batch.body().substr(from));
             ++tally[ending.outcome];
             tally.redirected += ending.result == Result::redirected ? 1U : 0U;
-            auto* const group = group_of(*told, entries[i].ticket);
-            if (group == nullptr) {
+            if (entries[i].ticket.slot >= waiter_slot) {
                 ++silent;
                 waited_for += entries[i].ticket.slot == waiter_slot ? 1U : 0U;
                 continue;
             }
-            ++group->count;
+            groups_at_[i] = find_group(entries[i].ticket);
+            auto& group = told->groups[groups_at_[i]];
+            ++group.count;
             if (!is_failure(ending)) continue;
-            ++group->failed;
-            group->text_bytes += said_[ending.said].type.size() + said_[ending.said].reason.size();
+            ++group.failed;
+            group.text_bytes += said_[ending.said].type.size() + said_[ending.said].reason.size();
         }
         for (auto& group : told->groups) { // subscriptions that are gone
             if (group.address.observer) continue;
             unobserved += group.count;
             silent += group.count;
-            group.count = 0;
+            group.count = group.failed = group.text_bytes = 0;
         }
-        std::erase_if(told->groups, [](const auto& group) { return group.count == 0; });
         if (survivors == entries.size()) return requeue(std::move(bulk), due);
-        if (letters == entries.size()) return keep_letters(std::move(bulk));
+        if (letters == entries.size()) return keep_letters(letters_of(std::move(bulk)));
 
         // What survives and what is told as failed is copied out, each exactly, so that together they hold no more
         // than the batch did; if either is all there is, the batch itself goes.
         std::size_t after = 0;
+        bulk_type again;
+        RetryPlace again_at;
         if (survivors != 0) {
-            auto again = bulk.with(bulk.batch.extract([&](std::size_t i) { return endings_[i].next == Next::again; }));
+            again = bulk.with(bulk.batch.extract([&](std::size_t i) { return endings_[i].next == Next::again; }));
             after += again.batch.footprint();
-            requeue(std::move(again), due);
+            again_at = place_at(due, again.opened);
         }
+        std::list<LettersPtr> kept_letters;
         if (letters != 0) {
             auto kept = bulk.with(bulk.batch.extract([&](std::size_t i) { return endings_[i].next == Next::letter; }));
             after += kept.batch.footprint();
-            keep_letters(std::move(kept));
+            kept_letters = letters_of(std::move(kept));
         }
-        bool recycle = in_use == nullptr;
-        const bool telling = !told->groups.empty();
         std::size_t failed = 0;
         std::size_t text_bytes = 0;
         for (const auto& group : told->groups) {
             failed += group.failed;
             text_bytes += group.text_bytes;
             told->operations += group.count;
+            told->untold += group.count != 0 ? 1U : 0U;
         }
+        const bool telling = told->operations != 0;
         const auto settlement_bytes = static_cast<std::size_t>(told->operations) * sizeof(Settlement);
         const bool whole = failed != 0 && (in_use || survivors + letters == 0);
-        const auto is_told_failed = [&](std::size_t i) {
-            return endings_[i].next == Next::settle && is_failure(endings_[i]) &&
-                   group_of(*told, entries[i].ticket, false) != nullptr;
-        };
+        const auto is_told_failed = [&](std::size_t i) { return is_told(*told, i) && is_failure(endings_[i]); };
+        std::shared_ptr<Batch> kept;
         if (telling) {
             told->epoch = bulk.epoch;
             told->texts.reserve(text_bytes);
@@ -1306,36 +1465,65 @@ private:
             if (in_use) {
                 told->kept = in_use;
             } else if (failed != 0) {
-                auto kept = std::make_shared<Batch>();
+                kept = std::make_shared<Batch>();
+                told->kept = kept;
                 if (whole) {
-                    recycle = false;
                     told->charge = before;
-                    *kept = std::move(bulk.batch); // `entries` stays valid: the memory only changes hands
                 } else {
                     *kept = bulk.batch.extract(is_told_failed);
                     told->charge = kept->footprint() + settlement_bytes - failed * sizeof(Settlement);
                 }
-                told->kept = std::move(kept);
             } else {
                 told->charge = settlement_bytes;
             }
             after += told->charge;
         }
-        if (telling || waited_for != 0)
-            tell(*told, entries, told->kept ? told->kept->body() : std::string_view{}, whole);
+        const auto bytes = kept && !whole ? kept->body() : bulk.batch.body();
+        auto results = tell(*told, entries, bytes, whole, waited_for);
+
+        // From here on nothing fails.
+        if (in_order) release_ids(entries, bulk.batch.body());
+        if (survivors != 0) put_off(std::move(again_at), std::move(again));
+        if (letters != 0) keep_letters(std::move(kept_letters));
+        for (auto& [id, result] : results)
+            if (auto done = take_index_waiter(id)) completions_.add(std::move(done), {}, std::move(result));
         if (unobserved != 0) intake_.update_stats([&](Stats& stats) { stats.unobserved += unobserved; });
         if (tally.total() != 0) tally.age = intake_type::age_of(bulk.opened, Clock::now());
-        intake_.settle(tally, before, after, bulk.epoch, silent, recycle ? std::move(bulk.batch) : Batch{});
-        if (telling) acknowledge(std::move(told));
+        Batch done;
+        if (kept && whole) {
+            *kept = std::move(bulk.batch); // what points into it stays valid: the memory only changes hands
+        } else if (!in_use) {
+            done = std::exchange(bulk.batch, Batch{});
+        }
+        intake_.settle(tally, before, after, bulk.epoch, silent, std::move(done));
+        if (telling) acknowledge(std::move(one));
+        guarded([this] {
+            completions_.post_all();
+            place_released();
+        });
     }
-    /// The operation has ended: the next one of its id may travel.
-    void release_id(const Entry& entry, std::string_view bytes) {
-        if (entry.unanswered && !entry.has_version) intake_.update_stats([](Stats& stats) { ++stats.order_uncertain; });
-        auto next = id_order_.release(key_of(entry, bytes));
-        if (!next) return;
-        next->batch.entries()[0].holds_id = true;
-        intake_.update_stats([&](Stats& stats) { stats.waiting_for_id = id_order_.waiting(); });
-        put_first(std::move(*next));
+    /// The operations that have ended: the next ones of their ids may travel.
+    void release_ids(std::span<Entry> entries, std::string_view body) noexcept {
+        std::size_t at = 0;
+        std::uint64_t uncertain = 0;
+        for (std::size_t i = 0; i < entries.size(); ++i) {
+            auto& entry = entries[i];
+            const auto from = std::exchange(at, at + entry.bytes());
+            if (endings_[i].next != Next::settle || !entry.holds_id) continue;
+            if (entry.unanswered && !entry.has_version) ++uncertain;
+            id_order_.release(key_of(entry, body.substr(from)));
+            entry.holds_id = false;
+        }
+        if (uncertain != 0) intake_.update_stats([&](Stats& stats) { stats.order_uncertain += uncertain; });
+    }
+    void place_released() {
+        while (auto* const next = id_order_.released()) {
+            auto place = place_at(next->opened, next->opened); // it is past
+            next->batch.entries()[0].holds_id = true;
+            put_first(std::move(place), std::move(*next));
+            id_order_.pop_released();
+            intake_.update_stats([&](Stats& stats) { stats.waiting_for_id = id_order_.waiting(); });
+        }
     }
     void start_endings(std::size_t operations) {
         endings_.assign(operations, Ending{});
@@ -1348,14 +1536,45 @@ private:
     [[nodiscard]] static bool is_failure(const Ending& ending) noexcept {
         return ending.outcome != Outcome::indexed && ending.outcome != Outcome::superseded;
     }
-    /// The group that this ticket's settlement is told with; nullptr when nobody is told here.
-    typename Settled::Group* group_of(Settled& told, Ticket ticket, bool add = true) {
-        if (ticket.slot >= waiter_slot) return nullptr;
-        for (auto& group : told.groups)
-            if (group.who.slot == ticket.slot && group.who.generation == ticket.generation) return &group;
-        if (!add) return nullptr;
-        told.groups.push_back({ticket, books_->observers->find(ticket), 0, 0, 0, {}});
-        return &told.groups.back();
+    static constexpr std::uint32_t no_group = 0xffffffffU;
+    /// Which group a ticket's settlement is told with: the last one again, one of few, or one that is looked up.
+    class GroupFinder {
+    public:
+        GroupFinder(Settled& told, const Observers& observers) : groups_{told.groups}, observers_{observers} {}
+        [[nodiscard]] std::uint32_t operator()(Ticket ticket) {
+            constexpr std::size_t few = 8;
+            const auto is_it = [&](std::uint32_t at) {
+                return groups_[at].who.slot == ticket.slot && groups_[at].who.generation == ticket.generation;
+            };
+            if (!groups_.empty() && is_it(last_)) return last_;
+            if (index_.empty()) {
+                for (std::uint32_t at = 0; at < groups_.size(); ++at)
+                    if (is_it(at)) return last_ = at;
+            } else if (const auto found = index_.find(key_of(ticket)); found != index_.end()) {
+                return last_ = found->second;
+            }
+            last_ = static_cast<std::uint32_t>(groups_.size());
+            groups_.push_back({ticket, observers_.find(ticket), 0, 0, 0, {}});
+            if (groups_.size() > few && index_.empty()) {
+                for (std::uint32_t at = 0; at < groups_.size(); ++at) index_.emplace(key_of(groups_[at].who), at);
+            } else if (!index_.empty()) {
+                index_.emplace(key_of(ticket), last_);
+            }
+            return last_;
+        }
+
+    private:
+        [[nodiscard]] static std::uint64_t key_of(Ticket ticket) noexcept {
+            return std::uint64_t{ticket.slot} << 32U | ticket.generation;
+        }
+        std::vector<typename Settled::Group>& groups_;
+        const Observers& observers_;
+        boost::unordered_flat_map<std::uint64_t, std::uint32_t> index_;
+        std::uint32_t last_ = 0;
+    };
+    /// Whether an observer is told how this operation of the bulk ended.
+    [[nodiscard]] bool is_told(const Settled& told, std::size_t i) const noexcept {
+        return groups_at_[i] != no_group && told.groups[groups_at_[i]].count != 0;
     }
     /// An operation's two lines, without their newlines.
     [[nodiscard]] static std::pair<std::string_view, std::string_view> lines_of(const Entry& entry,
@@ -1363,8 +1582,12 @@ private:
         const auto source = bytes.substr(entry.action_bytes);
         return {bytes.substr(0, entry.action_bytes - 1), source.substr(0, source.empty() ? 0 : source.size() - 1)};
     }
-    /// Writes the settlements. `bytes` holds all operations when `whole`, else just the failures that are told.
-    void tell(Settled& told, std::span<const Entry> entries, std::string_view bytes, bool whole) {
+    /// Writes the settlements; `bytes` holds all operations when `whole`, else the failures that are told. Returns what
+    /// is for those that wait with `async_index`.
+    [[nodiscard]] std::vector<std::pair<std::uint64_t, IndexResult>>
+    tell(Settled& told, std::span<const Entry> entries, std::string_view bytes, bool whole, std::size_t waited_for) {
+        std::vector<std::pair<std::uint64_t, IndexResult>> results;
+        results.reserve(waited_for);
         std::size_t offset = 0;
         for (std::size_t i = 0; i < entries.size(); ++i) {
             const auto& ending = endings_[i];
@@ -1372,14 +1595,14 @@ private:
             const auto at = offset;
             if (whole) offset += entry.bytes();
             if (ending.next != Next::settle) continue;
+            const auto& said = said_[ending.said];
             if (entry.ticket.slot == waiter_slot) {
-                if (auto done = take_index_waiter(entry.ticket.key))
-                    done({}, IndexResult{ending.outcome, ending.result, ending.status, entry.attempts,
-                                         std::string{said_[ending.said].type}, std::string{said_[ending.said].reason}});
+                results.emplace_back(entry.ticket.key,
+                                     IndexResult{ending.outcome, ending.result, ending.status, entry.attempts,
+                                                 std::string{said.type}, std::string{said.reason}});
                 continue;
             }
-            auto* const group = group_of(told, entry.ticket, false);
-            if (group == nullptr) continue;
+            if (!is_told(told, i)) continue;
             Settlement settlement{entry.ticket.key, ending.outcome, ending.result, ending.status, entry.attempts};
             if (is_failure(ending)) {
                 const auto own = [&](std::string_view text) {
@@ -1389,102 +1612,130 @@ private:
                 };
                 if (!whole) offset += entry.bytes();
                 const auto [line, source] = lines_of(entry, bytes.substr(at, entry.bytes()));
-                const auto& said = said_[ending.said];
                 told.failures.push_back({own(said.type), own(said.reason), line, source});
                 settlement.failure = &told.failures.back();
             }
-            group->settlements.push_back(settlement);
+            told.groups[groups_at_[i]].settlements.push_back(settlement);
+        }
+        return results;
+    }
+    /// Lets the settlements set out for their observers. What cannot be posted for want of memory is posted later.
+    void acknowledge(std::list<std::shared_ptr<Settled>> one) noexcept {
+        books_->set_out(one.front()->operations);
+        deliveries_.splice(deliveries_.end(), one);
+        guarded([this] { deliver(); });
+    }
+    void deliver() {
+        while (!deliveries_.empty()) {
+            const auto told = deliveries_.front();
+            for (; told->posted < told->groups.size(); ++told->posted) {
+                auto& group = told->groups[told->posted];
+                if (group.count == 0) continue;
+                asio::post(group.address.executor,
+                           [books = books_, told, which = told->posted, observer = group.address.observer] {
+                               call_observer(*books, *told, which, *observer);
+                           });
+                group.address = {};
+            }
+            deliveries_.pop_front();
         }
     }
-    void acknowledge(std::shared_ptr<Settled> told) {
-        told->untold = told->groups.size();
-        for (std::size_t i = 0; i < told->groups.size(); ++i)
-            asio::post(told->groups[i].address.executor,
-                       [books = books_, told, i] { call_observer(*books, *told, i); });
-    }
     /// On the observer's executor.
-    static void call_observer(Books& books, Settled& told, std::size_t which) {
-        auto& group = told.groups[which];
-        if (!books.is_silenced() && books.observers->find(group.who).observer) {
+    static void call_observer(Books& books, Settled& told, std::size_t which, AnyObserver& observer) {
+        const auto& group = told.groups[which];
+        if (!books.arrive(group.count)) { // the close has counted them
+        } else if (!books.observers->find(group.who).observer) {
+            books.intake.update_stats([&](Stats& stats) { stats.unobserved += group.count; });
+        } else {
             try {
-                group.address.observer->tell(group.settlements);
+                observer.tell(group.settlements);
             } catch (const std::exception& error) { // it was told; what it makes of it is its own affair
                 books.intake.note_failure("observer_threw", error.what(), 0);
             } catch (...) {
                 books.intake.note_failure("observer_threw", {}, 0);
             }
-        } else {
-            books.intake.update_stats([&](Stats& stats) { stats.unobserved += group.settlements.size(); });
         }
-        group.address = {};
         if (--told.untold != 0) return;
         books.intake.release(told.epoch, told.operations, told.charge);
         books.wake();
     }
     void tell_dropped() {
-        typename intake_type::Dropped dropped;
-        while (intake_.take_dropped(dropped)) tell_dropped(dropped);
+        while (telling_dropped_ || intake_.take_dropped(dropped_)) {
+            telling_dropped_ = true; // until it is done, however often that takes
+            tell_dropped(dropped_);
+            telling_dropped_ = false;
+        }
     }
+    /// When this throws, nothing has happened.
     void tell_dropped(const typename intake_type::Dropped& dropped) {
-        auto told = std::make_shared<Settled>();
-        told->charge = dropped.charge();
-        told->failures.push_back({to_string(errc::overflow), {}, {}, {}});
+        std::list<std::shared_ptr<Settled>> one{std::make_shared<Settled>()};
+        auto& told = *one.front();
+        told.charge = dropped.charge();
+        told.failures.push_back({to_string(errc::overflow), {}, {}, {}});
+        std::vector<std::pair<std::uint64_t, IndexResult>> results;
+        GroupFinder find_group{told, *books_->observers};
         for (const auto& ticket : dropped.tickets) {
-            if (auto* const group = group_of(*told, ticket)) {
-                group->settlements.push_back({ticket.key, Outcome::dropped, {}, 0, 0, &told->failures.front()});
-            } else if (auto done = take_index_waiter(ticket.key)) {
-                done({}, IndexResult{Outcome::dropped, {}, 0, 0, std::string{to_string(errc::overflow)}, {}});
+            if (ticket.slot == waiter_slot) {
+                results.emplace_back(
+                    ticket.key, IndexResult{Outcome::dropped, {}, 0, 0, std::string{to_string(errc::overflow)}, {}});
+                continue;
             }
+            auto& group = told.groups[find_group(ticket)];
+            ++group.count;
+            group.settlements.push_back({ticket.key, Outcome::dropped, {}, 0, 0, &told.failures.front()});
         }
         std::uint64_t unobserved = 0;
-        for (const auto& group : told->groups)
-            if (!group.address.observer) unobserved += group.settlements.size();
-        std::erase_if(told->groups, [](const auto& group) { return !group.address.observer; });
+        for (auto& group : told.groups) {
+            if (!group.address.observer) unobserved += std::exchange(group.count, 0);
+            told.untold += group.count != 0 ? 1U : 0U;
+            told.operations += group.count;
+        }
+        told.epoch = dropped.epoch;
+        // From here on nothing fails.
+        for (auto& [id, result] : results)
+            if (auto done = take_index_waiter(id)) completions_.add(std::move(done), {}, std::move(result));
         if (unobserved != 0) intake_.update_stats([&](Stats& stats) { stats.unobserved += unobserved; });
-        told->epoch = dropped.epoch;
-        told->operations = dropped.tickets.size();
-        if (told->groups.empty()) return intake_.release(told->epoch, told->operations, told->charge);
-        acknowledge(std::move(told));
+        const auto silent = dropped.tickets.size() - told.operations;
+        const auto charge = told.operations == 0 ? std::exchange(told.charge, 0) : 0;
+        if (silent != 0 || charge != 0) intake_.release(told.epoch, silent, charge);
+        if (told.operations != 0) acknowledge(std::move(one));
+        guarded([this] { completions_.post_all(); });
     }
 
     // ---- who waits ----
 
-    struct FlushWaiter {
-        std::uint64_t id;
-        std::uint64_t epoch;
-        time_point deadline;
-        Completion<error_code> done;
-    };
+    using Flushes = FlushWaiters<time_point, Completion<error_code>>;
     struct RoomWaiter {
-        std::uint64_t id;
         Batch scratch;
         Ticket ticket;
         Completion<error_code, Admission> done;
     };
-    struct CloseWaiter {
-        std::uint64_t id;
-        Completion<error_code, CloseReport> done;
-    };
+    template <class Waiter>
+    using ById = std::map<std::uint64_t, Waiter>;
 
+    /// A waiter with all the memory that it needs. Throws `std::bad_alloc`.
+    template <class Waiter>
+    [[nodiscard]] static typename ById<Waiter>::node_type place_of(std::uint64_t id, Waiter waiter) {
+        ById<Waiter> one;
+        one.emplace(id, std::move(waiter));
+        return one.extract(one.begin());
+    }
     void serve_waiters(time_point now) {
         while (!room_waiters_.empty()) { // in the order of their coming
-            const auto offered =
-                intake_.offer(room_waiters_.front().scratch, room_waiters_.front().ticket, intake_type::IfFull::wait);
+            auto& first = room_waiters_.begin()->second;
+            const auto offered = intake_.offer(first.scratch, first.ticket, intake_type::IfFull::reserve);
             again_ = again_ || offered.wake; // the strand is awake: here
             if (offered.admission == Admission::full) break;
-            auto done = std::move(room_waiters_.front().done);
-            room_waiters_.pop_front(); // it is taken, also if there is no memory to say so
-            done({}, offered.admission);
+            completions_.add(std::move(first.done), {}, offered.admission);
+            room_waiters_.erase(room_waiters_.begin());
         }
-        for (auto it = flush_waiters_.begin(); it != flush_waiters_.end();) {
-            const bool drained = intake_.drained_before(it->epoch);
-            if (!drained && now < it->deadline) {
-                ++it;
-                continue;
-            }
-            it->done(drained ? error_code{} : error_code{errc::deadline_exceeded});
-            it = flush_waiters_.erase(it);
+        if (!flush_waiters_.empty()) {
+            const auto first_epoch = intake_.first_epoch();
+            while (auto done = flush_waiters_.take_drained(first_epoch)) completions_.add(std::move(*done), {});
+            while (auto done = flush_waiters_.take_overdue(now))
+                completions_.add(std::move(*done), errc::deadline_exceeded);
         }
+        completions_.post_all();
         if (closing_) close(now);
         if (in_flight_.empty()) trim();
     }
@@ -1492,8 +1743,19 @@ private:
     void trim() {
         intake_.trim();
         if (spare_flights_.size() > 1) spare_flights_.erase(spare_flights_.begin() + 1, spare_flights_.end());
-        if (endings_.capacity() > endings_worth_keeping) endings_ = {};
-        if (said_.capacity() > endings_worth_keeping) said_ = {};
+        give_back(endings_);
+        give_back(said_);
+        give_back(groups_at_);
+        give_back(held_);
+        give_back(merging_);
+        id_order_.trim();
+        const std::lock_guard lock{index_waiters_mutex_};
+        if (index_waiters_.empty() && index_waiters_.bucket_count() > endings_worth_keeping)
+            decltype(index_waiters_){}.swap(index_waiters_);
+    }
+    template <class Vector>
+    static void give_back(Vector& vector) noexcept {
+        if (vector.capacity() > endings_worth_keeping) Vector{}.swap(vector); // `= {}` would keep the memory
     }
     /// One timer for everything: the earliest time at which `pump` has something to do.
     void arm_timer() {
@@ -1509,16 +1771,17 @@ private:
                 next = std::min(next, std::max(retries_.begin()->first, resume_at()));
             if (intake_.oldest_sealed() != time_point::max()) next = std::min(next, resume_at());
         }
-        for (const auto& waiter : flush_waiters_) next = std::min(next, waiter.deadline);
+        next = std::min({next, flush_waiters_.earliest(), look_again_});
         if (untold_) next = std::min(next, tell_at_);
-        if (closing_ && !ended_) next = std::min(next, gave_up_ ? close_deadline_ : give_up_at_);
+        if (closing_ && !ended_) next = std::min(next, gave_up_ ? close_deadline_ : give_up_at());
         if (ended_) next = time_point::max();
         if (next == time_point::max()) { // an idle indexer keeps no context running
             if (std::exchange(armed_at_, next) != next) timer_.cancel();
             return;
         }
-        if (next >= armed_at_) return; // it looks again then
-        armed_at_ = time_point::max(); // as long as memory may run out
+        if (armed_at_ <= Clock::now()) armed_at_ = time_point::max(); // it comes too late, or never: Asio had no memory
+        if (next >= armed_at_) return;                                // it looks again then
+        armed_at_ = time_point::max();                                // as long as memory may run out
         timer_.expires_at(next);
         timer_.async_wait([self = this->shared_from_this(), next](error_code error) {
             if (self->armed_at_ == next) self->armed_at_ = time_point::max();
@@ -1533,12 +1796,22 @@ private:
 
     // ---- close ----
 
+    /// Somewhat before the deadline, so that observers learn what became of it.
+    [[nodiscard]] time_point give_up_at() const {
+        if (close_deadline_ == time_point::max() || close_deadline_ <= close_called_at_) return close_deadline_;
+        const auto time = std::chrono::duration_cast<std::chrono::nanoseconds>(close_deadline_ - close_called_at_);
+        return close_deadline_ -
+               std::chrono::duration_cast<typename Clock::duration>(close_margin(time, intake_.pending()));
+    }
     void close(time_point now) {
         if (!ended_) {
-            if (!intake_.idle() && now < give_up_at_) return;
-            if (!intake_.idle() && !std::exchange(gave_up_, true)) {
+            if (!intake_.idle() && now < give_up_at()) return;
+            if (!intake_.idle()) {
                 give_up_everything();
-                transport_.shutdown();
+                if (!std::exchange(gave_up_, true)) {
+                    transport_.shutdown();
+                    if (writing_) sink_.get()->shutdown();
+                }
             }
             if (!intake_.idle() && now < close_deadline_) return; // observers on other executors are being told
             ended_ = true;
@@ -1550,37 +1823,70 @@ private:
             armed_at_ = time_point::max();
             trim();
         }
-        for (auto& waiter : flush_waiters_) waiter.done(errc::closed);
-        flush_waiters_.clear();
-        for (auto& waiter : close_waiters_) waiter.done.after([books = books_] { books->silence(); }, {}, report());
-        close_waiters_.clear();
+        while (auto done = flush_waiters_.take_any()) completions_.add(std::move(*done), errc::closed);
+        completions_.post_all();
+        if (!silenced_) {
+            // Calls that are posted already may still begin: those on an executor that runs come before this.
+            if (!intake_.idle() && (silencing_ || post_silence())) return;
+            silence();
+        }
+        while (!close_waiters_.empty()) {
+            auto final = report();
+            completions_.add(std::move(close_waiters_.begin()->second), {}, std::move(final));
+            close_waiters_.erase(close_waiters_.begin());
+        }
+        completions_.post_all();
     }
-    /// No time is left: nothing is sent any more, and everything is settled as what it is.
+    /// False when there is no memory for it.
+    bool post_silence() noexcept {
+        silencing_ = guarded([this] {
+            asio::post(strand_, [self = this->shared_from_this()] {
+                self->silence();
+                self->pump();
+            });
+        });
+        return silencing_;
+    }
+    /// No call of an observer begins from now on. What was not delivered is counted here, not where it would have been.
+    void silence() {
+        if (std::exchange(silenced_, true)) return;
+        const auto late = books_->silence();
+        if (late != 0) intake_.update_stats([&](Stats& stats) { stats.unobserved += late; });
+    }
+    /// No time is left: nothing is sent any more, and everything is settled as what it is. When memory runs out, it is
+    /// called again for the rest.
     void give_up_everything() {
-        bulk_type bulk;
+        if (!in_hand_.batch.empty()) give_up(in_hand_, errc::closed);
         while (!retries_.empty()) {
-            take_retry(retries_.begin(), bulk);
-            give_up(bulk, errc::closed);
+            take_retry(retries_.begin(), doomed_);
+            give_up(doomed_, errc::closed);
+            place_released();
         }
-        while (id_order_.oldest() != nullptr)
-            give_up_waiting(errc::closed); // older than what is sealed, of the same id
-        while (intake_.take(bulk)) give_up(bulk, errc::closed);
-        for (const auto& letters : std::exchange(letters_, {})) { // refused, and nobody has taken them over
+        give_up_waiting(errc::closed, [](time_point) { return true; }); // older than what is sealed, of the same id
+        (void)intake_.flush();
+        while (intake_.take(doomed_)) give_up(doomed_, errc::closed);
+        while (!letters_.empty()) { // refused, and nobody has taken them over
+            const auto letters = letters_.front();
+            if (!letters->safe) given_up_ += letters->letters.size();
+            settle_letters(*letters, letters->safe ? Outcome::dead_lettered : Outcome::rejected,
+                           {letters, &letters->bulk.batch});
             letters->abandoned = true;
-            given_up_ += letters->letters.size();
-            settle_letters(*letters, Outcome::rejected, {letters, &letters->bulk.batch});
+            letters_.pop_front();
         }
-        for (auto& flight : std::exchange(in_flight_, {})) {
-            flight->abandoned = true;
+        while (!in_flight_.empty()) {
+            const auto flight = in_flight_.front();
             start_endings(flight->bulk.batch.operations());
             const auto said = say(to_string(errc::closed), trouble());
             for (auto& ending : endings_) {
                 ending.outcome = Outcome::unknown;
                 ending.said = said;
             }
-            given_up_ += endings_.size();
-            intake_.note_failure(to_string(errc::closed), trouble(), 0, endings_.size());
+            const auto count = endings_.size();
             settle(flight->bulk, time_point{}, std::shared_ptr<const Batch>{flight, &flight->bulk.batch});
+            given_up_ += count;
+            intake_.note_failure(to_string(errc::closed), trouble(), 0, count);
+            flight->abandoned = true;
+            in_flight_.erase(in_flight_.begin());
         }
         intake_.update_stats([](Stats& stats) { stats.in_flight = 0; });
     }
@@ -1617,16 +1923,19 @@ private:
         return bulk_target(with_server_timeout(options.request, options.request_timeout), with_results);
     }
 
-    static void count_attempt(Entry& entry) noexcept {
-        if (entry.attempts < 0xffffU) ++entry.attempts;
+    void count_attempt(Entry& entry) const noexcept {
+        if (charging_ && entry.attempts < 0xffffU) ++entry.attempts;
     }
     [[nodiscard]] static time_point later(time_point now, std::chrono::nanoseconds by) {
         return intake_type::saturating_add(now, by);
     }
 
     const IndexerOptions options_;
-    asio::strand<asio::any_io_executor> strand_;
-    asio::basic_waitable_timer<Clock> timer_;
+    using Strand = asio::strand<asio::any_io_executor>;
+    Strand strand_;
+    // By the strand's own type: what Asio needs memory for within `any_io_executor` ends the process when there is
+    // none.
+    asio::basic_waitable_timer<Clock, asio::wait_traits<Clock>, Strand> timer_;
     T transport_;
     DeadLetters sink_;
     const std::array<std::string, 2> targets_; ///< without and with `items.*.result`
@@ -1659,9 +1968,13 @@ private:
     std::multiset<time_point> retry_ages_;         ///< by when they were opened
     std::vector<typename std::multimap<time_point, bulk_type>::iterator> merging_;
     IdOrder<bulk_type> id_order_;
-    std::vector<std::size_t> held_; ///< positions in the bulk that is held back in parts
+    struct HeldBack {
+        std::size_t position;
+        typename IdOrder<bulk_type>::Place place;
+    };
+    std::vector<HeldBack> held_; ///< of the bulk that is held back in parts
     FloodGauge flood_;
-    std::deque<LettersPtr> letters_; ///< the first of them is being written, or will be
+    std::list<LettersPtr> letters_; ///< the first of them is being written, or will be
     static constexpr std::size_t most_letters = 8;
     static constexpr std::size_t most_looked_at = 256;
     bool writing_ = false;
@@ -1674,19 +1987,32 @@ private:
     const std::unique_ptr<Stats> told_ = options_.on_event ? std::make_unique<Stats>() : nullptr; ///< by `on_event`
     time_point tell_at_ = time_point::min(); ///< again, at the earliest
     bool untold_ = false;
-    std::list<FlushWaiter> flush_waiters_;
-    std::deque<RoomWaiter> room_waiters_;
-    std::list<CloseWaiter> close_waiters_;
+    std::vector<std::uint32_t>
+        groups_at_; ///< of the bulk that is being settled: which group each operation is told with
+    std::list<std::shared_ptr<Settled>> deliveries_; ///< whose calls are still to be posted
+    bulk_type in_hand_;                              ///< on its way to being sent
+    bulk_type doomed_;                               ///< on its way to being given up
+    errc doomed_why_{};
+    typename intake_type::Dropped dropped_;
+    bool telling_dropped_ = false;              ///< `dropped_` is being told
+    bool charging_ = true;                      ///< false while an answer is judged a second time
+    time_point look_again_ = time_point::max(); ///< memory ran out
+    Flushes flush_waiters_;
+    ById<RoomWaiter> room_waiters_;
+    ById<Completion<error_code, CloseReport>> close_waiters_;
+    Completions completions_;
     time_point armed_at_ = time_point::max();
     bool pumping_ = false;
     bool again_ = false;
     bool closing_ = false;
     bool ended_ = false;
+    bool silencing_ = false; ///< the step that silences the observers is posted
+    bool silenced_ = false;
     bool drained_ = false;
     std::uint64_t given_up_ = 0;
     std::uint64_t given_up_before_close_ = 0;
     time_point close_deadline_ = time_point::max();
-    time_point give_up_at_ = time_point::max(); ///< somewhat before, so that observers learn what became of it
+    time_point close_called_at_ = time_point::min();
     bool gave_up_ = false;
     std::vector<std::shared_ptr<const Batch>> undelivered_; ///< for the report
 };

@@ -109,7 +109,9 @@ public:
     };
 
     /// Whether a refusal as full is the end of an offer, or the caller waits and offers again (then it is not counted).
-    enum class IfFull : std::uint8_t { refuse, wait };
+    /// `reserve`: it is the first of those that wait in line, and others get no room that it needs until it was taken
+    /// or `end_reservation` was called. Otherwise small offers would take all that is released, and a large one starve.
+    enum class IfFull : std::uint8_t { refuse, wait, reserve };
 
     /// Appends one prepared operation to the open batch, or refuses it; then nothing has changed but the counters.
     [[nodiscard]] Offered offer(const Prepared& op, Ticket ticket, IfFull if_full = IfFull::refuse) {
@@ -181,6 +183,12 @@ public:
         const auto lock = lock_briefly(mutex_);
         flush_quietly();
     }
+    /// The offer that `IfFull::reserve` held room back for is not made again.
+    void end_reservation() noexcept {
+        auto lock = lock_briefly(mutex_);
+        reserved_bytes_ = reserved_operations_ = 0;
+        room_changed(std::move(lock));
+    }
     /// Refuses everything from now on, and flushes.
     void close() noexcept {
         auto lock = lock_briefly(mutex_);
@@ -188,11 +196,13 @@ public:
         flush_quietly();
         room_changed(std::move(lock));
     }
-    /// Whether everything in the epochs before this one has been released.
-    [[nodiscard]] bool drained_before(std::uint64_t epoch) const {
+    /// The first epoch that is not drained: everything in those before it has been released.
+    [[nodiscard]] std::uint64_t first_epoch() const {
         const auto lock = lock_briefly(mutex_);
-        return first_epoch_ >= epoch;
+        return first_epoch_;
     }
+    /// Whether everything in the epochs before this one has been released.
+    [[nodiscard]] bool drained_before(std::uint64_t epoch) const { return first_epoch() >= epoch; }
 
     // ---- The strand's side ----
 
@@ -334,6 +344,10 @@ public:
         stats_.request_failures.add(classify(type, status), 1);
         sample_failure(type, reason, status, 1);
     }
+    [[nodiscard]] std::uint64_t pending() const {
+        const auto lock = lock_briefly(mutex_);
+        return stats_.pending;
+    }
     /// Whether an offer of so many encoded bytes would be accepted now, as long as memory does not run out.
     [[nodiscard]] bool has_room(std::size_t bytes, std::size_t operations) const {
         const auto lock = lock_briefly(mutex_);
@@ -342,11 +356,10 @@ public:
         const bool opens = seals || open_.footprint() == 0; // a spare, or a new batch
         const Batch none;
         const auto& open = !opens ? open_ : spares_.empty() ? none : spares_.back();
-        if (open.fits(bytes, operations) &&
-            operations_fit(stats_.pending, operations, options_.max_buffered_operations))
+        if (open.fits(bytes, operations) && operations_fit(stats_.pending, operations, operations_limit(false)))
             return true;
         const auto amply = seals ? like_the_last(open_.bytes(), open_.operations()) : like_the_last();
-        auto facts = room_facts(open, bytes, operations, amply, false);
+        auto facts = room_facts(open, bytes, operations, amply, false, false);
         if (opens) facts.spares -= open.footprint();
         if (seals) {
             facts.may_drop = drops();
@@ -358,8 +371,7 @@ public:
     /// Nothing is pending, and every observer has been told.
     [[nodiscard]] bool idle() const {
         const auto lock = lock_briefly(mutex_);
-        return stats_.pending == 0 &&
-               std::all_of(outstanding_.begin(), outstanding_.end(), [](auto n) { return n == 0; });
+        return stats_.pending == 0 && outstanding_.size() == 1 && outstanding_.front() == 0; // drained ones are gone
     }
     [[nodiscard]] bool closed() const {
         const auto lock = lock_briefly(mutex_);
@@ -419,7 +431,8 @@ private:
             open_ = std::move(spares_.back());
             spares_.pop_back();
         }
-        const bool has_room = make_room(bytes, operations);
+        const bool has_room = make_room(bytes, operations, if_full == IfFull::reserve);
+        if (has_room && if_full == IfFull::reserve) reserved_bytes_ = reserved_operations_ = 0;
         if (!dropped_.empty()) result.wake = true; // their observers want to know
         if (!has_room) {
             // What is open is all that could ever make room: let it travel now instead of at its time.
@@ -428,8 +441,13 @@ private:
                 result.wake = true;
             }
             const auto wake = result.wake && !std::exchange(wake_sent_, true);
-            if (if_full == IfFull::wait) {
+            if (if_full != IfFull::refuse) {
                 stats_.offered -= operations;
+                if (if_full == IfFull::reserve) {
+                    reserved_bytes_ = bytes + operations * Batch::operation_overhead;
+                    reserved_operations_ = operations;
+                    free_spares(); // they are room that others would take
+                }
                 return {Admission::full, wake, room_generation_};
             }
             auto refused = refuse(Admission::full, operations);
@@ -467,13 +485,13 @@ private:
     }
     /// Makes room for it in the open batch, within the budget, at the cost of spare buffers and, under `drop_oldest`,
     /// of sealed batches. False when there is none: then nothing was dropped, unless memory ran out.
-    bool make_room(std::size_t bytes, std::size_t operations) {
+    bool make_room(std::size_t bytes, std::size_t operations, bool first_in_line) {
         for (bool dropped = false;; dropped = true) {
             if (open_.fits(bytes, operations) &&
-                operations_fit(stats_.pending, operations, options_.max_buffered_operations))
+                operations_fit(stats_.pending, operations, operations_limit(first_in_line)))
                 return true; // nearly always
             const auto amply = like_the_last();
-            switch (find_room(room_facts(open_, bytes, operations, amply, dropped))) {
+            switch (find_room(room_facts(open_, bytes, operations, amply, dropped, first_in_line))) {
             case Room::amply:
                 if (grow(bytes, operations, amply)) return true;
                 return grow_exactly(bytes, operations); // memory ran out
@@ -488,10 +506,12 @@ private:
         }
     }
     [[nodiscard]] RoomFacts room_facts(const Batch& open, std::size_t bytes, std::size_t operations,
-                                       Batch::Growth amply, bool dropped) const noexcept {
+                                       Batch::Growth amply, bool dropped, bool first_in_line) const noexcept {
         RoomFacts f;
         f.limit = options_.max_buffered_bytes;
-        f.operations_limit = options_.max_buffered_operations;
+        if (!first_in_line) f.limit -= std::min(f.limit, reserved_bytes_);
+        f.operations_limit = operations_limit(first_in_line);
+        f.first_in_line = first_in_line;
         f.used = used_;
         for (const auto& spare : spares_) f.spares += spare.footprint();
         f.open = open.footprint();
@@ -505,6 +525,10 @@ private:
         f.droppable_bytes = sealed_bytes_ - sealed_tickets_ * sizeof(Ticket); // these wait for their observers
         f.droppable_operations = sealed_operations_;
         return f;
+    }
+    [[nodiscard]] std::size_t operations_limit(bool first_in_line) const noexcept {
+        const auto all = options_.max_buffered_operations;
+        return first_in_line ? all : all - std::min(all, reserved_operations_);
     }
     [[nodiscard]] bool drops() const noexcept { return options_.overflow == Overflow::drop_oldest; }
     /// How many of a batch's operations name an observer. Counted only where it may be dropped.
@@ -630,7 +654,7 @@ private:
         const auto bytes = batch.footprint();
         const auto full = options_.max_batch_bytes + options_.max_batch_operations * Batch::operation_overhead;
         const auto most = std::min(full, options_.max_buffered_bytes / 4); // what is kept must not be the budget
-        if (closed_ || bytes == 0 || bytes > most || spares_.size() > options_.max_in_flight ||
+        if (closed_ || reserved_bytes_ != 0 || bytes == 0 || bytes > most || spares_.size() > options_.max_in_flight ||
             used_ + bytes > options_.max_buffered_bytes)
             return std::move(batch);
         try {
@@ -709,6 +733,8 @@ private:
     std::vector<Batch> spares_;
     std::deque<Dropped> dropped_;
     std::size_t used_ = 0;
+    std::size_t reserved_bytes_ = 0; ///< held back for the first of those that wait in line
+    std::size_t reserved_operations_ = 0;
     std::deque<std::uint64_t> outstanding_; ///< by flush epoch, from `first_epoch_`; the last one is the current
     std::uint64_t first_epoch_ = 0;
     bool closed_ = false;

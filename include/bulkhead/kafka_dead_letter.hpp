@@ -299,6 +299,8 @@ public:
             error_code error = co_await sink->write(placed->letters());
             co_return error;
         }
+        /// See `DeadLetterSink`.
+        void shutdown() noexcept { detail::shut_down_sink(*sink_); }
 
     private:
         friend class KafkaDeadLetters;

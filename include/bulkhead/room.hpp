@@ -18,8 +18,8 @@ enum class Room : std::uint8_t {
 
 /// What the budget and the open batch look like to an offer. Bytes are counted by capacity.
 struct RoomFacts {
-    std::size_t limit = 0;                ///< `max_buffered_bytes`
-    std::size_t operations_limit = 0;     ///< `max_buffered_operations`
+    std::size_t limit = 0;                ///< `max_buffered_bytes`, less what is held back for another offer
+    std::size_t operations_limit = 0;     ///< `max_buffered_operations`, likewise
     std::size_t used = 0;                 ///< of `limit`, all that follows included
     std::size_t spares = 0;               ///< of `used`: the spare buffers
     std::size_t open = 0;                 ///< of `used`: the open batch
@@ -28,6 +28,7 @@ struct RoomFacts {
     std::size_t amply = 0;                ///< the open batch when it has grown amply
     std::size_t exactly = 0;              ///< the open batch when it holds no more than it must
     bool dropped = false;                 ///< a batch has been dropped for this offer
+    bool first_in_line = false;           ///< room is held back for this offer
     bool may_drop = false;                ///< `Overflow::drop_oldest`, and something is sealed
     std::size_t droppable_bytes = 0;      ///< what the budget gets back when all that is sealed is dropped
     std::size_t droppable_operations = 0; ///< all that is sealed
@@ -40,14 +41,16 @@ struct RoomFacts {
 
 /// Decides how the offer gets room. While operations are pending, the open batch only grows amply: within a remnant of
 /// the budget it would be moved for each operation, and they will make room. When nothing is pending nobody will, and
-/// when something was dropped for this offer it was dropped for good: then the least that is needed must do.
+/// when something was dropped for this offer it was dropped for good: then the least that is needed must do, as for an
+/// offer that room is held back for.
 /// `after_dropping` promises that the offer has room in the end, so that nothing is dropped in vain.
 [[nodiscard]] constexpr Room find_room(const RoomFacts& f) noexcept {
     const auto kept = f.used - f.open; // what the open batch does not hold
     if (operations_fit(f.pending, f.operations, f.operations_limit)) {
         if (kept + f.amply <= f.limit) return Room::amply;
         if (kept - f.spares + f.amply <= f.limit) return Room::without_spares;
-        if ((f.pending == 0 || f.dropped) && kept - f.spares + f.exactly <= f.limit) return Room::exactly;
+        if ((f.pending == 0 || f.dropped || f.first_in_line) && kept - f.spares + f.exactly <= f.limit)
+            return Room::exactly;
     }
     if (f.may_drop && kept - f.spares - f.droppable_bytes + f.exactly <= f.limit &&
         operations_fit(f.pending - f.droppable_operations, f.operations, f.operations_limit))

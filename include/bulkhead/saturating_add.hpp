@@ -10,7 +10,8 @@ template <class Clock, class Duration>
 [[nodiscard]] typename Clock::time_point saturating_add(typename Clock::time_point from, Duration more) noexcept {
     using Wide = std::chrono::duration<long double>;
     if (more <= Duration::zero()) return from;
-    if (Wide{more} >= Wide{Clock::time_point::max() - from}) return Clock::time_point::max();
+    const auto left = Wide{Clock::time_point::max().time_since_epoch()} - Wide{from.time_since_epoch()};
+    if (Wide{more} >= left) return Clock::time_point::max();
     return from + std::chrono::duration_cast<typename Clock::duration>(more);
 }
 

@@ -45,11 +45,15 @@ public:
     };
     [[nodiscard]] Ticket add(std::shared_ptr<AnyObserver> observer, asio::any_io_executor executor) {
         const std::lock_guard lock{mutex_};
-        std::size_t slot = 0;
-        while (slot < slots_.size() && slots_[slot].address.observer) ++slot;
-        if (slot == slots_.size()) slots_.emplace_back();
+        if (free_.empty()) {
+            if (free_.capacity() <= slots_.size()) free_.reserve(2 * slots_.size() + 1); // `remove` needs no memory
+            slots_.emplace_back();
+            free_.push_back(static_cast<std::uint32_t>(slots_.size() - 1));
+        }
+        const auto slot = free_.back();
+        free_.pop_back();
         slots_[slot].address = {std::move(observer), std::move(executor)};
-        return {static_cast<std::uint32_t>(slot), slots_[slot].generation, 0};
+        return {slot, slots_[slot].generation, 0};
     }
     void remove(Ticket ticket) noexcept {
         Address gone; // destroyed outside the lock: the observer is the user's code
@@ -57,6 +61,7 @@ public:
         auto& slot = slots_[ticket.slot];
         ++slot.generation;
         gone = std::exchange(slot.address, {});
+        free_.push_back(ticket.slot);
     }
     [[nodiscard]] Address find(Ticket ticket) const {
         const std::lock_guard lock{mutex_};
@@ -71,6 +76,7 @@ private:
     };
     mutable std::mutex mutex_;
     std::vector<Slot> slots_;
+    std::vector<std::uint32_t> free_; ///< slots without an observer; its capacity is at least their number
 };
 
 } // namespace detail

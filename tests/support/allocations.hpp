@@ -10,19 +10,38 @@ namespace bulkhead_test {
 /// and tests/gzip.
 [[nodiscard]] std::size_t allocations() noexcept;
 
-/// How often this thread's `operator new` has thrown so far.
+/// How often this thread was refused memory so far.
 [[nodiscard]] std::size_t refused_allocations() noexcept;
 
 /// Bytes that this thread has got by `operator new` and not given back, as far as the same thread does both.
 [[nodiscard]] std::ptrdiff_t bytes_in_use() noexcept;
 
-/// While it lives, this thread's `operator new` throws `std::bad_alloc` after `successes` more calls.
+/// While it lives, this thread gets memory `successes` more times, is then refused it `failures` times, and gets it
+/// again, from `operator new`. One at a time.
 class FailingAllocations {
 public:
-    explicit FailingAllocations(std::size_t successes) noexcept;
+    explicit FailingAllocations(std::size_t successes, std::size_t failures = static_cast<std::size_t>(-1)) noexcept;
     ~FailingAllocations();
     FailingAllocations(const FailingAllocations&) = delete;
     FailingAllocations& operator=(const FailingAllocations&) = delete;
+};
+
+/// While it lives, this thread's `FailingAllocations` are about `aligned_alloc` as well, where Asio gets its memory.
+class FailingAlignedAllocations {
+public:
+    FailingAlignedAllocations() noexcept;
+    ~FailingAlignedAllocations();
+    FailingAlignedAllocations(const FailingAlignedAllocations&) = delete;
+    FailingAlignedAllocations& operator=(const FailingAlignedAllocations&) = delete;
+};
+
+/// While it lives, this thread gets memory in spite of `FailingAllocations`, uncounted: for the test's own side.
+class OwnAllocations {
+public:
+    OwnAllocations() noexcept;
+    ~OwnAllocations();
+    OwnAllocations(const OwnAllocations&) = delete;
+    OwnAllocations& operator=(const OwnAllocations&) = delete;
 };
 
 /// While it lives, looks into all memory that this thread gives back by `operator delete`. One at a time, glibc only. A

@@ -13,14 +13,25 @@ constexpr std::size_t never = std::numeric_limits<std::size_t>::max();
 thread_local std::size_t calls = 0;
 thread_local std::ptrdiff_t in_use = 0;
 thread_local std::size_t refusals = 0;
-thread_local std::size_t fail_at = never; // the value of `calls` from which on to throw
+thread_local std::size_t to_succeed = never; // before memory is refused
+thread_local std::size_t to_fail = 0;        // after that, before there is memory again
+thread_local bool aligned_too = false;
+thread_local int own = 0; // the test's own side
 thread_local bulkhead_test::FreedMemory* watcher = nullptr;
 
-void* allocate(std::size_t size) {
-    if (calls >= fail_at) {
-        ++refusals;
-        throw std::bad_alloc{};
+bool is_refused() noexcept {
+    if (own != 0 || to_succeed == never) return false;
+    if (to_succeed != 0) {
+        --to_succeed;
+        return false;
     }
+    if (to_fail == 0) return false;
+    --to_fail;
+    ++refusals;
+    return true;
+}
+void* allocate(std::size_t size) {
+    if (is_refused()) throw std::bad_alloc{};
     ++calls;
     void* const memory = std::malloc(size == 0 ? 1 : size); // NOLINT: this is the allocator
     if (memory == nullptr) throw std::bad_alloc{};
@@ -33,6 +44,11 @@ void release(void* memory) noexcept {
     std::free(memory); // NOLINT
 }
 } // namespace
+
+// Asio's memory for handlers and coroutines comes from here.
+extern "C" void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept {
+    return aligned_too && is_refused() ? nullptr : ::memalign(alignment, size);
+}
 
 // All of the program's but the aligned forms, so that a sanitizer sees no pair of different makes.
 void* operator new(std::size_t size) { return allocate(size); }
@@ -57,8 +73,15 @@ namespace bulkhead_test {
 std::size_t allocations() noexcept { return calls; }
 std::ptrdiff_t bytes_in_use() noexcept { return in_use; }
 std::size_t refused_allocations() noexcept { return refusals; }
-FailingAllocations::FailingAllocations(std::size_t successes) noexcept { fail_at = calls + successes; }
-FailingAllocations::~FailingAllocations() { fail_at = never; }
+FailingAllocations::FailingAllocations(std::size_t successes, std::size_t failures) noexcept {
+    to_succeed = successes;
+    to_fail = failures;
+}
+FailingAllocations::~FailingAllocations() { to_succeed = never; }
+FailingAlignedAllocations::FailingAlignedAllocations() noexcept { aligned_too = true; }
+FailingAlignedAllocations::~FailingAlignedAllocations() { aligned_too = false; }
+OwnAllocations::OwnAllocations() noexcept { ++own; }
+OwnAllocations::~OwnAllocations() { --own; }
 
 FreedMemory::FreedMemory(std::string_view text) noexcept : text_{text} { watcher = this; }
 FreedMemory::~FreedMemory() { watcher = nullptr; }

@@ -11,7 +11,24 @@
 #include <random>
 #include <utility>
 
-using IdLines = bulkhead::detail::IdOrder<int>;
+namespace {
+
+/// An `IdOrder` whose steps are one call each.
+template <class Operation>
+struct OrderInOneCall : bulkhead::detail::IdOrder<Operation> {
+    using Base = bulkhead::detail::IdOrder<Operation>;
+    void wait(std::uint64_t key, Operation operation) { Base::wait(typename Base::Place{key, std::move(operation)}); }
+    std::optional<Operation> release(std::uint64_t key) {
+        Base::release(key);
+        if (Base::released() == nullptr) return std::nullopt;
+        std::optional<Operation> next{std::move(*Base::released())};
+        Base::pop_released();
+        return next;
+    }
+};
+using IdLines = OrderInOneCall<int>;
+
+} // namespace
 
 TEST_CASE("id order: the first holds its key, the next get it in the order of coming", "[F286]") {
     IdLines order;
@@ -71,7 +88,7 @@ TEST_CASE("id order: the oldest of all lines can be taken out, and its line goes
 }
 
 TEST_CASE("id order: an operation that can only be moved", "[F286]") {
-    bulkhead::detail::IdOrder<std::unique_ptr<int>> order;
+    OrderInOneCall<std::unique_ptr<int>> order;
     REQUIRE(order.claim(1));
     order.wait(1, std::make_unique<int>(5));
     const auto next = order.release(1);

@@ -212,3 +212,79 @@ TEST_CASE("what a close handed back waits in another indexer for its id like any
     second.run();
     CHECK(second.script->requests().size() == 2);
 }
+
+TEST_CASE("what waits for one id is given up by a close in large pieces, in order, not one operation at a time",
+          "[F193]") {
+    OrderBench b{{.max_in_flight = 2}};
+    constexpr std::uint64_t count = 10'000;
+    for (std::uint64_t i = 0; i < count; ++i) {
+        b.put_version(i, "hot");
+        if (i % 1000 == 0) b.run();
+    }
+    b.run_for(2s);
+    CHECK(b.stats().waiting_for_id > count / 2);
+    std::optional<CloseReport> report;
+    b.indexer->async_close(0s, [&](error_code, CloseReport r) { report = std::move(r); });
+    b.run();
+    REQUIRE(report);
+    CHECK(report->stats.undelivered == count - 1);
+    CHECK(report->stats.unknown == 1);
+    CHECK(report->undelivered.size() < 100);
+    CHECK(b.calls < 100);
+    std::uint64_t next = 1;
+    for (const auto& batch : report->undelivered)
+        for (const auto& line : lines(std::string{batch->body()}))
+            if (line.starts_with("{\"n\":")) REQUIRE(line == "{\"n\":" + std::to_string(next++) + "}");
+    CHECK(next == count);
+    REQUIRE(b.told.size() == count);
+    CHECK(report->stats.waiting_for_id == 0);
+}
+
+TEST_CASE("a close gives up early enough to settle what is pending", "[F193]") {
+    using bulkhead::detail::close_margin;
+    static_assert(close_margin(0s, 1000) == 0s);
+    static_assert(close_margin(-1s, 1000) == 0s);
+    static_assert(close_margin(2s, 0) == 100ms);
+    static_assert(close_margin(500ms, 0) == 50ms);
+    static_assert(close_margin(1h, 600'000) == 700ms);
+    static_assert(close_margin(1s, 600'000) == 500ms); // at most half of the time
+    static_assert(close_margin(1s, 0xffffffffffffffffU) == 500ms);
+    static_assert(close_margin(std::chrono::nanoseconds::max(), 0xffffffffffffffffU) > 24h);
+    OrderBench b{{.max_in_flight = 2}};
+    for (std::uint64_t i = 0; i < 5000; ++i) b.put_version(i, "hot");
+    b.run_for(2s);
+    bool closed = false;
+    b.indexer->async_close(10s, [&](error_code, const CloseReport&) { closed = true; });
+    b.run_for(9894ms, 1ms);
+    CHECK(b.told.empty());
+    b.run_for(2ms, 1ms); // 100 ms for observers, and 5000 operations
+    CHECK(b.told.size() == 5000);
+    CHECK(closed);
+}
+
+TEST_CASE("the next operation of an id is given up with the one before it when both are too old", "[F195]") {
+    OrderBench b{{.retry = {.max_attempts = 1000, .initial_backoff = 50ms, .max_backoff = 100ms, .max_age = 2s}}};
+    const auto began = ManualClock::now();
+    auto late = ManualClock::duration::zero();
+    b.script->respond = [&](const test::SeenRequest& r) {
+        std::vector<std::string> items;
+        for (const auto& line : lines(r.body)) {
+            if (!line.starts_with("{\"n\":")) continue;
+            const bool first = line == "{\"n\":1}";
+            if (!first && line != "{\"n\":9}") late = ManualClock::now() - began;
+            items.push_back(first ? item(503, "unavailable_shards_exception") : item(201));
+        }
+        return Answer::items(items);
+    };
+    b.put_version(1, "x");
+    b.put_version(2, "x");
+    b.put_version(3, "x");
+    b.put_version(9, "y"); // so that the answer is not about the endpoint as a whole
+    b.flush();
+    b.run_for(4s);
+    CHECK(b.told.size() == 4);
+    CHECK(b.count(Outcome::undelivered) == 3);
+    CHECK(late == ManualClock::duration::zero()); // the second and the third never travelled
+    CHECK(b.stats().pending == 0);
+    CHECK(b.stats().waiting_for_id == 0);
+}

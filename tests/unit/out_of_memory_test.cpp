@@ -204,7 +204,7 @@ TEST_CASE("out of memory while operations wait for their id: who waits is in lin
             // What the test itself notes was made before.
             attempt([&] { lines.held[key] = lines.order.claim(key); });
             for (std::uint64_t i = 0; i < 3 && lines.held[key]; ++i)
-                if (attempt([&] { lines.order.wait(key, key * 10 + i); })) {
+                if (attempt([&] { lines.order.wait(decltype(lines.order)::Place{key, key * 10 + i}); })) {
                     lines.waiting[key].push_back(key * 10 + i);
                     ++lines.count;
                 }
@@ -226,8 +226,14 @@ TEST_CASE("out of memory while operations wait for their id: who waits is in lin
                 continue;
             }
             REQUIRE_FALSE(lines.order.claim(key));
-            for (const auto operation : lines.waiting[key]) REQUIRE(lines.order.release(key) == operation);
-            REQUIRE_FALSE(lines.order.release(key));
+            for (const auto operation : lines.waiting[key]) {
+                lines.order.release(key);
+                REQUIRE(lines.order.released() != nullptr);
+                REQUIRE(*lines.order.released() == operation);
+                lines.order.pop_released();
+            }
+            lines.order.release(key);
+            REQUIRE(lines.order.released() == nullptr);
         }
         REQUIRE(lines.order.waiting() == 0);
     };
@@ -316,4 +322,18 @@ TEST_CASE("the gauge of a flood needs no memory") {
     for (int i = 0; i < 1000; ++i) flooded = gauge.judge(10, i < 500 ? 10 : 0) || flooded;
     CHECK(bulkhead_test::allocations() == before);
     CHECK(flooded);
+}
+
+TEST_CASE("ids that were under way leave no memory behind when they have ended", "[F194]") {
+    bulkhead::detail::IdOrder<int> order;
+    const auto before = bulkhead_test::bytes_in_use();
+    const auto key = [](std::uint64_t n) { return n * 0x9E3779B97F4A7C15ULL; };
+    for (std::uint64_t n = 0; n < 100'000; ++n) REQUIRE(order.claim(key(n)));
+    order.trim();
+    CHECK(bulkhead_test::bytes_in_use() - before > 1'000'000); // they are held
+    for (std::uint64_t n = 0; n < 100'000; ++n) order.release(key(n));
+    order.trim();
+    CHECK(bulkhead_test::bytes_in_use() - before < 1000);
+    REQUIRE(order.claim(key(1)));
+    REQUIRE_FALSE(order.claim(key(1)));
 }

@@ -386,6 +386,31 @@ TEST_CASE("a dead letter whose index is away is under way once, however often it
     CHECK(sent == 1);
 }
 
+TEST_CASE("after a close that gives up, the index of dead letters receives nothing more, and keeps no context running",
+          "[F196]") {
+    IndexBench i;
+    i.letters->respond = [](const test::SeenRequest&) { return Answer::unreachable(); };
+    for (std::uint64_t n = 0; n < 10; ++n) i.b.put(n);
+    i.b.flush();
+    i.b.script->answer(0, Answer::items(std::vector<std::string>(10, item(400))));
+    i.b.run();
+    std::optional<CloseReport> report;
+    i.b.indexer->async_close(500ms, [&](error_code, CloseReport r) { report = std::move(r); });
+    i.b.run_for(500ms);
+    REQUIRE(report);
+    CHECK(report->stats.rejected == 10);
+    const auto before = i.letters->requests().size();
+    i.letters->respond = [](const test::SeenRequest& r) { // it is back
+        return Answer::items(std::vector<std::string>(r.operations, item(201, {}, "create")));
+    };
+    i.b.subscription.reset();
+    i.b.indexer.reset();
+    i.b.run();
+    CHECK(i.b.context.stopped()); // nothing is left to do
+    i.b.run_for(60s, 1s);
+    CHECK(i.letters->requests().size() == before);
+}
+
 TEST_CASE("dead letters that do not fit into the sink's budget at once go there in turn, each once", "[F124]") {
     Bench b; // its context must outlive the timers of the script
     const auto letters = std::make_shared<Script>();

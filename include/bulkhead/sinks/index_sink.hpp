@@ -55,6 +55,14 @@ public:
             if (admission != Admission::full || taken == 0) co_return errc::sink_failed;
         }
     }
+    /// See `DeadLetterSink`. The sink's own indexer closes with no time left; of what it had in flight, the letters may
+    /// still be stored.
+    void shutdown() noexcept {
+        try {
+            shared_->indexer.async_close(std::chrono::nanoseconds{0}, [](error_code, const CloseReport&) {});
+        } catch (const std::bad_alloc&) { // then it closes when it is destroyed, after this `write`
+        }
+    }
     /// Of the sink's own indexer.
     [[nodiscard]] Stats stats() const { return shared_->indexer.stats(); }
 
