@@ -350,6 +350,8 @@ MUTANTS = [
      "if (line.last != 0) waiting_.find(line.last)->second.next = number;", "", ["unit/id_order_test.cpp"]),
     ("a flood that is over begins again with the next bad batch", "dead_letter.hpp", "operations_ = window_;",
      "operations_ = 0;", ["unit/flood_gauge_test.cpp"]),
+    ("a batch's own index is not used", "batch.hpp", "index.empty() ? default_index() : index", "index",
+     ["unit/batch_test.cpp"]),
 ]
 
 # A test's server waits for what does not come; these are given 20 seconds.
