@@ -205,6 +205,8 @@ struct SourceStats {
     std::uint64_t full = 0;    ///< how often the indexer was found full
     /// How often an offset was stored with the client.
     std::uint64_t offsets_stored = 0;
+    /// How often one was set with it (`OffsetSetter`): the first of an assignment, and after the client went back.
+    std::uint64_t offsets_set = 0;
     /// How often the client did not take one.
     std::uint64_t store_errors = 0;
     std::uint64_t event_errors = 0; ///< exceptions out of `on_event`, and events for which there was no memory

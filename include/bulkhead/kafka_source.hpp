@@ -100,14 +100,19 @@ public:
         ++assigned_;
         apply_pauses();
     }
-    /// The caller seeks in this partition by its own will, and delivers no record of before the seek any more. Where it
-    /// goes back, the records are indexed again, and nothing below what was stored before is stored or committed.
-    /// Harmless for a partition that is not assigned.
-    void seeking(std::string_view topic, std::int32_t partition) noexcept {
+    /// The caller seeks to `offset` in this partition by its own will, and delivers no record of before the seek any
+    /// more. Where it goes back, the records are indexed again, and nothing below what was stored before is stored or
+    /// committed. Harmless for a partition that is not assigned.
+    void seeking(std::string_view topic, std::int32_t partition, std::int64_t offset) noexcept {
         auto* const p = find(topic, partition);
         if (p == nullptr || !p->assigned) return;
-        p->sought = true;
-        p->exact = false;
+        if (!p->tracker.next()) {
+            p->exact = false; // the assignment begins where the caller wants
+        } else if (p->exact) {
+            mark_dirty(*p);
+            store_offsets(); // where the client stood before
+        }
+        p->sought = offset;
         p->rewinds.restart();
     }
 
@@ -245,12 +250,12 @@ private:
         std::optional<std::int64_t> stored{};
         std::int64_t floor = 0; ///< offsets up to here are not worth storing, or must not be
         bool assigned = false;
-        bool exact = false;         ///< the next offset stored is the group's, though the group's may be higher
-        bool sought = false;        ///< the caller has moved the client, and no record has come since
-        bool dirty = false;         ///< listed in `dirty_`
-        bool span_exceeded = false; ///< to be paused until the span is half of the limit
-        bool paused = false;        ///< what the client was told last, and keeps when the partition goes
-        bool told = false;          ///< in this assignment
+        bool exact = false; ///< the next offset stored is the group's, though the group's may be higher
+        std::optional<std::int64_t> sought{}; ///< where the caller has moved the client, until a record comes
+        bool dirty = false;                   ///< listed in `dirty_`
+        bool span_exceeded = false;           ///< to be paused until the span is half of the limit
+        bool paused = false;                  ///< what the client was told last, and keeps when the partition goes
+        bool told = false;                    ///< in this assignment
     };
     struct Topic {
         std::string name;
@@ -369,7 +374,8 @@ private:
     void leave(Partition& p) noexcept {
         if (stash_ && stash_->partition == &p) drop_stash();
         forget_unsettled(p, std::numeric_limits<std::int64_t>::min(), [](OffsetTracker& t) { t.restart(); });
-        p.assigned = p.span_exceeded = p.told = p.exact = p.sought = false;
+        p.assigned = p.span_exceeded = p.told = p.exact = false;
+        p.sought.reset();
         p.stored.reset();
         --assigned_;
     }
@@ -417,7 +423,7 @@ private:
         if (!next) p.floor = record.offset;
         if (next && record.offset < *next) go_back(p, record.offset);
         p.rewinds.taken(record.offset, record.timestamp_ms);
-        p.sought = false;
+        p.sought.reset();
         mark_dirty(p);
         if (mapped == Mapped::operations && !scratch_.empty()) {
             enqueue(p, record);
@@ -445,7 +451,7 @@ private:
         ++stats_.rewinds;
         forget_unsettled(p, offset, [offset](OffsetTracker& tracker) { tracker.rewind(offset); });
         const auto watermark = *p.tracker.watermark();
-        if (p.sought || watermark >= p.floor) return;
+        if ((p.sought && offset >= *p.sought) || watermark >= p.floor) return;
         p.exact = true;
         p.floor = watermark;
         tell({.kind = SourceEvent::Kind::rewound,
@@ -736,7 +742,7 @@ private:
                 dirty_[kept++] = &p;
                 continue;
             }
-            ++stats_.offsets_stored;
+            ++(p.exact && OffsetSetter<C> ? stats_.offsets_set : stats_.offsets_stored);
             p.stored = watermark;
             p.floor = *watermark;
             p.exact = false;

@@ -173,7 +173,7 @@ TEST_CASE("a caller that seeks by its own will lowers nothing, and never turns i
     f.deliver(0, 100, 1);
     f.settle_all();
     for (int i = 0; i < 10; ++i) {
-        f.source->seeking("t", 0);
+        f.source->seeking("t", 0, 0);
         f.deliver(0, 50, 1);
         f.settle_all();
     }
@@ -183,14 +183,18 @@ TEST_CASE("a caller that seeks by its own will lowers nothing, and never turns i
     f.deliver(50, 101, 1);
     f.settle_all();
     CHECK(f.client.committed == 101);
-    f.source->seeking("t", 7); // unknown: harmless
+    f.source->seeking("t", 7, 0); // unknown: harmless
     f.source->revoked(std::chrono::seconds{1});
-    f.source->seeking("t", 0); // gone: harmless
+    f.source->seeking("t", 0, 0); // gone: harmless
     f.source->assigned("t", 0);
-    f.source->seeking("t", 0); // an assignment that begins where the caller wants
+    f.source->seeking("t", 0, 3); // an assignment that begins where the caller wants
     f.deliver(3, 5, 1);
     f.settle_all();
     CHECK(f.client.committed == 101);
+    f.source->seeking("t", 0, 60); // but the topic was created again meanwhile
+    f.deliver(0, 2, 2);
+    f.source->poll();
+    CHECK(f.client.committed == 0);
 }
 
 TEST_CASE("a client that goes back three times and never further stops the source by name",

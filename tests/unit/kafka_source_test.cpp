@@ -863,7 +863,7 @@ private:
         const auto partition = any_of(member);
         auto& position = member.client->owned().at(partition).position;
         position = std::max<std::int64_t>(0, position - static_cast<std::int64_t>(random_() % 60));
-        member.source->seeking(ModelKafka::topic, partition); // the same records again
+        member.source->seeking(ModelKafka::topic, partition, position); // the same records again
     }
     void crash(Member& member) {
         std::vector<std::int32_t> owned;
