@@ -371,6 +371,11 @@ MUTANTS = [
     ("why an operation was refused is not said", "kafka_source.hpp", "if (mapped == Mapped::invalid) note_why(*wrong);",
      "", LETTERS),
     ("a source takes an indexer that gives up by age", "kafka_source.hpp", "&& age != unlimited)", "&& false)", KAFKA),
+    ("a record that was stashed leaves its position behind", "kafka_source.hpp",
+     "if (stash_ && stash_->partition == &p) drop_stash();", "if (stash_ && stash_->partition == &p) stash_.reset();",
+     ["unit/kafka_parts_test.cpp"]),
+    ("a topic that is created again leaves the group above it", "kafka_source.hpp",
+     "        p.exact = true;\n        p.floor = watermark;\n", "", KAFKA_SIMULATION),
 ]
 
 # A test's server waits for what does not come; these are given 20 seconds.
