@@ -401,8 +401,7 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
                  "A refused document's dead letter is its record (key, payload, headers), not only the operation")
         ->group(indexing_group);
     app.add_option("--id-prefix", o.id_prefix,
-                   "Before the ids of --ids record: where several Kafka clusters feed one stream, or a topic was made\n"
-                   "anew")
+                   "Before the ids of --ids record: where several Kafka clusters feed one stream")
         ->envname("BULK_ID_PREFIX")
         ->group(indexing_group);
     app.add_option(
@@ -412,7 +411,7 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
         ->envname("BULK_DEAD_LETTER_FILE")
         ->type_name("FILE")
         ->group(indexing_group);
-    app.add_option("--ids", ids, "record: topic-partition-offset, so nothing is stored twice; auto: the server's")
+    app.add_option("--ids", ids, "record: topic-partition-offset@timestamp, so nothing is stored twice; auto: the server's")
         ->check(CLI::IsMember{{"record", "auto"}})
         ->capture_default_str()
         ->group(indexing_group);

@@ -23,7 +23,7 @@ namespace replay {
 enum class Format : unsigned char { text, json };
 /// Where document ids come from.
 enum class Ids : unsigned char {
-    record,    ///< `topic-partition-offset`: a record that is delivered again finds its document
+    record,    ///< `topic-partition-offset@timestamp`: a record that is delivered again finds its document
     automatic, ///< the server makes them: faster there, but a redelivered record is stored twice
 };
 

@@ -122,6 +122,9 @@ void tell(Progress& progress, const SourceEvent& event, bool show_reasons) {
     case Kind::store_failed:
         progress.trouble(Trouble::offsets, "offset not stored yet: " + place(event) + ": " + std::string{event.reason});
         break;
+    case Kind::rewound:
+        progress.trouble(Trouble::kafka, "the client went back: " + place(event) + ": " + std::string{event.reason});
+        break;
     case Kind::stopped: progress.error("the source has stopped: " + std::string{event.type}); break;
     }
 }

@@ -3,6 +3,7 @@
 
 #include <bulkhead/kafka/commit_result.hpp>
 #include <bulkhead/kafka/driver_stats.hpp>
+#include <bulkhead/kafka/exact_commits.hpp>
 #include <bulkhead/kafka/letter_producer.hpp>
 #include <bulkhead/kafka/rdkafka_handles.hpp>
 #include <bulkhead/kafka/token_bucket.hpp>
@@ -239,6 +240,7 @@ public:
         });
         rd_kafka_conf_set_offset_commit_cb(conf.get(), [](rd_kafka_t*, rd_kafka_resp_err_t error,
                                                           rd_kafka_topic_partition_list_t* offsets, void* back) {
+            static_cast<Back*>(back)->answered(error, offsets);
             if (auto* const told = static_cast<Back*>(back)->listener.load())
                 told->on_commit(judge_commit(error, offsets));
         });
@@ -277,7 +279,19 @@ public:
         const auto list = list_of(topic, partition);
         list->elems[0].offset = next;
         const auto failed = rd_kafka_offsets_store(rk_, list.get());
-        return make_error(failed != RD_KAFKA_RESP_ERR_NO_ERROR ? failed : list->elems[0].err);
+        const auto error = make_error(failed != RD_KAFKA_RESP_ERR_NO_ERROR ? failed : list->elems[0].err);
+        if (!error) back_->exact.stored(topic, partition, next);
+        return error;
+    }
+    /// Stored first: else librdkafka would commit what it had stored before, which is higher.
+    error_code set_offset(std::string_view topic, std::int32_t partition, std::int64_t next) noexcept {
+        if (const auto error = store_offset(topic, partition, next)) return error;
+        try {
+            back_->exact.want(topic, partition, next);
+        } catch (const std::bad_alloc&) {
+            return std::make_error_code(std::errc::not_enough_memory);
+        }
+        return {};
     }
     error_code pause(std::string_view topic, std::int32_t partition) noexcept {
         const auto list = list_of(topic, partition);
@@ -310,6 +324,7 @@ public:
     }
     /// The next record, or nothing. Serves callbacks; errors go to the listener.
     [[nodiscard]] MessagePtr poll(std::chrono::milliseconds timeout) noexcept {
+        if (!back_->exact.empty()) send_exact();
         MessagePtr message{
             rd_kafka_consumer_poll(rk_, static_cast<int>(std::min<std::int64_t>(timeout.count(), 60'000)))};
         if (!message || message->err == RD_KAFKA_RESP_ERR_NO_ERROR) return message;
@@ -330,7 +345,11 @@ public:
         using namespace std::chrono_literals;
         const auto deadline = std::chrono::steady_clock::now() + timeout;
         for (;;) {
-            const auto result = commit_once(deadline);
+            auto result = commit_once(deadline, nullptr);
+            if (const auto list = exact_list()) {
+                const auto exact = commit_once(deadline, list.get());
+                if (exact.fate > result.fate) result = exact;
+            }
             if (auto* const told = back_->listener.load()) told->on_commit(result);
             if (result.fate != CommitFate::again) return result.fate == CommitFate::committed;
             const auto left =
@@ -394,6 +413,19 @@ private:
         std::atomic<Listener*> listener{nullptr};
         std::atomic<bool> assigned{false}; ///< once, be it nothing
         std::uint64_t bytes_received = 0;  ///< on the thread that polls
+        ExactCommits exact;                ///< likewise
+
+        void answered(rd_kafka_resp_err_t error, const rd_kafka_topic_partition_list_t* offsets) noexcept {
+            const auto now = std::chrono::steady_clock::now();
+            for (int i = 0; offsets != nullptr && !exact.empty() && i < offsets->cnt; ++i) {
+                const auto& one = offsets->elems[i];
+                const auto failed = error != RD_KAFKA_RESP_ERR_NO_ERROR ? error : one.err;
+                exact.answered(one.topic, one.partition, one.offset, fate_of(failed), now);
+            }
+        }
+        void forget(const rd_kafka_topic_partition_list_t& gone) noexcept {
+            for (int i = 0; i < gone.cnt; ++i) exact.forget(gone.elems[i].topic, gone.elems[i].partition);
+        }
     };
 
     /// librdkafka before 2.3 ends the whole process when a member that uses the sticky assignor is destroyed before its
@@ -415,12 +447,38 @@ private:
     static void notice(void* back, const ClientEvent& event) noexcept {
         if (auto* const listener = static_cast<Back*>(back)->listener.load()) listener->on_notice(event);
     }
-    [[nodiscard]] CommitResult commit_once(std::chrono::steady_clock::time_point deadline) noexcept {
+    /// What the group's offsets are to become though they may be higher; null when there is nothing.
+    [[nodiscard]] ListPtr exact_list() noexcept {
+        ListPtr list;
+        if (back_->exact.empty()) return list;
+        list.reset(rd_kafka_topic_partition_list_new(1));
+        back_->exact.send([&](const ExactCommits::Wanted& one) {
+            rd_kafka_topic_partition_list_add(list.get(), one.topic.c_str(), one.partition)->offset = one.next;
+        });
+        return list;
+    }
+    /// Only what is assigned is in the list, and the coordinator refuses a generation that is over.
+    void send_exact() noexcept {
+        const auto now = std::chrono::steady_clock::now();
+        if (!back_->exact.due(now)) return;
+        const auto list = exact_list();
+        if (const auto failed = rd_kafka_commit(rk_, list.get(), 1)) back_->answered(failed, list.get());
+    }
+    [[nodiscard]] CommitResult commit_once(std::chrono::steady_clock::time_point deadline,
+                                           const rd_kafka_topic_partition_list_t* list) noexcept {
         const QueuePtr queue{rd_kafka_queue_new(rk_)}; // when it is gone no answer comes any more
         CommitResult result{CommitFate::again, RD_KAFKA_RESP_ERR__TIMED_OUT};
+        struct Told {
+            CommitResult& result;
+            Back& back;
+        } told{result, *back_};
         const auto on_result = [](rd_kafka_t*, rd_kafka_resp_err_t error, rd_kafka_topic_partition_list_t* offsets,
-                                  void* told) { *static_cast<CommitResult*>(told) = judge_commit(error, offsets); };
-        if (const auto failed = rd_kafka_commit_queue(rk_, nullptr, queue.get(), on_result, &result))
+                                  void* opaque) {
+            auto& to = *static_cast<Told*>(opaque);
+            to.result = judge_commit(error, offsets);
+            to.back.answered(error, offsets);
+        };
+        if (const auto failed = rd_kafka_commit_queue(rk_, list, queue.get(), on_result, &told))
             return judge_commit(failed, nullptr);
         const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
         rd_kafka_queue_poll_callback(queue.get(), static_cast<int>(std::max<std::int64_t>(left.count(), 0)));
@@ -440,6 +498,7 @@ private:
         case RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS:
             if (listener != nullptr)
                 rd_kafka_assignment_lost(rk) != 0 ? listener->on_lost(*list) : listener->on_revoked(*list);
+            static_cast<Back*>(back)->forget(*list);
             if (cooperative) {
                 report(back, ErrorPtr{rd_kafka_incremental_unassign(rk, list)});
                 return;
@@ -451,6 +510,7 @@ private:
                           .error = make_error(what),
                           .text = rd_kafka_err2str(what)});
             if (listener != nullptr) listener->on_lost(*list);
+            static_cast<Back*>(back)->forget(*list);
         }
         rd_kafka_assign(rk, nullptr);
     }
@@ -486,8 +546,10 @@ static_assert(LetterWriter<Client>);
 ///     auto report = driver.close(std::chrono::seconds{30});
 ///
 /// Offsets are *stored* only when `KafkaSource` says so, and committed in the background, when partitions are revoked,
-/// and at `close`; an explicit list is never committed, so that a member that has lost its partitions cannot rewind the
-/// group. Eager and cooperative rebalancing are handled (`partition.assignment.strategy` in `config`).
+/// and at `close`. The first one of an assignment, and the first one after the client went back, are committed
+/// explicitly, so that the group's offset goes down where it must (see `OffsetSetter`): only for partitions that are
+/// assigned, never for lost ones, so that a member that has lost its partitions cannot rewind the group. Eager and
+/// cooperative rebalancing are handled (`partition.assignment.strategy` in `config`).
 ///
 /// While the indexer is full it first waits up to `KafkaSourceOptions::pause_after` (here 5 s unless given), because
 /// pausing makes librdkafka throw its prefetched records away; then it pauses and goes on polling, so that the group
