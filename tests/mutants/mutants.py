@@ -350,6 +350,22 @@ MUTANTS = [
      "if (line.last != 0) waiting_.find(line.last)->second.next = number;", "", ["unit/id_order_test.cpp"]),
     ("a flood that is over begins again with the next bad batch", "dead_letter.hpp", "operations_ = window_;",
      "operations_ = 0;", ["unit/flood_gauge_test.cpp"]),
+    ("records that the driver holds stay when their partition goes", "kafka/rdkafka.hpp",
+     "        held_.erase(std::remove_if(held_.begin(), held_.end(), gone), held_.end());\n",
+     "        static_cast<void>(gone);\n", ["kafka/rdkafka_test.cpp", "[F255]"]),
+    ("a partition that the source has paused stands still", "kafka/stall_detector.hpp",
+     "const bool waits = !facts.held_by_us &&", "const bool waits =", ["unit/kafka_progress_test.cpp"]),
+    ("an end that is not known is no reason to wait", "kafka/stall_detector.hpp",
+     "const bool behind = !facts.end || ", "const bool behind = facts.end && ", ["unit/kafka_progress_test.cpp"]),
+    ("fetched counts as taken in the lag", "kafka/partition_progress.hpp",
+     "        if (drained_ && position_ >= 0) return", "        if (position_ >= 0) return", ["unit/kafka_progress_test.cpp"]),
+    ("a gap that compaction left counts as lost", "kafka/lost_records.hpp",
+     "        if (low <= expected || next <= expected) return;\n        const auto gone = skips_to_end_ ? next : std::min(next, low);",
+     "        if (next <= expected) return;\n        const auto gone = next;", ["unit/kafka_progress_test.cpp"]),
+    ("an error that librdkafka reported once is over at once", "kafka/reported_errors.hpp",
+     "            if (!one.position) one.position = position;\n", "", ["unit/kafka_progress_test.cpp"]),
+    ("the value of a property that does not exist is shown", "kafka/rdkafka_handles.hpp",
+     "    if (result == RD_KAFKA_CONF_UNKNOWN)\n", "    if (false)\n", ["kafka/rdkafka_test.cpp", "[F254]"]),
 ]
 
 # A test's server waits for what does not come; these are given 20 seconds.
@@ -386,7 +402,7 @@ def try_mutant(options, mutant):
         built = subprocess.run(
             [os.environ.get("CXX", "g++"), "-std=c++20", "-O1" if simulating else "-O0", "-w", "-DBOOST_ASIO_DISABLE_EPOLL",
              f"-I{folder}/include", f"-I{ROOT}/tests", *map(str, sources), "-o", str(program), "-lboost_json",
-             "-lboost_url", "-pthread"], capture_output=True, text=True, check=False)
+             "-lboost_url", "-pthread", *(["-lrdkafka"] if tests[0].startswith("kafka/") else [])], capture_output=True, text=True, check=False)
         if built.returncode != 0:
             return "it does not compile:\n" + built.stderr[:2000]
         try:
