@@ -184,7 +184,9 @@ TEST_CASE("lag: a queue that was just emptied does not count as read", "[kafka_p
     p.taken(0, 0);
     p.update(fetching(100, 100, 0), true, t0); // paused: the client has thrown away what it fetched
     CHECK(p.lag() == 99);
-    p.update(fetching(1, 100, 0), false, t0 + 1s); // and fetches it again
+    p.update(fetching(100, 100, 0), false, t0 + 1s); // its position is still the old one
+    CHECK(p.lag() == 99);
+    p.update(fetching(1, 100, 0), false, t0 + 1s); // it fetches all of it again
     CHECK(p.lag() == 99);
     p.update(fetching(100, 100, 0), false, t0 + 2s); // seen once: its records may be on their way
     CHECK(p.lag() == 99);

@@ -42,11 +42,12 @@ public:
         const bool active = there.fetch_state == "active"; // in any other state `next_offset` is an old one
         const auto position = active ? std::max<std::int64_t>(there.next_offset, -1) : -1;
         // `fetchq_cnt` counts the records of all partitions. Nothing of this one waits once all of it was taken, or
-        // once the queue was empty since its position moved.
+        // once the queue was empty since its position moved. A pause empties the queue before the position goes back.
         const bool all_taken = position < 0 || (next_ && *next_ >= position);
-        const bool still = position == position_;
+        const bool still = position == position_ && !held_;
         drained_ = !held_by_us && (all_taken || (still && (drained_ || there.fetchq_cnt == 0)));
         position_ = position;
+        held_ = held_by_us;
         low_ = std::max(low_, there.lo_offset);
         end_now_ = there.end();
         if (end_now_) end_ = end_now_;
@@ -89,6 +90,7 @@ private:
     std::optional<std::int64_t> next_{};      ///< the offset after the last record taken
     std::optional<std::int64_t> next_seen_{}; ///< the same at the last `update`
     bool drained_ = false;
+    bool held_ = false; ///< at the last `update`
     std::int64_t position_ = -1;
     std::int64_t low_ = -1;
     std::optional<std::int64_t> end_{};
