@@ -114,6 +114,25 @@ TEST_CASE("driver: a topic that may not be read for a while is a trouble until i
     CHECK(member.stop(seconds{10}).committed);
 }
 
+TEST_CASE("driver: a batch that cannot be unpacked is not passed over, and is a trouble", "[rdkafka][F250][F251]") {
+    const Watchdog watchdog;
+    World world;
+    world.kafka.create_topic("events", 1);
+    world.produce("events", 1, 5);
+    constexpr std::int16_t gzip = 1;
+    produce_batch(world.kafka.bootstrap_servers(), "events", 0, batch_of(gzip, "key", "{}"));
+    world.produce("events", 1, 5);
+    Heard heard;
+    Member member{world, quick(world, heard)};
+    world.store->wait_until([&] { return member.driver.stats().stalled_partitions == 1; });
+    const auto told = heard.of(Kind::trouble).size();
+    world.store->wait_until([&] { return heard.of(Kind::trouble).size() >= told + 2; });
+    const auto stats = member.driver.stats();
+    CHECK(stats.lasting_errors == 1);
+    CHECK(stats.lag == 6);
+    CHECK(stats.source.consumed == 5);
+}
+
 TEST_CASE("driver: a topic that does not exist is a trouble until it does", "[rdkafka][F251]") {
     const Watchdog watchdog;
     World world;

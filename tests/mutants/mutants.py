@@ -366,6 +366,12 @@ MUTANTS = [
      "            if (!one.position) one.position = position;\n", "", ["unit/kafka_progress_test.cpp"]),
     ("the value of a property that does not exist is shown", "kafka/rdkafka_handles.hpp",
      "    if (result == RD_KAFKA_CONF_UNKNOWN)\n", "    if (false)\n", ["kafka/rdkafka_test.cpp", "[F254]"]),
+    ("a close of the driver without a limit does not wait", "kafka/rdkafka.hpp",
+     "        closing_by_ =\n            bulkhead::detail::saturating_add<std::chrono::steady_clock>(std::chrono::steady_clock::now(), timeout);\n",
+     "        closing_by_ = std::chrono::steady_clock::now() + timeout;\n", ["kafka/progress_test.cpp", "[F253]"]),
+    ("a queue that a pause has emptied counts as read", "kafka/partition_progress.hpp",
+     "const bool still = position == position_ && !held_;", "const bool still = position == position_;",
+     ["unit/kafka_progress_test.cpp"]),
 ]
 
 # A test's server waits for what does not come; these are given 20 seconds.

@@ -5,6 +5,7 @@
 #include <bulkhead/kafka/driver_stats.hpp>
 #include <bulkhead/kafka/partition_progress.hpp>
 #include <bulkhead/kafka/reported_errors.hpp>
+#include <bulkhead/saturating_add.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -118,7 +119,7 @@ public:
             auto& told = told_[{trouble.topic, trouble.partition}];
             told.lasts = true;
             if (told.next > now) continue;
-            told.next = now + stall_after_;
+            told.next = bulkhead::detail::saturating_add<std::chrono::steady_clock>(now, stall_after_);
             on_event(ProgressEvent{ProgressEvent::Kind::trouble, trouble.topic, trouble.partition, trouble.error,
                                    trouble.text});
         }

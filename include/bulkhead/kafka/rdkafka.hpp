@@ -125,7 +125,7 @@ struct DriverOptions {
     std::uint32_t max_records_per_second = 0;
     /// Called on the driver's thread, but for log lines while it does not poll. Exceptions are swallowed. Without it,
     /// librdkafka logs to standard error, and everything else is only counted. When to change: always in production: to
-    /// log errors, rebalances and failed commits.
+    /// log errors, troubles that last, lost records, rebalances and failed commits.
     std::function<void(const ClientEvent&)> on_event{};
 };
 
@@ -346,7 +346,7 @@ public:
     /// The next record, or nothing. Serves callbacks; errors go to the listener.
     [[nodiscard]] MessagePtr poll(std::chrono::milliseconds timeout) noexcept {
         MessagePtr message{
-            rd_kafka_consumer_poll(rk_, static_cast<int>(std::min<std::int64_t>(timeout.count(), 60'000)))};
+            rd_kafka_consumer_poll(rk_, static_cast<int>(std::clamp<std::int64_t>(timeout.count(), 0, 60'000)))};
         if (!message || message->err == RD_KAFKA_RESP_ERR_NO_ERROR) return message;
         if (message->err != RD_KAFKA_RESP_ERR__PARTITION_EOF) {
             const auto* const text = rd_kafka_message_errstr(message.get());
@@ -629,7 +629,7 @@ public:
     /// Takes no more records, flushes the indexer, waits for what is under way, stores and commits its offsets, leaves
     /// the group and destroys the client: by the deadline, but for what librdkafka needs to end its threads. That is up
     /// to `session.timeout.ms` (45 s by default) while the group's coordinator does not answer. The client is polled
-    /// all the time. What is not settled then will be delivered again.
+    /// all the time. What is not settled then will be delivered again. `unlimited`: it waits until all is settled.
     DriverReport close(std::chrono::milliseconds timeout) {
         DriverReport report;
         if (closed_) {
