@@ -82,7 +82,7 @@ TEST_CASE("librdkafka's statistics: what is not there, or is no JSON, breaks not
     CHECK_FALSE(parse_statistics(statistics_json.substr(0, 300)));
     const auto empty = parse_statistics("{}");
     REQUIRE(empty);
-    CHECK(empty->rx_bytes == 0);
+    CHECK_FALSE(empty->rx_bytes);
     CHECK_FALSE(empty->joined);
     const auto odd = parse_statistics(R"({"rx_bytes":"x","cgrp":{"state":"up","join_state":"wait-join"},"topics":{
         "a":1,"b":{"partitions":[]},"c":{"partitions":{"x":{},"1x":{},"3":4,"5":{"hi_offset":8.0,"ls_offset":true}}}}})");
@@ -90,6 +90,27 @@ TEST_CASE("librdkafka's statistics: what is not there, or is no JSON, breaks not
     CHECK_FALSE(odd->joined);
     REQUIRE(odd->partitions.size() == 1);
     CHECK(odd->partitions[0].end() == 8); // older brokers report no stable offset
+}
+
+TEST_CASE("librdkafka's statistics: the bytes received are those of the whole client", "[kafka_progress][F288]") {
+    const auto received_bytes = [](const char* text) {
+        const auto statistics = parse_statistics(text);
+        return statistics ? statistics->rx_bytes : std::nullopt;
+    };
+    CHECK(received_bytes(R"({"rx_bytes":1234})") == 1234);
+    CHECK(received_bytes(R"({"rx_bytes": 7, "txmsgs":1})") == 7);
+    CHECK(received_bytes(R"({"rx_bytes":0})") == 0);
+    CHECK(received_bytes(R"({"rx_bytes":18446744073709551615})") == 18'446'744'073'709'551'615U);
+    // A broker's own count has another name, and a client may be called anything: its quotes are escaped.
+    CHECK(received_bytes(
+              R"({"client_id":"a\"rx_bytes\":1","brokers":{"b/1":{"rx":3,"rxbytes":99}},"rx":5,"rx_bytes":100})") ==
+          100);
+    for (const char* const text :
+         {"", "{}", R"({"rxbytes":5})", R"({"rx_bytes":)", R"({"rx_bytes":   )", R"({"rx_bytes":"5"})",
+          R"({"rx_bytes":null})", R"({"rx_bytes":-1})", R"({"rx_bytes":18446744073709551616})"}) {
+        CAPTURE(text);
+        CHECK_FALSE(received_bytes(text));
+    }
 }
 
 TEST_CASE("stall: behind, nothing queued, not ours, not moving, all of it without a break", "[kafka_progress][F250]") {

@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <type_traits>
 #include <vector>
 
 namespace bulkhead::inline v1::kafka {
@@ -43,8 +44,8 @@ struct PartitionStatistics {
 
 /// What librdkafka's statistics report, as far as the driver uses it.
 struct ClientStatistics {
-    /// Bytes received from the brokers.
-    std::uint64_t rx_bytes = 0;
+    /// Bytes received from the brokers; nothing when the statistics do not have it.
+    std::optional<std::uint64_t> rx_bytes{};
     /// Whether the member has a coordinator and an assignment.
     bool joined = false;
     /// Every partition that the client knows of the topics that it reads, assigned or not.
@@ -65,10 +66,11 @@ struct ClientStatistics {
     };
     const auto number = [](const bj::object& in, std::string_view name, auto& out) {
         const auto* const value = in.if_contains({name.data(), name.size()});
-        if (value == nullptr) return;
+        if (value == nullptr) return false;
         boost::system::error_code wrong;
-        const auto read = value->to_number<std::int64_t>(wrong);
-        if (!wrong) out = static_cast<std::decay_t<decltype(out)>>(read);
+        const auto read = value->to_number<std::decay_t<decltype(out)>>(wrong);
+        if (!wrong) out = read;
+        return !wrong;
     };
     const auto text = [](const bj::object& in, std::string_view name) -> std::string_view {
         const auto* const value = in.if_contains({name.data(), name.size()});
@@ -77,7 +79,8 @@ struct ClientStatistics {
     };
     const auto& all = root.get_object();
     ClientStatistics statistics;
-    number(all, "rx_bytes", statistics.rx_bytes);
+    std::uint64_t bytes = 0;
+    if (number(all, "rx_bytes", bytes)) statistics.rx_bytes = bytes;
     if (const auto* const group = object(all, "cgrp"))
         statistics.joined = text(*group, "state") == "up" && text(*group, "join_state") == "steady";
     const auto* const topics = object(all, "topics");

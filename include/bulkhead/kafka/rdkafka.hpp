@@ -814,7 +814,7 @@ private:
         try {
             const auto statistics = parse_statistics(json);
             if (!statistics) return;
-            bytes_received_ = statistics->rx_bytes;
+            bytes_received_ = statistics->rx_bytes.value_or(bytes_received_);
             auto paused = source_.partitions();
             std::erase_if(paused, [](const auto& p) { return !p.paused; });
             const bool accepting = source_.accepting();
