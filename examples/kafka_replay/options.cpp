@@ -126,6 +126,8 @@ void check(const Options& o) {
     if (o.messages < 1 || o.messages > 10'000'000) refuse("--messages", "1 to 10000000", std::to_string(o.messages));
     if (o.drain_timeout < std::chrono::seconds{1} || o.drain_timeout > std::chrono::hours{1})
         refuse("--drain-timeout", "1 to 3600 seconds", std::to_string(o.drain_timeout.count()));
+    if (o.stall_after < std::chrono::seconds{1} || o.stall_after > std::chrono::hours{1})
+        refuse("--stall-after", "1 to 3600 seconds", std::to_string(o.stall_after.count() / 1000));
     if (const auto wrong = bulkhead::validate(o.indexer)) refuse(option_of(wrong->field), wrong->limit, wrong->value);
 }
 
@@ -207,6 +209,7 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
     std::uint64_t flush_interval_ms = 1000;
     std::uint64_t request_timeout_ms = 60'000;
     std::uint64_t drain_seconds = 30;
+    std::uint64_t stall_seconds = 30;
     std::string delivery = "at_least_once";
     std::string ids = "record";
     std::string from = "stored";
@@ -419,6 +422,12 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
         ->envname("BULK_DRAIN_TIMEOUT_S")
         ->capture_default_str()
         ->group(indexing_group);
+    app.add_option("--stall-after", stall_seconds,
+                   "Seconds until a partition that stands still, though there is something to read, is a trouble;\n"
+                   "after ten times as long --until-end gives up, with exit status 6")
+        ->envname("BULK_STALL_AFTER_S")
+        ->capture_default_str()
+        ->group(indexing_group);
 
     const auto records_group = "Records of the embedded broker";
     app.add_option("--messages", o.messages, "Generated events")->capture_default_str()->group(records_group);
@@ -464,6 +473,7 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
     o.indexer.flush_interval = std::chrono::milliseconds{flush_interval_ms};
     o.indexer.request_timeout = std::chrono::milliseconds{request_timeout_ms};
     o.drain_timeout = std::chrono::seconds{std::min(drain_seconds, an_hour)};
+    o.stall_after = std::chrono::seconds{std::min(stall_seconds, an_hour)};
     o.delivery = delivery == "best_effort" ? bulkhead::Delivery::best_effort : bulkhead::Delivery::at_least_once;
     o.ids = ids == "auto" ? Ids::automatic : Ids::record;
     o.format = format == "json" ? Format::json : Format::text;

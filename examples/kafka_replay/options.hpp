@@ -68,6 +68,7 @@ struct Options {
     Ids ids = Ids::record;
     std::string id_prefix{};
     std::chrono::seconds drain_timeout{30};
+    std::chrono::milliseconds stall_after{30'000}; ///< `DriverOptions::stall_after`
 
     // The embedded broker's records
     std::uint64_t messages = 1'000'000;

@@ -40,6 +40,8 @@ std::string to_json(const Report& report) {
         entry["next"] = ours != nullptr && ours->next ? json::value(*ours->next) : json::value(nullptr);
         entry["stored"] = ours != nullptr && ours->stored ? json::value(*ours->stored) : json::value(nullptr);
         entry["span"] = number(ours, &bulkhead::PartitionState::span);
+        const auto* const lost = find(report.lost, p);
+        entry["lost"] = lost != nullptr ? lost->records : 0;
         partitions.push_back(std::move(entry));
     }
     json::array failures;

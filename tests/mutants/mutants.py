@@ -477,6 +477,28 @@ MUTANTS = [
      ["unit/kafka_parts_test.cpp"]),
     ("a topic that is created again leaves the group above it", "kafka_source.hpp",
      "        p.exact = true;\n        p.floor = watermark;\n", "", KAFKA_SIMULATION),
+    ("records that the driver holds stay when their partition goes", "kafka/rdkafka.hpp",
+     "        held_.erase(std::remove_if(held_.begin(), held_.end(), gone), held_.end());\n",
+     "        static_cast<void>(gone);\n", ["kafka/rdkafka_test.cpp", "[F255]"]),
+    ("a partition that the source has paused stands still", "kafka/stall_detector.hpp",
+     "const bool waits = !facts.held_by_us &&", "const bool waits =", ["unit/kafka_progress_test.cpp"]),
+    ("an end that is not known is no reason to wait", "kafka/stall_detector.hpp",
+     "const bool behind = !facts.end || ", "const bool behind = facts.end && ", ["unit/kafka_progress_test.cpp"]),
+    ("fetched counts as taken in the lag", "kafka/partition_progress.hpp",
+     "        if (drained_ && position_ >= 0) return", "        if (position_ >= 0) return", ["unit/kafka_progress_test.cpp"]),
+    ("a gap that compaction left counts as lost", "kafka/lost_records.hpp",
+     "        if (low <= expected || next <= expected) return;\n        const auto gone = skips_to_end_ ? next : std::min(next, low);",
+     "        if (next <= expected) return;\n        const auto gone = next;", ["unit/kafka_progress_test.cpp"]),
+    ("an error that librdkafka reported once is over at once", "kafka/reported_errors.hpp",
+     "            if (!one.position) one.position = position;\n", "", ["unit/kafka_progress_test.cpp"]),
+    ("the value of a property that does not exist is shown", "kafka/rdkafka_handles.hpp",
+     "    if (result == RD_KAFKA_CONF_UNKNOWN)\n", "    if (false)\n", ["kafka/rdkafka_test.cpp", "[F254]"]),
+    ("a close of the driver without a limit does not wait", "kafka/rdkafka.hpp",
+     "        closing_by_ =\n            bulkhead::detail::saturating_add<std::chrono::steady_clock>(std::chrono::steady_clock::now(), timeout);\n",
+     "        closing_by_ = std::chrono::steady_clock::now() + timeout;\n", ["kafka/progress_test.cpp", "[F253]"]),
+    ("a queue that a pause has emptied counts as read", "kafka/partition_progress.hpp",
+     "const bool still = position == position_ && !held_;", "const bool still = position == position_;",
+     ["unit/kafka_progress_test.cpp"]),
 ]
 
 # A test's server waits for what does not come; these are given 20 seconds.
@@ -514,6 +536,7 @@ def try_mutant(options, mutant):
             [os.environ.get("CXX", "g++"), "-std=c++20", "-O1" if simulating else "-O0", "-w", "-DBOOST_ASIO_DISABLE_EPOLL",
              f"-I{folder}/include", f"-I{ROOT}/tests", *map(str, sources), "-o", str(program), "-lboost_json",
              "-lboost_url", "-pthread", *(["-lssl", "-lcrypto"] if "tls/" in tests[0] else [])], capture_output=True, text=True, check=False)
+             "-lboost_url", "-pthread", *(["-lrdkafka"] if tests[0].startswith("kafka/") else [])], capture_output=True, text=True, check=False)
         if built.returncode != 0:
             return "it does not compile:\n" + built.stderr[:2000]
         try:

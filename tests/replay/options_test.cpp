@@ -92,6 +92,8 @@ TEST_CASE("the command line is read, the environment behind it") {
                           "eu",
                           "--drain-timeout",
                           "5",
+                          "--stall-after",
+                          "7",
                           "--url",
                           "http://127.0.0.1:9200/es"});
     CHECK(o.topic == "other.logs");
@@ -114,6 +116,7 @@ TEST_CASE("the command line is read, the environment behind it") {
     CHECK(o.ids == Ids::automatic);
     CHECK(o.format == Format::json);
     CHECK(o.drain_timeout == std::chrono::seconds{5});
+    CHECK(o.stall_after == std::chrono::seconds{7});
     REQUIRE(o.kafka.size() == 2);
     CHECK(o.kafka[0].second == "a=b");
     CHECK(o.url == "http://127.0.0.1:9200/es");
@@ -149,6 +152,8 @@ TEST_CASE("wrong usage is one line that names the option and what is allowed") {
     names(usage_error({"--input", "x", "--brokers", "b:1"}), "--input");
     names(usage_error({"--server-port", "70000"}), "--server-port");
     names(usage_error({"--drain-timeout", "0"}), "--drain-timeout");
+    names(usage_error({"--stall-after", "0"}), "--stall-after");
+    names(usage_error({"--stall-after", "3601"}), "--stall-after");
     names(usage_error({"--brokers", "b:1", "--from", "yesterday"}),
           "--from: expected stored, beginning, end, or a time");
     names(usage_error({"--brokers", "b:1", "--from", "1714521600"}), "found 1714521600"); // seconds

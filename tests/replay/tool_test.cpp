@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
+#include "kafka/raw_batch.hpp"
 #include "kafka_replay/dry_run.hpp"
 #include "kafka_replay/failure.hpp"
+#include "kafka_replay/monitor.hpp"
 #include "kafka_replay/replay.hpp"
 #include "kafka_replay/report.hpp"
 #include "support/catch.hpp"
@@ -275,4 +277,83 @@ TEST_CASE("replay: a dry run reads and maps, and does nothing else", "[replay]")
     CHECK(boost::json::parse(nothing.to_json()).at("complete") == false);
     REQUIRE(told.size() == 1);
     CHECK(told[0].find("t-1 at offset 5") != std::string::npos);
+}
+
+TEST_CASE("replay: not ready while a partition stands still, or an error of Kafka lasts", "[replay][F256]") {
+    bulkhead::Stats indexer;
+    bulkhead::kafka::DriverStats driver;
+    driver.rebalances = 1;
+    CHECK(ready(indexer, driver, false).good);
+    driver.troubles.push_back({.topic = "t", .partition = 0, .stalled = true, .text = "t-0 has stood still for 31 s"});
+    CHECK_FALSE(ready(indexer, driver, false).good);
+    CHECK(ready(indexer, driver, false).words == "Kafka: t-0 has stood still for 31 s");
+    driver.troubles.push_back({.topic = "u", .text = "u: unknown topic"});
+    CHECK(ready(indexer, driver, false).words == "Kafka: t-0 has stood still for 31 s; and 1 more");
+}
+
+TEST_CASE("replay: --until-end gives up a partition that stands still, by a status of its own", "[replay][F256]") {
+    World world;
+    REQUIRE(run_replay(world.options()) == exit_ok);
+    for (int i = 0; i < 10; ++i) world.kafka.produce("t", 0, {}, R"({"service_name":"s","message":"m"})");
+    world.kafka.flush();
+    for (int i = 0; i < 1000; ++i)
+        rd_kafka_mock_push_request_errors(world.kafka.cluster(), 1 /* Fetch */, 1,
+                                          RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+    const auto path = scratch_file("stalled");
+    auto options = world.options();
+    options.stall_after = std::chrono::milliseconds{300};
+    options.report = path;
+    CHECK(run_replay(options) == exit_stalled);
+    const auto report = read_json(path);
+    std::filesystem::remove(path);
+    CHECK(report.at("exit_status") == exit_stalled);
+    CHECK(report.at("fault").as_string().find("Topic authorization failed") != std::string::npos);
+    CHECK(report.at("summary").at("lag") == 10);
+    CHECK(report.at("longest_poll_gap_ms").to_number<std::int64_t>() < 1000);
+}
+
+TEST_CASE("replay: records that were gone before they were read give a status of their own", "[replay][F256]") {
+    World world;
+    REQUIRE(run_replay(world.options()) == exit_ok);
+    const auto before = world.kafka.committed("g", "t", 0).value();
+    std::uint64_t random = 88172645463325252U;
+    for (int i = 0; i < 70; ++i) { // the mock keeps 5 MiB of a partition
+        std::string noise;
+        while (noise.size() < 100'000) {
+            random ^= random << 13U;
+            random ^= random >> 7U;
+            random ^= random << 17U;
+            noise += std::to_string(random);
+        }
+        world.kafka.produce("t", 0, {}, R"({"service_name":"s","message":")" + noise + "\"}");
+        if (i % 10 == 9) world.kafka.flush();
+    }
+    world.kafka.flush();
+    const auto low = world.kafka.watermarks("t", 0).first;
+    REQUIRE(low > before);
+    const auto path = scratch_file("lost");
+    auto options = world.options();
+    options.report = path;
+    CHECK(run_replay(options) == exit_lost);
+    const auto report = read_json(path);
+    std::filesystem::remove(path);
+    CHECK(report.at("exit_status") == exit_lost);
+    CHECK(report.at("fault") == "");
+    CHECK(report.at("partitions").at(0).at("lost") == low - before);
+    CHECK(report.at("partitions").at(1).at("lost") == 0);
+}
+
+TEST_CASE("replay: --until-end ends behind a transaction marker, and polls all the time", "[replay][F256]") {
+    World world;
+    for (int p = 0; p < 2; ++p)
+        bulkhead_test::produce_batch(world.kafka.bootstrap_servers(), "t", p, bulkhead_test::commit_marker());
+    const auto path = scratch_file("marker");
+    auto options = world.options();
+    options.report = path;
+    CHECK(run_replay(options) == exit_ok);
+    const auto report = read_json(path);
+    std::filesystem::remove(path);
+    CHECK(report.at("summary").at("lag") == 0);
+    CHECK(report.at("summary").at("consumed") == 10);
+    CHECK(report.at("longest_poll_gap_ms").to_number<std::int64_t>() < 1000);
 }
