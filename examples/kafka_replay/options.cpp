@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "options.hpp"
 
+#include "environment.hpp"
 #include "timestamp.hpp"
 
 #include <bulkhead/ndjson.hpp>
@@ -12,6 +13,7 @@
 #include <iostream>
 
 #include <CLI/CLI.hpp>
+#include <unistd.h>
 
 namespace replay {
 
@@ -19,13 +21,17 @@ namespace {
 
 constexpr const char* description =
     "Replays log events from a Kafka topic into Elasticsearch or OpenSearch, without ever blocking the consumer.\n\n"
-    "Without --brokers it brings a Kafka broker of its own (librdkafka's mock cluster) and fills the topic with\n"
-    "generated events or with --input; without --url it brings a search server of its own that parses, stores and\n"
-    "counts. So without any option it is a demonstration. With --brokers and --url it is the real thing:\n\n"
     "  kafka_replay --brokers kafka1:9092,kafka2:9092 --url http://search:9200 --install-template\n\n"
-    "It consumes until Ctrl-C (with an embedded broker, or --exit-at-end: until the records that were there at the\n"
-    "start are done), then drains, commits, and prints a summary on standard output. Progress and warnings go to\n"
+    "Both addresses are given, or neither. Each may be 'embedded': --brokers embedded is a Kafka broker inside this\n"
+    "process (librdkafka's mock cluster), whose topic is filled with generated events or with --input; --url embedded\n"
+    "is a search server inside this process that parses, stores and counts, and vanishes with it. Neither address is\n"
+    "a demonstration: both are embedded.\n\n"
+    "It consumes until Ctrl-C (with an embedded broker, or --until-end: until the records that were there at the\n"
+    "start are done), then drains, commits, and prints a summary on standard output. A second Ctrl-C ends it at once,\n"
+    "with status 130 and without a summary: what was not committed is read again. Progress and warnings go to\n"
     "standard error. Values may also come from the environment variables named below; the command line wins.";
+
+constexpr const char* embedded = "embedded";
 
 constexpr const char* footer =
     "Exit status: 0 everything consumed is accounted for, also after Ctrl-C; 1 something went wrong or is missing;\n"
@@ -82,6 +88,89 @@ std::string option_of(const std::string& field) {
     return field;
 }
 
+/// `--name=` becomes the option and an empty value; CLI11 would take the next argument for its value.
+std::vector<const char*> with_empty_values(int argc, const char* const* argv, std::vector<std::string>& kept) {
+    kept.reserve(static_cast<std::size_t>(argc)); // so that none of the texts moves
+    std::vector<const char*> arguments;
+    for (int i = 0; i < argc; ++i) {
+        const std::string_view text{argv[i]};
+        if (i == 0 || !text.starts_with("--") || text.find('=') + 1 != text.size()) {
+            arguments.push_back(argv[i]);
+            continue;
+        }
+        arguments.push_back(kept.emplace_back(text.substr(0, text.size() - 1)).c_str());
+        arguments.push_back("");
+    }
+    return arguments;
+}
+
+/// An address as it was given: by an option, or by its variable. Nothing: not at all.
+struct Address {
+    const char* option;
+    const char* variable;
+    std::vector<std::string> given; ///< separated by commas
+
+    [[nodiscard]] bool is_embedded() const { return given.size() == 1 && given.front() == embedded; }
+    [[nodiscard]] std::string names() const { return std::string{option} + " (or " + variable + ")"; }
+};
+
+Address address(const CLI::App& app, const char* option, const char* variable) {
+    Address found{option, variable, {}};
+    for (const auto& text : app.get_option(option)->results())
+        for (auto& part : CLI::detail::split(text, ',')) found.given.push_back(std::move(part));
+    const char* const value = std::getenv(variable);
+    // A variable without a value is not the same as none: perhaps a deployment has lost it.
+    if (app.count(option) == 0 && value != nullptr && *value == '\0')
+        throw UsageError{std::string{variable} + ": expected an address or '" + embedded + "', found nothing"};
+    return found;
+}
+
+/// Both addresses or neither: one alone would replay real records into a store that vanishes, or made-up events into a
+/// real index. `remarks`: what the other may have been meant by.
+void check_addresses(const Address& brokers, const Address& url, bool dry_run,
+                     const std::vector<std::string>& remarks) {
+    for (const auto& node : url.given)
+        if (!node.empty() && node != embedded) check_url(node);
+    for (const auto* one : {&brokers, &url}) {
+        if (one->is_embedded()) continue;
+        for (const auto& part : one->given) {
+            if (part.empty()) refuse(one->option, std::string{"an address or '"} + embedded + "'", "");
+            if (part == embedded) refuse(one->option, std::string{"addresses, or '"} + embedded + "' alone", "both");
+        }
+    }
+    const auto remarked = [&](std::string text) {
+        for (const auto& remark : remarks) text += "; " + remark;
+        return text;
+    };
+    const auto lacks = [&](const Address& missing, const Address& given, const char* what) {
+        throw UsageError{remarked(missing.names() + ": expected beside " + given.names() + ", found nothing; " +
+                                  missing.option + " " + embedded + " asks for " + what)};
+    };
+    if (brokers.given.empty() && !url.given.empty())
+        lacks(brokers, url, "a broker in this process, filled with generated events or with --input");
+    if (url.given.empty() && !brokers.given.empty() && !dry_run)
+        lacks(url, brokers, "a search server that vanishes with this process");
+    if (!brokers.given.empty() || !url.given.empty()) return;
+    for (const auto& remark : remarks)
+        if (remark.find(brokers.variable) != std::string::npos || remark.find(url.variable) != std::string::npos)
+            throw UsageError{remarked("--brokers and --url: expected both, or for the demonstration '" +
+                                      std::string{embedded} + "' for both, found neither")};
+}
+
+/// One line for each variable that looks like a misspelt one of ours. Values are not shown: they may be secrets.
+std::vector<std::string> misspelt_variables(const CLI::App& app) {
+    std::vector<std::string> ours{"ELASTICSEARCH_PASSWORD", "ELASTICSEARCH_API_KEY"}; // these are no options
+    for (const auto* option : app.get_options())
+        if (!option->get_envname().empty()) ours.push_back(option->get_envname());
+    std::vector<std::string_view> all;
+    for (char** variable = environ; variable != nullptr && *variable != nullptr; ++variable)
+        all.emplace_back(*variable);
+    std::vector<std::string> remarks;
+    for (const auto& [found, meant] : misspelt(all, ours))
+        remarks.push_back(found + " is set, but " + meant + " is what is read");
+    return remarks;
+}
+
 void check(const Options& o) {
     check_topic("--topic", o.topic);
     if (!o.span_topic.empty()) check_topic("--span-topic", o.span_topic);
@@ -114,13 +203,13 @@ void check(const Options& o) {
     }
     if (const auto wrong = bulkhead::validate(o.http)) refuse(option_of(wrong->field), wrong->limit, wrong->value);
     if (!o.input.empty() && !o.embedded_broker())
-        throw UsageError{"--input: it fills the embedded broker, so it does not go together with --brokers"};
+        throw UsageError{"--input: it fills the embedded broker, so it goes together with --brokers embedded"};
     if (o.dry_run && o.embedded_broker())
-        throw UsageError{"--dry-run: it reads a topic of --brokers; the embedded broker's records are known"};
+        throw UsageError{"--dry-run: it reads a topic of real --brokers; the embedded broker's records are known"};
     if (o.from.kind != Start::Kind::stored && o.embedded_broker())
-        throw UsageError{"--from: the embedded broker's topic is new, so it goes together with --brokers"};
+        throw UsageError{"--from: the embedded broker's topic is new, so it needs the --brokers of real ones"};
     if (o.server_port != 0 && !o.embedded_server())
-        throw UsageError{"--server-port: it is the embedded server's, so it does not go together with --url"};
+        throw UsageError{"--server-port: it is the embedded server's, so it goes together with --url embedded"};
     if (o.messages < 1 || o.messages > 10'000'000) refuse("--messages", "1 to 10000000", std::to_string(o.messages));
     if (o.drain_timeout < std::chrono::seconds{1} || o.drain_timeout > std::chrono::hours{1})
         refuse("--drain-timeout", "1 to 3600 seconds", std::to_string(o.drain_timeout.count()));
@@ -220,7 +309,7 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
     app.get_formatter()->column_width(34);
 
     const auto kafka_group = "Kafka";
-    app.add_option("--brokers", o.brokers, "Bootstrap servers; none: an embedded broker")
+    app.add_option("--brokers", o.brokers, "Bootstrap servers; 'embedded': a broker inside this process")
         ->envname("KAFKA_BROKERS")
         ->group(kafka_group);
     app.add_option("--topic", o.topic, "Topic of the log events")
@@ -260,9 +349,10 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
         ->group(kafka_group);
 
     const auto server_group = "Search server";
-    app.add_option("--url", urls,
-                   "http[s]://HOST[:PORT][/PATH], several nodes of one cluster separated by commas; none: an embedded\n"
-                   "server")
+    app.add_option(
+           "--url", urls,
+           "http[s]://HOST[:PORT][/PATH], several nodes of one cluster separated by commas; 'embedded': a server\n"
+           "inside this process")
         ->delimiter(',')
         ->envname("ELASTICSEARCH_URL")
         ->group(server_group);
@@ -449,7 +539,9 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
     app.set_version_flag("--version", "kafka_replay of bulkhead");
 
     try {
-        app.parse(argc, argv);
+        std::vector<std::string> kept;
+        const auto arguments = with_empty_values(argc, argv, kept);
+        app.parse(static_cast<int>(arguments.size()), arguments.data());
     } catch (const CLI::Success& asked) {
         app.exit(asked, std::cout, std::cerr);
         return std::nullopt;
@@ -468,6 +560,12 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
     o.format = format == "json" ? Format::json : Format::text;
     if (o.ids == Ids::automatic) o.indexer.duplicates = bulkhead::Duplicates::allow; // lost would be worse
     o.kafka = key_values(kafka);
+    const auto brokers_given = address(app, "--brokers", "KAFKA_BROKERS");
+    const auto url_given = address(app, "--url", "ELASTICSEARCH_URL");
+    o.remarks = misspelt_variables(app);
+    check_addresses(brokers_given, url_given, o.dry_run, o.remarks);
+    if (brokers_given.is_embedded()) o.brokers.clear();
+    if (url_given.is_embedded()) urls.clear();
     if (!urls.empty()) {
         o.url = urls.front();
         o.http.more_urls.assign(urls.begin() + 1, urls.end());

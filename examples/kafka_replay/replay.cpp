@@ -394,6 +394,7 @@ int run_dry(const Options& options, const std::string& brokers, Progress& progre
 
 int replay(const Options& options, Report& report_of_run) {
     Progress progress{options.quiet};
+    for (const auto& remark : options.remarks) progress.warn(remark);
     Background background;
     const auto interrupted = [&] { return background.interrupted(); };
     if (options.dry_run && !options.embedded_broker()) return run_dry(options, options.brokers, progress, interrupted);
@@ -429,11 +430,14 @@ int replay(const Options& options, Report& report_of_run) {
     for (std::uint32_t node = 0; node < transport.node_count(); ++node)
         nodes += (node == 0 ? "" : ", ") + transport.node_url(node);
     progress.info("search server: " + nodes + " (" + (own_server ? "embedded" : version) + ")");
+    if (own_server && !options.embedded_broker())
+        progress.warn("the search server is embedded: what is consumed and committed vanishes with this process");
 
     // The broker.
     std::optional<EmbeddedBroker> own_broker;
     if (options.embedded_broker()) {
         own_broker.emplace();
+        if (!own_server) progress.warn("the broker is embedded: the server is sent what was made or read for it");
         progress.info("embedded Kafka broker: filling " + options.topic +
                       (options.input.empty() ? " with " + grouped(options.messages) + " generated events"
                                              : " from " + options.input));
