@@ -3,21 +3,27 @@
 
 #include "environment.hpp"
 #include "timestamp.hpp"
+#include "tool/server_options.hpp"
+#include "tool/version_text.hpp"
 
 #include <bulkhead/ndjson.hpp>
-
-#include <boost/url/parse.hpp>
 
 #include <charconv>
 #include <cstdlib>
 #include <iostream>
 
 #include <CLI/CLI.hpp>
+#include <librdkafka/rdkafka.h>
+#include <openssl/crypto.h>
 #include <unistd.h>
 
 namespace replay {
 
 namespace {
+
+using tool::check_url;
+using tool::one_line;
+using tool::refuse;
 
 constexpr const char* description =
     "Replays log events from a Kafka topic into Elasticsearch or OpenSearch, without ever blocking the consumer.\n\n"
@@ -43,27 +49,6 @@ constexpr const char* footer =
     "level, http_method, http_path, http_status_code, labels. A timestamp may be epoch seconds, milli-, micro- or\n"
     "nanoseconds, or ISO 8601; when it is missing or absurd the record's own is taken. An event that is invalid, or a\n"
     "record without payload, is skipped with a warning and counted.\n";
-
-/// Throws `UsageError` naming the option, what is allowed and what was found.
-[[noreturn]] void refuse(const std::string& option, const std::string& expected, const std::string& found) {
-    throw UsageError{option + ": expected " + expected + ", found " + (found.empty() ? "nothing" : found)};
-}
-
-/// What the transport itself would refuse is refused here, before anything is started.
-void check_url(const std::string& url) {
-    const auto parsed = boost::urls::parse_uri(url);
-    const auto port_is_good = [&] {
-        if (!parsed->has_port()) return true;
-        const std::string digits{parsed->port()};
-        return !digits.empty() && digits.size() <= 5 && std::stoi(digits) >= 1 && std::stoi(digits) <= 65535;
-    };
-    const bool good = parsed.has_value() && (parsed->scheme() == "http" || parsed->scheme() == "https") &&
-                      !parsed->host().empty() && !parsed->has_query() && !parsed->has_fragment() && port_is_good();
-    if (good) return;
-    // What stands before an @ may be a password.
-    const auto at = url.rfind('@');
-    refuse("--url", "http[s]://HOST[:PORT][/PATH]", at == std::string::npos ? url : "…" + url.substr(at));
-}
 
 void check_topic(const std::string& option, const std::string& topic) {
     constexpr std::string_view allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
@@ -195,12 +180,6 @@ void check(const Options& o) {
     if (o.group.empty()) refuse("--group", "a consumer group", o.group);
     check_stream("--data-stream", o.streams.name(StreamKey::apm_logs));
     check_stream("--span-data-stream", o.streams.name(StreamKey::apm_spans));
-    if (!o.url.empty()) check_url(o.url);
-    for (const auto& url : o.http.more_urls) {
-        check_url(url);
-        if (url.starts_with("https:") != o.url.starts_with("https:"))
-            throw UsageError{"--url: all nodes by http or all by https"};
-    }
     if (const auto wrong = bulkhead::validate(o.http)) refuse(option_of(wrong->field), wrong->limit, wrong->value);
     if (!o.input.empty() && !o.embedded_broker())
         throw UsageError{"--input: it fills the embedded broker, so it goes together with --brokers embedded"};
@@ -227,30 +206,6 @@ std::vector<std::pair<std::string, std::string>> key_values(const std::vector<st
         pairs.emplace_back(setting.substr(0, equals), setting.substr(equals + 1));
     }
     return pairs;
-}
-
-/// From files or from the environment, never from arguments, which every user of the machine can read.
-bulkhead::Credentials credentials(const std::string& user, const std::string& password_file,
-                                  const std::string& api_key_file) {
-    using bulkhead::Credentials;
-    using bulkhead::SecretSource;
-    const bool key_is_set = std::getenv("ELASTICSEARCH_API_KEY") != nullptr;
-    if (!user.empty() && (!api_key_file.empty() || key_is_set))
-        throw UsageError{"--user: it does not go together with an API key"};
-    if (user.empty() && !password_file.empty()) throw UsageError{"--password-file: it needs --user"};
-    if (!user.empty())
-        return Credentials::basic(user, password_file.empty() ? SecretSource::environment("ELASTICSEARCH_PASSWORD")
-                                                              : SecretSource::file(password_file));
-    if (!api_key_file.empty()) return Credentials::api_key(SecretSource::file(api_key_file));
-    if (key_is_set) return Credentials::api_key(SecretSource::environment("ELASTICSEARCH_API_KEY"));
-    return {};
-}
-
-std::string one_line(std::string text) {
-    while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
-    for (auto& c : text)
-        if (c == '\n') c = ' ';
-    return text;
 }
 
 Start parse_start(const std::string& text) {
@@ -299,11 +254,7 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
     std::string from = "stored";
     std::string format = "text";
     std::vector<std::string> urls;
-    std::string user;
-    std::string password_file;
-    std::string api_key_file;
-    std::string key_password_file;
-    bool insecure = false;
+    tool::ServerOptions server;
     CLI::App app{description, "kafka_replay"};
     app.footer(footer);
     app.get_formatter()->column_width(34);
@@ -356,41 +307,7 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
         ->delimiter(',')
         ->envname("ELASTICSEARCH_URL")
         ->group(server_group);
-    app.add_option("--user", user, "User for basic authentication; the password is never an argument")
-        ->envname("ELASTICSEARCH_USER")
-        ->group(server_group);
-    app.add_option("--password-file", password_file,
-                   "Its password, read again after a 401; without it, from $ELASTICSEARCH_PASSWORD")
-        ->envname("ELASTICSEARCH_PASSWORD_FILE")
-        ->type_name("FILE")
-        ->group(server_group);
-    app.add_option("--api-key-file", api_key_file,
-                   "An encoded API key, read again after a 401; without it, from $ELASTICSEARCH_API_KEY if that is set")
-        ->envname("ELASTICSEARCH_API_KEY_FILE")
-        ->type_name("FILE")
-        ->group(server_group);
-    app.add_option("--ca-file", o.tls.ca_file, "Certificates (PEM) to trust instead of the system's")
-        ->envname("ELASTICSEARCH_CA_FILE")
-        ->type_name("FILE")
-        ->group(server_group);
-    app.add_option("--ca-fingerprint", o.tls.ca_fingerprint,
-                   "SHA-256 of the certificate authority's certificate, as Elasticsearch prints it at set-up")
-        ->envname("ELASTICSEARCH_CA_FINGERPRINT")
-        ->type_name("HEX")
-        ->group(server_group);
-    app.add_option("--client-certificate", o.tls.certificate_file, "Our own certificate (PEM)")
-        ->type_name("FILE")
-        ->group(server_group);
-    app.add_option("--client-key", o.tls.key_file, "and its key (PEM)")->type_name("FILE")->group(server_group);
-    app.add_option("--client-key-password-file", key_password_file, "and the key's password, if it has one")
-        ->type_name("FILE")
-        ->group(server_group);
-    app.add_flag("--insecure-trust-any-certificate", insecure,
-                 "Do not verify the server: whoever is on the way can read and change everything")
-        ->group(server_group);
-    app.add_flag("--allow-credentials-in-clear", o.http.allow_credentials_in_clear,
-                 "Send credentials also by plain http to another host")
-        ->group(server_group);
+    server.add_to(app, server_group);
     app.add_flag("--gzip", o.gzip, "Compress bulk requests")->envname("BULK_GZIP")->group(server_group);
     app.add_option("--gzip-level", o.http.compression_level, "1 (quick) to 12")
         ->capture_default_str()
@@ -536,7 +453,9 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
                  "Show the server's reasons too, in warnings and in the report: they may quote what documents hold")
         ->group(output_group);
     app.add_flag("-q,--quiet", o.quiet, "No progress, only warnings and the summary")->group(output_group);
-    app.set_version_flag("--version", "kafka_replay of bulkhead");
+    app.set_version_flag("--version",
+                         tool::version_text("kafka_replay", {{"librdkafka", rd_kafka_version_str()},
+                                                             {"OpenSSL", OpenSSL_version(OPENSSL_VERSION_STRING)}}));
 
     try {
         std::vector<std::string> kept;
@@ -566,13 +485,8 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
     check_addresses(brokers_given, url_given, o.dry_run, o.remarks);
     if (brokers_given.is_embedded()) o.brokers.clear();
     if (url_given.is_embedded()) urls.clear();
-    if (!urls.empty()) {
-        o.url = urls.front();
-        o.http.more_urls.assign(urls.begin() + 1, urls.end());
-    }
-    o.http.credentials = credentials(user, password_file, api_key_file);
-    if (!key_password_file.empty()) o.tls.key_password = bulkhead::SecretSource::file(key_password_file);
-    if (insecure) o.tls.verification = bulkhead::TlsVerification::none_this_is_insecure;
+    server.finish(urls, o.http, o.tls);
+    if (!urls.empty()) o.url = urls.front();
     o.from = parse_start(from);
     check(o);
     if (o.embedded_broker()) o.exit_at_end = true;
