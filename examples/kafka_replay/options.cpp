@@ -47,8 +47,8 @@ constexpr const char* footer =
     "stands, and why it is paused.\n\n"
     "Events are JSON objects with service_name and message, and perhaps timestamp, environment, trace_id, span_id,\n"
     "level, http_method, http_path, http_status_code, labels. A timestamp may be epoch seconds, milli-, micro- or\n"
-    "nanoseconds, or ISO 8601; when it is missing or absurd the record's own is taken. An event that is invalid, or a\n"
-    "record without payload, is skipped with a warning and counted.\n";
+    "nanoseconds, or ISO 8601; when it is missing or absurd the record's own is taken. A record without payload is\n"
+    "skipped with a warning and counted; so is an event that is invalid, where there is no --dead-letter-topic.\n";
 
 void check_topic(const std::string& option, const std::string& topic) {
     constexpr std::string_view allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
@@ -389,7 +389,9 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
     policy(
         "--on-invalid", "BULK_ON_INVALID", o.on_invalid,
         Names<OnInvalid>{{"skip", OnInvalid::skip}, {"dead_letter", OnInvalid::dead_letter}, {"stop", OnInvalid::stop}},
-        "A record that is no event");
+        "A record that is no event; the default is dead_letter where there is a --dead-letter-topic, and skip where "
+        "there\n"
+        "is none");
     policy("--on-tombstone", "BULK_ON_TOMBSTONE", o.on_tombstone,
            Names<OnTombstone>{{"skip", OnTombstone::skip}, {"dead_letter", OnTombstone::dead_letter}},
            "A record without payload");
@@ -479,6 +481,8 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
     o.format = format == "json" ? Format::json : Format::text;
     if (o.ids == Ids::automatic) o.indexer.duplicates = bulkhead::Duplicates::allow; // lost would be worse
     o.kafka = key_values(kafka);
+    // What is passed over is kept where there is a place for it.
+    if (app.count("--on-invalid") == 0 && !o.dead_letter_topic.empty()) o.on_invalid = OnInvalid::dead_letter;
     const auto brokers_given = address(app, "--brokers", "KAFKA_BROKERS");
     const auto url_given = address(app, "--url", "ELASTICSEARCH_URL");
     o.remarks = misspelt_variables(app);

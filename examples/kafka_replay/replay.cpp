@@ -357,17 +357,20 @@ Summary summarize(const Options& options, const bulkhead::SourceStats& source, c
     s.failed_requests = indexer.failed_requests;
     s.peak_buffered_bytes = indexer.peak_buffered_bytes;
     s.set_enqueue(latencies);
+    s.invalid_kept = options.on_invalid == bulkhead::OnInvalid::dead_letter;
     s.delivery = options.delivery == bulkhead::Delivery::at_least_once ? "at_least_once" : "best_effort";
     return s;
 }
 
 void print(const Options& options, const Summary& summary, Progress& progress) {
     std::string text = options.format == Format::json ? to_json(summary) + '\n' : to_text(summary);
-    const auto comparison = compare_with_source_system(summary);
-    if (options.format == Format::json) {
-        progress.info(comparison);
-    } else {
-        text += comparison + '\n';
+    if (options.demonstration()) {
+        const auto comparison = compare_with_source_system(summary);
+        if (options.format == Format::json) {
+            progress.info(comparison);
+        } else {
+            text += comparison + '\n';
+        }
     }
     errno = 0;
     if (std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0) return;
@@ -530,6 +533,8 @@ int replay(const Options& options, Report& report_of_run) {
     }
     progress.finish();
     if (!count_failure.empty()) progress.warn(count_failure);
+    if (summary.invalid != 0 && options.on_invalid == bulkhead::OnInvalid::skip)
+        progress.warn(grouped(summary.invalid) + " records were no events and are passed over: --on-invalid");
     for (const auto& failure : close.stats.failures)
         progress.warn(grouped(failure.count) + " times " + failure.type + " (status " + std::to_string(failure.status) +
                       ")" +
@@ -593,6 +598,7 @@ int run_replay(const Options& options) {
             if (also.what() != what) std::fprintf(stderr, "%s\n", also.what());
         }
     };
+    if (!options.report.empty()) check_writable(options.report); // not after a day's work
     try {
         return replay(options, report);
     } catch (const Failure& failure) {

@@ -38,7 +38,8 @@ expect 2 "--url: expected http[s]://HOST[:PORT][/PATH], found 127.0.0.1:9200" --
 expect 2 "--url: expected" --url http://127.0.0.1:99999
 expect 2 "--topic: expected" --topic 'no such/topic'
 expect 2 "--input" --input file --brokers 127.0.0.1:9092 --url embedded
-expect 2 "no.such.setting" --messages 10 -X no.such.setting=1
+expect 2 "librdkafka does not know the property no.such.setting" --messages 10 -X no.such.setting=1 # [F273]
+expect 2 "librdkafka does not take this value for fetch.min.bytes" --messages 10 -X fetch.min.bytes=many # [F273]
 expect 2 "enable.auto.commit" --messages 10 -X enable.auto.commit=false
 BULK_BATCH_SIZE=lots expect 2 "BULK_BATCH_SIZE"
 
@@ -63,6 +64,10 @@ expect 2 "--brokers: expected an address or 'embedded', found nothing" --brokers
 expect 4 "search server 127.0.0.1:1: cannot be reached: Connection refused" --messages 10 --brokers embedded --url http://127.0.0.1:1
 expect 3 "no Kafka broker can be reached at 127.0.0.1:1" --brokers 127.0.0.1:1 --url embedded --exit-at-end
 
+# A report that cannot be written is found out before anything is started. [F274]
+expect 1 "--report /nowhere/report: No such file or directory" --messages 10 --report /nowhere/report
+expect 1 "--report $work: Is a directory" --messages 10 --report "$work"
+
 # Files that are not what they should be.
 expect 1 "--dead-letter-file: /nowhere/dead: No such file" --messages 10 --dead-letter-file /nowhere/dead
 expect 1 "/nowhere/events.ndjson: No such file" --input /nowhere/events.ndjson
@@ -75,7 +80,8 @@ head -c 5000 "$work/whole.gz" >"$work/damaged.gz"
 expect 1 "$work/damaged.gz: damaged gzip data" --input "$work/damaged.gz"
 
 # Secrets stay secret, wherever something is written, when all goes well and when it does not.
-for more in "" "-X sasl.password.typo=hunter2" "-X ssl.key.pem=hunter2 -X security.protocol=ssl"; do
+for more in "" "-X sasl.password.typo=hunter2" "-X sasl.pasword=hunter2" "-X ssl.key.passphrase=hunter2" "-X no.such=hunter2" \
+    "-X ssl.key.pem=hunter2 -X security.protocol=ssl"; do
     # shellcheck disable=SC2086 # words
     timeout 60 "$replay" --messages 100 -X sasl.username=hunter2 -X sasl.password=hunter2 -X ssl.key.password=hunter2 $more \
         --report "$work/report" >"$work/out" 2>"$work/err"

@@ -227,6 +227,16 @@ TEST_CASE("an address that is empty is no address, and no demonstration either",
     CHECK(parse({"--error-topic=", "--url=embedded", "--brokers=embedded"}).error_topic.empty()); // nothing is eaten
 }
 
+TEST_CASE("an invalid record is kept where there is a place for it", "[F276]") {
+    const auto policy = [](std::vector<const char*> arguments) { return parse(std::move(arguments)).on_invalid; };
+    CHECK(policy({}) == bulkhead::OnInvalid::skip);
+    CHECK(policy({"--dead-letter-topic", "dead"}) == bulkhead::OnInvalid::dead_letter);
+    CHECK(policy({"--dead-letter-topic", "dead", "--on-invalid", "skip"}) == bulkhead::OnInvalid::skip);
+    CHECK(policy({"--dead-letter-topic", "dead", "--on-invalid", "stop"}) == bulkhead::OnInvalid::stop);
+    const Environment skip{"BULK_ON_INVALID", "skip"};
+    CHECK(policy({"--dead-letter-topic", "dead"}) == bulkhead::OnInvalid::skip);
+}
+
 TEST_CASE("a dry run needs no search server", "[F265]") { CHECK(parse({"--brokers", "b:1", "--dry-run"}).dry_run); }
 
 TEST_CASE("a variable that looks like a misspelt one of ours is named", "[F266]") {

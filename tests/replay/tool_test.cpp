@@ -63,6 +63,25 @@ struct World {
 std::filesystem::path scratch_file(const char* name) {
     return std::filesystem::temp_directory_path() / (name + std::to_string(::getpid()));
 }
+/// Standard output goes to a file for as long as this lives.
+class Printed {
+public:
+    explicit Printed(const std::filesystem::path& path) {
+        std::fflush(stdout);
+        kept_ = ::dup(STDOUT_FILENO);
+        REQUIRE(std::freopen(path.c_str(), "wb", stdout) != nullptr);
+    }
+    Printed(const Printed&) = delete;
+    Printed& operator=(const Printed&) = delete;
+    ~Printed() {
+        std::fflush(stdout);
+        ::dup2(kept_, STDOUT_FILENO);
+        ::close(kept_);
+    }
+
+private:
+    int kept_ = -1;
+};
 boost::json::object read_json(const std::filesystem::path& path) {
     std::ifstream file{path};
     return boost::json::parse(std::string{std::istreambuf_iterator<char>{file}, {}}).as_object();
@@ -186,17 +205,54 @@ TEST_CASE("replay: a run that fails leaves a report too", "[replay]") {
 TEST_CASE("replay: a report that cannot be written is said", "[replay]") {
     World world;
     auto options = world.options();
-    options.report = "/nowhere/report";
+    options.report = "/dev/full"; // can be opened
     const auto printed = scratch_file("bulkhead-printed-");
-    std::fflush(stdout);
-    const int kept = ::dup(STDOUT_FILENO);
-    REQUIRE(std::freopen(printed.c_str(), "wb", stdout) != nullptr);
-    CHECK_THROWS_AS(run_replay(options), Failure);
-    std::fflush(stdout);
-    ::dup2(kept, STDOUT_FILENO);
-    ::close(kept);
+    {
+        const Printed to{printed};
+        CHECK_THROWS_AS(run_replay(options), Failure);
+    }
     CHECK(world.committed() == 10); // at the end, not instead of the work
     CHECK(read_json(printed).at("consumed") == 10);
+    std::filesystem::remove(printed);
+}
+
+TEST_CASE("replay: a report whose folder is not there ends the run before it begins", "[replay][F274]") {
+    World world;
+    auto options = world.options();
+    for (const std::string report : {std::string{"/nowhere/report"}, std::filesystem::temp_directory_path().string()}) {
+        CAPTURE(report);
+        options.report = report;
+        CHECK_THROWS_WITH(run_replay(options), contains("--report " + report));
+    }
+    CHECK(world.committed() == -2); // nothing
+    CHECK(world.server.count("apm-logs") == 0);
+
+    const auto file = scratch_file("bulkhead-kept-");
+    write_file(file.string(), R"({"n":1})");
+    check_writable(file.string());
+    CHECK(read_json(file).at("n") == 1); // to try changes nothing
+    CHECK_FALSE(std::filesystem::exists(file.string() + ".new"));
+    std::filesystem::remove(file);
+    check_writable(file.string());
+    CHECK_FALSE(std::filesystem::exists(file));
+    REQUIRE(::mkfifo(file.c_str(), 0600) == 0);
+    check_writable(file.string()); // does not wait for its reader
+    std::filesystem::remove(file);
+}
+
+TEST_CASE("replay: only a demonstration compares itself with the source system", "[replay][F275]") {
+    World world;
+    auto options = world.options();
+    options.format = Format::text;
+    const auto printed = scratch_file("bulkhead-printed-");
+    {
+        const Printed to{printed};
+        REQUIRE(run_replay(options) == exit_ok);
+    }
+    std::ifstream file{printed};
+    const std::string text{std::istreambuf_iterator<char>{file}, {}};
+    CHECK(text.find("consumed") != std::string::npos);
+    CHECK(text.find("source system") == std::string::npos);
     std::filesystem::remove(printed);
 }
 
