@@ -12,9 +12,9 @@ namespace bulkhead::inline v1::detail {
 /// How many requests may be in flight. Pure: the caller brings the time and draws the pause.
 ///
 /// The limit adapts as TCP's congestion window does (RFC 5681: additive increase, multiplicative decrease): it is
-/// halved when the endpoint pushes back or fails, and grows by one for each round of answers without trouble, between
-/// the minimum and the maximum, where it begins. After the endpoint has failed *as a whole* nobody may travel until a
-/// pause has passed, then a single probe.
+/// halved when the endpoint pushes back or does not answer, and grows by one for each round of answers without trouble,
+/// between the minimum and the maximum, where it begins. After the endpoint has failed *as a whole* nobody may travel
+/// until a pause has passed, then a single probe.
 ///
 /// A *generation* is the time between two signs of trouble. Requests that were launched together and fail together
 /// count as one, so that limit and pause follow the trouble and not the number of requests that met it.
@@ -53,12 +53,18 @@ public:
     [[nodiscard]] bool is_news(std::uint64_t generation) const noexcept { return generation == generation_; }
     /// Failures in a row, to draw the next pause from.
     [[nodiscard]] std::uint32_t failures() const noexcept { return failures_; }
-    void failed(TimePoint resume_at, Health health) noexcept {
-        shrink();
+    /// The endpoint failed as a whole. `overload`: fewer requests at once may cure it, so the limit shrinks.
+    void failed(TimePoint resume_at, Health health, bool overload = true) noexcept {
+        if (overload) shrink();
+        if (!overload) ++generation_;
         failures_ += failures_ < 0xffffffffU ? 1U : 0U;
         probing_ = false;
         resume_at_ = resume_at;
         health_ = health;
+    }
+    /// A request ended in a way that says nothing about the endpoint: the next one may look.
+    void inconclusive(std::uint64_t generation) noexcept {
+        if (generation == generation_) probing_ = false;
     }
     /// The endpoint has answered as an endpoint should. An answer from before the last trouble proves nothing.
     /// `pushed_back`: some operations were refused for lack of capacity.

@@ -12,6 +12,7 @@
 #include <bulkhead/request_target.hpp>
 #include <bulkhead/response.hpp>
 #include <bulkhead/retry.hpp>
+#include <bulkhead/size_suspicion.hpp>
 #include <bulkhead/subscription.hpp>
 #include <bulkhead/transport.hpp>
 #include <bulkhead/verdicts.hpp>
@@ -59,11 +60,13 @@ public:
     using intake_type = Intake<Clock>;
 
     IndexerCore(asio::any_io_executor executor, T transport, IndexerOptions options, DeadLetters sink)
-        : options_{std::move(options)}, strand_{executor}, timer_{strand_}, transport_{std::move(transport)},
-          sink_{std::move(sink)}, targets_{bulk_target(options_.request, false), bulk_target(options_.request, true)},
-          books_{std::make_shared<Books>(options_)}, concurrency_{options_.max_in_flight, options_.min_in_flight},
-          ceiling_{options_.max_batch_bytes}, budget_{options_.retry.budget_percent,
-                                                      options_.max_batch_operations * options_.max_in_flight},
+        : options_{std::move(options)}, strand_{executor}, timer_{strand_},
+          transport_{std::move(transport)}, sink_{std::move(sink)},
+          targets_{target_of(options_, false), target_of(options_, true)}, books_{std::make_shared<Books>(options_)},
+          concurrency_{options_.max_in_flight, options_.min_in_flight}, ceiling_{options_.max_batch_bytes},
+          suspicion_{{options_.max_batch_operations, options_.max_batch_bytes}}, budget_{options_.retry.budget_percent,
+                                                                                         options_.max_batch_operations *
+                                                                                             options_.max_in_flight},
           flood_{options_.flood} {
         books_->core = this;
     }
@@ -267,6 +270,7 @@ private:
         Request request;
         std::uint64_t generation = 0;
         time_point sent{};
+        bool alone = false;     ///< no other request has been in flight with it
         bool abandoned = false; ///< settled without waiting for it
     };
     using FlightPtr = std::shared_ptr<Flight>;
@@ -351,9 +355,12 @@ private:
         const auto now = intake_.limits();
         concurrency_.bound(*now.min_in_flight, *now.max_in_flight);
         ceiling_.most(*now.max_batch_bytes);
-        intake_.limit_batches(ceiling_.bytes());
+        suspicion_.most({*now.max_batch_operations, *now.max_batch_bytes});
+        limit_batches();
         tell_concurrency();
     }
+    /// What the endpoint takes decides how large batches become.
+    void limit_batches() { intake_.limit_batches(std::min(ceiling_.bytes(), suspicion_.ceiling().bytes)); }
     /// What an operator may want to know: everything once, and no more often than once a second.
     void tell_events(time_point now, bool last = false) {
         if (told_ == nullptr || (ended_ && !last)) return; // after a close the hook may be gone
@@ -388,13 +395,20 @@ private:
             bulk_type bulk;
             if (!take_next(now, bulk)) return;
             if (options_.ordering == Ordering::per_id && !hold_back(bulk)) continue;
-            const bool too_much = bulk.batch.bytes() > ceiling_.bytes(); // sealed before the endpoint said so
-            if ((std::exchange(bulk.in_halves, false) || too_much) && bulk.batch.operations() > 1) {
+            if (bulk.batch.operations() > 1 && std::exchange(bulk.in_halves, false)) {
+                bulk.apart = true;
+                halve(std::move(bulk));
+            } else if (bulk.batch.operations() > 1 && too_much(bulk.batch)) {
                 halve(std::move(bulk));
             } else {
                 launch(std::move(bulk), now);
             }
         }
+    }
+    /// More than the endpoint takes, as far as is known: the batch was sealed before.
+    [[nodiscard]] bool too_much(const Batch& batch) const noexcept {
+        const auto limit = suspicion_.limit();
+        return batch.bytes() > std::min(ceiling_.bytes(), limit.bytes) || batch.operations() > limit.operations;
     }
     /// What travels next: by turns what is sent again and what is new, so that neither starves the other. In a flood
     /// first what is new: what was refused says nothing new.
@@ -468,6 +482,8 @@ private:
                                   options_.request_timeout,
                                   flight->bulk.avoid_node};
         flight->generation = concurrency_.launched();
+        flight->alone = in_flight_.empty();
+        for (auto& other : in_flight_) other->alone = false;
         in_flight_.push_back(flight);
         intake_.update_stats([&](Stats& stats) {
             ++stats.requests;
@@ -514,8 +530,8 @@ private:
         case ReplyVerdict::per_item: judge_items(*flight, now); break;
         case ReplyVerdict::too_large: split(*flight, reply, now); break;
         case ReplyVerdict::bad_request: split(*flight, reply, now); break;
-        case ReplyVerdict::retry_unsent:
-        case ReplyVerdict::refused: requeue_whole(*flight, reply, Health::backing_off, now); break;
+        case ReplyVerdict::retry_unsent: requeue_whole(*flight, reply, Health::backing_off, now); break;
+        case ReplyVerdict::refused: refuse_whole(*flight, reply, now); break;
         case ReplyVerdict::unauthorized: requeue_whole(*flight, reply, Health::unauthorized, now); break;
         case ReplyVerdict::misconfigured: requeue_whole(*flight, reply, Health::misconfigured, now); break;
         case ReplyVerdict::ambiguous: judge_ambiguous(*flight, reply, malformed, now); break;
@@ -527,19 +543,30 @@ private:
         auto& bulk = flight.bulk;
         const auto entries = bulk.batch.entries();
         const auto items = flight.answer.items();
-        const auto pushed_back = std::count_if(items.begin(), items.end(), is_pushed_back);
-        // As if it had said 429 once for all of them. (A lone one may itself be what is too much.)
-        if (items.size() > 1 && pushed_back == std::ssize(items)) return push_back(flight, Health::backing_off, now);
-        if (const auto health = judge_as_one(flight)) {
+        const auto refusal = refused_as_one(flight);
+        if (refusal && pauses_all(bulk, *refusal, now)) {
+            // As if it had said 429 once for all of them.
+            if (refusal->overload && suspect(flight, true) == Blame::bulk) return retry_apart(flight, now);
             ++bulk.refusals;
-            return push_back(flight, *health, now);
+            return push_back(flight, *refusal, now);
         }
-        bulk.apart = false;
+        if (!refusal) {
+            bulk.apart = false;
+            bulk.failed_after = bulk.failures = 0;
+            ++taken_;
+            suspicion_.taken(size_of(bulk.batch));
+            (void)ceiling_.taken(bulk.batch.bytes());
+            limit_batches();
+        }
         lone_refusals_ = 0;
-        if (ceiling_.taken(bulk.batch.bytes())) intake_.limit_batches(ceiling_.bytes());
         start_endings(items.size());
         std::size_t again = 0;
         std::size_t letters = 0;
+        std::size_t pushed_back = 0; // for want of capacity
+        std::size_t blocked = 0;     // for too long
+        bool any_charged = false;
+        bool any_blocked = false;
+        std::size_t offset = 0;
         FailureCounter failures{intake_};
         for (std::size_t i = 0; i < items.size(); ++i) {
             auto& ending = endings_[i];
@@ -550,8 +577,12 @@ private:
             const auto verdict = judge_item(items[i], said.type, entry, options_.verdicts);
             if (verdict != Verdict::push_back && verdict != Verdict::environment) count_attempt(entry);
             if (entry.not_allowed != (verdict == Verdict::environment)) note_allowed(entry, !entry.not_allowed);
+            const bool waits = verdict == Verdict::push_back || verdict == Verdict::environment;
+            const auto line =
+                bulk.batch.body().substr(std::exchange(offset, offset + entry.bytes()), entry.action_bytes);
             if (verdict != Verdict::indexed && verdict != Verdict::superseded)
-                failures.add(said.type, said.reason, ending.status);
+                failures.add(said.type, said.reason, ending.status, waits ? index_of(line) : std::string_view{});
+            if (ending.status == 429 && (verdict == Verdict::push_back || verdict == Verdict::retry)) ++pushed_back;
             switch (verdict) {
             case Verdict::indexed: ending.result = result_of(items[i], entry); break;
             case Verdict::superseded: ending.outcome = Outcome::superseded; break;
@@ -563,15 +594,20 @@ private:
                 break;
             case Verdict::discard: ending.outcome = Outcome::rejected; break;
             case Verdict::push_back:
-            case Verdict::environment: ending.next = Next::again; break;
+            case Verdict::environment:
+                ending.next = Next::again;
+                any_blocked = true;
+                if (!blocked_too_long(bulk, now)) break;
+                end_in_vain(entry, ending);
+                blocked += ending.next == Next::letter ? 1U : 0U;
+                break;
             case Verdict::retry:
-                if (entry.attempts < options_.retry.max_attempts) {
-                    ending.next = Next::again;
-                } else if (entry.ambiguous) {
-                    ending.outcome = Outcome::unknown;
-                } else {
-                    refuse_for_good(ending);
-                }
+                ending.next = Next::again;
+                any_charged = true;
+                // A fault of the server may be an outage, so time must pass as well.
+                if (ending.status >= 500 ? had_its_tries(entry, bulk, now)
+                                         : entry.attempts >= options_.retry.max_attempts)
+                    end_in_vain(entry, ending);
                 break;
             }
             again += ending.next == Next::again ? 1U : 0U;
@@ -580,13 +616,47 @@ private:
         failures.flush();
         budget_.earn(items.size() - again - letters);
         auto due = now;
-        if (again != 0) due = later(now, backoff(options_.retry, ++bulk.refusals, jitter_()));
-        if (sink_.get() != nullptr && flood_.judge(items.size(), letters)) {
+        if (again != 0) {
+            due = later(now, backoff(options_.retry, ++bulk.refusals, jitter_()));
+            if (any_charged) bulk.charged_since = std::min(bulk.charged_since, now);
+            if (any_blocked) bulk.blocked_since = std::min(bulk.blocked_since, now);
+        }
+        if (sink_.get() != nullptr && flood_.judge(items.size(), letters - blocked)) {
             endpoint_in_trouble(flight, {}, spare_the_sink(entries), Health::flooded, now);
+        } else if (refusal && concurrency_.failures() != 0) {
+            concurrency_.inconclusive(flight.generation);
         } else {
             endpoint_works(flight, pushed_back != 0);
         }
         settle(bulk, due);
+    }
+    /// The operation is not tried again.
+    void end_in_vain(const Entry& entry, Ending& ending) const noexcept {
+        ending.next = Next::settle;
+        ending.outcome = Outcome::unknown;
+        if (!entry.ambiguous) refuse_for_good(ending);
+    }
+    /// The operation was charged often enough, and for long enough.
+    [[nodiscard]] bool had_its_tries(const Entry& entry, const bulk_type& bulk, time_point now) const noexcept {
+        return attempts_ended(options_.retry, entry.attempts, since(bulk.charged_since, now));
+    }
+    [[nodiscard]] bool blocked_too_long(const bulk_type& bulk, time_point now) const noexcept {
+        return options_.retry.max_blocked != unlimited && since(bulk.blocked_since, now) >= options_.retry.max_blocked;
+    }
+    [[nodiscard]] static std::chrono::nanoseconds since(time_point began, time_point now) noexcept {
+        if (began >= now) return {};
+        return std::chrono::duration_cast<std::chrono::nanoseconds>(now - began);
+    }
+    [[nodiscard]] static RequestSize size_of(const Batch& batch) noexcept {
+        return {batch.operations(), batch.bytes()};
+    }
+    /// The index that an action line names, as it stands there.
+    [[nodiscard]] static std::string_view index_of(std::string_view line) noexcept {
+        constexpr std::string_view field = "\"_index\":\"";
+        const auto at = line.find(field);
+        if (at == std::string_view::npos) return {};
+        line.remove_prefix(at + field.size());
+        return line.substr(0, line.find('"'));
     }
     void refuse_for_good(Ending& ending) const noexcept {
         ending.outcome = Outcome::rejected;
@@ -603,37 +673,133 @@ private:
         }
         return said;
     }
-    [[nodiscard]] static bool is_pushed_back(const ItemAnswer& item) noexcept { return item.status == 429; }
-    /// What is wrong with the endpoint when no operation may be written now, whichever it is. Nothing when it is these
-    /// operations alone: they have met this before, and others have been taken since.
-    [[nodiscard]] std::optional<Health> judge_as_one(Flight& flight) const {
+    /// What every item of an answer says alike.
+    struct AsOne {
+        Health health = Health::unauthorized;
+        bool busy = false;     ///< 429 at one of them: fewer requests may cure it
+        bool overload = false; ///< 429 at all of them, and no block: a smaller request may cure it
+    };
+    /// What is wrong when no operation of the request may be written now.
+    [[nodiscard]] std::optional<AsOne> refused_as_one(Flight& flight) const {
         const auto items = flight.answer.items();
         const auto entries = flight.bulk.batch.entries();
-        if (flight.bulk.refusals != 0 && concurrency_.failures() == 0) return std::nullopt;
-        auto health = Health::unauthorized;
+        AsOne all{.overload = true};
         for (std::size_t i = 0; i < items.size(); ++i) {
             const auto* error = flight.answer.error_of(items[i]);
             const auto type = error == nullptr ? std::string_view{} : std::string_view{error->type};
             const auto verdict = judge_item(items[i], type, entries[i], options_.verdicts);
-            if (verdict == Verdict::push_back) health = Health::backing_off;
             if (verdict != Verdict::push_back && verdict != Verdict::environment) return std::nullopt;
+            if (verdict == Verdict::push_back) all.health = Health::backing_off;
+            all.busy = all.busy || items[i].status == 429;
+            all.overload = all.overload && items[i].status == 429 && type != "cluster_block_exception";
         }
-        return health;
+        return all;
+    }
+    /// Whether such an answer is the endpoint's trouble. Not when it is these operations alone: they have met this
+    /// before, and others have been taken since. Not when they have waited long enough.
+    [[nodiscard]] bool pauses_all(const bulk_type& bulk, const AsOne& refusal, time_point now) const noexcept {
+        if (blocked_too_long(bulk, now)) return false;
+        if (refusal.overload && bulk.batch.operations() == 1) return true; // as `suspect` decides
+        return bulk.refusals == 0 || concurrency_.failures() != 0;
     }
     /// No operation was taken, for want of capacity or of permission: nobody is charged an attempt.
-    void push_back(Flight& flight, Health health, time_point now) {
+    void push_back(Flight& flight, const AsOne& refusal, time_point now) {
         auto& bulk = flight.bulk;
-        const auto& item = flight.answer.items()[0];
-        const auto* error = flight.answer.error_of(item);
-        auto said = error == nullptr ? Said{} : Said{error->type, error->reason};
-        const auto status = "http_" + std::to_string(item.status);
-        if (said.type.empty()) said.type = status;
-        intake_.note_failure(said.type, said.reason, item.status, bulk.batch.operations());
-        if (health == Health::unauthorized)
+        note_pushed_back(flight);
+        if (refusal.health == Health::unauthorized)
             for (auto& entry : bulk.batch.entries())
                 if (!entry.not_allowed) note_allowed(entry, true);
-        endpoint_in_trouble(flight, {}, std::string{said.type}, health, now);
-        requeue(std::move(bulk), now);
+        const auto index = index_of(bulk.batch.body().substr(0, bulk.batch.entries()[0].action_bytes));
+        endpoint_in_trouble(flight, {}, join(first_said(flight).first, index), refusal.health, now, refusal.busy);
+        bulk.blocked_since = std::min(bulk.blocked_since, now);
+        const auto due = due_again(bulk, now);
+        requeue(std::move(bulk), due);
+    }
+    /// Type and reason of the first item.
+    [[nodiscard]] static std::pair<std::string, std::string> first_said(Flight& flight) {
+        const auto& item = flight.answer.items()[0];
+        const auto* error = flight.answer.error_of(item);
+        std::pair<std::string, std::string> said;
+        if (error != nullptr) said = {std::string{error->type}, std::string{error->reason}};
+        if (said.first.empty()) said.first = "http_" + std::to_string(item.status);
+        return said;
+    }
+    void note_pushed_back(Flight& flight) {
+        const auto& batch = flight.bulk.batch;
+        const auto said = first_said(flight);
+        FailureCounter failures{intake_};
+        failures.add(said.first, said.second, flight.answer.items()[0].status,
+                     index_of(batch.body().substr(0, batch.entries()[0].action_bytes)), batch.operations());
+        failures.flush();
+    }
+
+    // ---- a request that keeps failing ----
+
+    /// Whose trouble a failure is that a smaller request might cure.
+    enum class Blame : std::uint8_t { endpoint, bulk };
+    /// The bulk is to blame when it failed before, and others were taken between. `overload`: 429 or 503, which fewer
+    /// requests at once may cure, so that is tried first.
+    [[nodiscard]] Blame suspect(Flight& flight, bool overload) {
+        auto& bulk = flight.bulk;
+        const auto size = size_of(bulk.batch);
+        const bool fewer_first = overload && concurrency_.limit() > *intake_.limits().min_in_flight;
+        suspicion_.failed(size, flight.alone, fewer_first);
+        const bool others_taken = bulk.failed_after != 0 && bulk.failed_after != taken_;
+        bulk.failed_after = taken_;
+        if (bulk.failures < 0xffffffffU) ++bulk.failures;
+        if (!others_taken) return Blame::endpoint;
+        if (!fewer_first) suspicion_.failed_twice(size);
+        bulk.apart = bulk.apart || size.operations == 1;
+        return Blame::bulk;
+    }
+    /// 429 or 503 for the request as a whole.
+    void refuse_whole(Flight& flight, const Reply& reply, time_point now) {
+        if (suspect(flight, true) == Blame::endpoint) return requeue_whole(flight, reply, Health::backing_off, now);
+        note_failed(flight, reply, type_of(reply));
+        const auto said = describe_error(flight.answer.head());
+        retry_apart(flight, {said.type.empty() ? type_of(reply) : said.type, said.reason},
+                    static_cast<std::uint16_t>(reply.status), now, reply.retry_after);
+    }
+    void retry_apart(Flight& flight, time_point now) {
+        note_pushed_back(flight);
+        retry_apart(flight, first_said(flight), flight.answer.items()[0].status, now);
+    }
+    /// A bulk that is refused while others are taken travels in halves, without pausing anybody. One operation is
+    /// charged for it.
+    void retry_apart(Flight& flight, const std::pair<std::string, std::string>& said, std::uint16_t status,
+                     time_point now, std::optional<std::chrono::seconds> retry_after = {}) {
+        auto& bulk = flight.bulk;
+        concurrency_.inconclusive(flight.generation);
+        tell_concurrency();
+        if (!charge_apart(bulk, now)) {
+            auto due = apart_due(bulk, now);
+            if (retry_after) due = std::max(due, later(now, clamp_retry_after(*retry_after, options_.retry)));
+            return requeue(std::move(bulk), due);
+        }
+        start_endings(1);
+        endings_[0].status = status;
+        endings_[0].said = say(said.first, said.second);
+        end_in_vain(bulk.batch.entries()[0], endings_[0]);
+        settle(bulk, now);
+    }
+    /// True when the bulk is one operation, which has had its tries.
+    [[nodiscard]] bool charge_apart(bulk_type& bulk, time_point now) {
+        if (bulk.batch.operations() > 1) {
+            bulk.in_halves = bulk.failures >= failures_before_halving;
+            return false;
+        }
+        auto& entry = bulk.batch.entries()[0];
+        count_attempt(entry);
+        bulk.charged_since = std::min(bulk.charged_since, now);
+        return had_its_tries(entry, bulk, now);
+    }
+    /// At once when the endpoint pauses, but for one operation that was charged: others are to travel first.
+    [[nodiscard]] time_point due_again(bulk_type& bulk, time_point now) {
+        const bool charged = bulk.batch.operations() == 1 && bulk.apart && bulk.charged_since != time_point::max();
+        return charged ? apart_due(bulk, now) : now;
+    }
+    [[nodiscard]] time_point apart_due(bulk_type& bulk, time_point now) {
+        return later(now, backoff(options_.retry, ++bulk.refusals, jitter_()));
     }
     /// What was last answered about an operation was, or is no longer, that it is not allowed.
     void note_allowed(Entry& entry, bool not_allowed) {
@@ -651,10 +817,22 @@ private:
             if (!too_large) reply.detail = flight.answer.problem();
             intake_.update_stats([](Stats& stats) { ++stats.malformed_answers; });
         }
-        endpoint_fails(flight, reply, malformed ? std::string{to_string(why)} : type_of(reply), Health::backing_off,
-                       now);
         auto& bulk = flight.bulk;
-        if (too_large) bulk.apart = bulk.in_halves = true; // fewer operations, a smaller answer
+        const auto type = malformed ? std::string{to_string(why)} : type_of(reply);
+        auto due = now;
+        bool tried = false; // it is one operation, which has had its tries
+        std::size_t again = 0;
+        if (suspect(flight, false) == Blame::endpoint) {
+            endpoint_fails(flight, reply, type, Health::backing_off, now);
+            due = due_again(bulk, now);
+        } else {
+            note_failed(flight, reply, type);
+            concurrency_.inconclusive(flight.generation);
+            tell_concurrency();
+            tried = !malformed && charge_apart(bulk, now);
+            due = apart_due(bulk, now);
+        }
+        if (too_large) bulk.in_halves = true; // fewer operations, a smaller answer
         const auto entries = bulk.batch.entries();
         start_endings(entries.size());
         const auto said = say(to_string(why), reply.detail);
@@ -668,14 +846,15 @@ private:
             // An answer that says nothing is an answer all the same: without this an endless stream of them would
             // never end for an operation without `max_age`.
             if (malformed) count_attempt(entry);
-            if (safe_to_repeat(entry, source, options_.duplicates) &&
-                (!malformed || entry.attempts < options_.retry.max_attempts))
-                ending.next = Next::again;
+            if (malformed) tried = entry.attempts >= options_.retry.max_attempts;
+            if (!tried && safe_to_repeat(entry, source, options_.duplicates)) ending.next = Next::again;
             ending.outcome = Outcome::unknown;
             ending.status = static_cast<std::uint16_t>(reply.status);
             ending.said = said;
+            again += ending.next == Next::again ? 1U : 0U;
         }
-        settle(bulk, now);
+        if (again != entries.size()) bulk.failed_after = bulk.failures = 0; // the rest has no history of its own
+        settle(bulk, due);
     }
     /// A request that was refused as too large or malformed: halved until the culprit stands alone.
     void split(Flight& flight, const Reply& reply, time_point now) {
@@ -710,9 +889,10 @@ private:
         }
         if (reply.status == 413) {
             ceiling_.refused(bulk.batch.bytes());
-            intake_.limit_batches(ceiling_.bytes());
+            limit_batches();
         }
         intake_.update_stats([&](Stats& stats) { stats.retried_operations += count; });
+        bulk.apart = true;
         halve(std::move(bulk));
     }
     /// One operation after the other was refused alone, all alike, and nothing succeeded: not the operations' fault.
@@ -720,7 +900,7 @@ private:
     /// on being parted meanwhile: otherwise a bad operation in each bulk would hide for ever that good ones are taken.
     void split_slowly(Flight& flight, const Reply& reply, time_point now) {
         auto& bulk = flight.bulk;
-        bulk.apart = bulk.in_halves = true;
+        bulk.in_halves = true;
         requeue_whole(flight, reply, Health::misconfigured, now);
     }
     void count_lone_refusal(const std::string& type) {
@@ -732,7 +912,7 @@ private:
         const auto count = bulk.batch.operations();
         const auto before = bulk.batch.footprint();
         std::size_t after = 0;
-        bulk.apart = true;
+        bulk.failed_after = bulk.failures = 0; // each half has a history of its own
         for (const bool second : {true, false}) {
             auto half = bulk.with(bulk.batch.extract([&](std::size_t i) { return (i >= count / 2) == second; }));
             after += half.batch.footprint();
@@ -743,7 +923,8 @@ private:
     /// The endpoint failed as a whole and applied nothing: nobody is charged an attempt.
     void requeue_whole(Flight& flight, const Reply& reply, Health health, time_point now) {
         endpoint_fails(flight, reply, type_of(reply), health, now);
-        requeue(std::move(flight.bulk), now);
+        const auto due = due_again(flight.bulk, now);
+        requeue(std::move(flight.bulk), due);
     }
 
     void endpoint_works(const Flight& flight, bool pushed_back) {
@@ -753,22 +934,25 @@ private:
     /// The request failed as a whole.
     void endpoint_fails(const Flight& flight, const Reply& reply, std::string_view type, Health health,
                         time_point now) {
+        endpoint_in_trouble(flight, reply.retry_after, note_failed(flight, reply, type), health, now);
+    }
+    /// Counts a request that failed as a whole. Returns what may be shown of it.
+    std::string note_failed(const Flight& flight, const Reply& reply, std::string_view type) {
         std::string detail = reply.detail;
         if (detail.empty() && reply.error) detail = reply.error.message();
         const auto said = detail.empty() ? describe_error(flight.answer.head()) : ItemError{};
         intake_.note_failed_request(type, detail.empty() ? said.reason : detail,
                                     static_cast<std::uint16_t>(reply.status));
-        // The server's own words may repeat what it was sent.
-        endpoint_in_trouble(flight, reply.retry_after, join(type, detail.empty() ? said.type : detail), health, now);
+        return join(type, detail.empty() ? said.type : detail); // the server's own words may repeat what it was sent
     }
     /// Nobody travels for a while; then a single probe.
     void endpoint_in_trouble(const Flight& flight, std::optional<std::chrono::seconds> retry_after, std::string trouble,
-                             Health health, time_point now) {
+                             Health health, time_point now, bool overload = true) {
         if (concurrency_.is_news(flight.generation)) {
             auto pause = backoff(options_.retry, concurrency_.failures() + 1, jitter_());
             if (retry_after)
                 pause = std::max(pause, std::chrono::nanoseconds{clamp_retry_after(*retry_after, options_.retry)});
-            concurrency_.failed(later(now, pause), health);
+            concurrency_.failed(later(now, pause), health, overload);
         }
         trouble_ = std::move(trouble);
         tell_concurrency();
@@ -815,17 +999,21 @@ private:
     [[nodiscard]] bool take_retry(time_point now, bulk_type& out) {
         if (retries_.empty() || retries_.begin()->first > now || !may_repeat()) return false;
         take_retry(retries_.begin(), out);
-        if (!out.apart) merge_due(now, out);
+        if (!stays_apart(out)) merge_due(now, out);
         return true;
     }
+    [[nodiscard]] static bool stays_apart(const bulk_type& bulk) noexcept { return bulk.apart || bulk.in_halves; }
+    /// Bulks that failed are merged among themselves only, so that what makes one fail is found among few.
+    [[nodiscard]] static bool has_failed(const bulk_type& bulk) noexcept { return bulk.failed_after != 0; }
     /// While the retry budget is used up, one request at a time repeats operations.
     [[nodiscard]] bool may_repeat() const noexcept { return repeating_ == 0 || !budget_.used_up(); }
     /// What is due as well travels in the same request, as far as it fits: many batches leave a few survivors each.
     /// Only what one flush waits for, and what is of the same age within an interval.
     void merge_due(time_point now, bulk_type& bulk) {
         const auto limits = intake_.limits();
-        const auto most_bytes = std::min(*limits.max_batch_bytes, ceiling_.bytes());
-        const auto most_operations = *limits.max_batch_operations;
+        const auto suspected = suspicion_.limit();
+        const auto most_bytes = std::min({*limits.max_batch_bytes, ceiling_.bytes(), suspected.bytes});
+        const auto most_operations = std::min(*limits.max_batch_operations, suspected.operations);
         auto bytes = bulk.batch.bytes();
         auto operations = bulk.batch.operations();
         merging_.clear();
@@ -834,8 +1022,8 @@ private:
             if (++looked_at > most_looked_at) break; // or many that do not fit together would take quadratic time
             const auto& other = it->second;
             if (operations >= most_operations || bytes >= most_bytes) break;
-            if (other.apart || other.epoch != bulk.epoch || operations + other.batch.operations() > most_operations ||
-                bytes + other.batch.bytes() > most_bytes ||
+            if (stays_apart(other) || has_failed(other) != has_failed(bulk) || other.epoch != bulk.epoch ||
+                operations + other.batch.operations() > most_operations || bytes + other.batch.bytes() > most_bytes ||
                 std::max(other.opened, bulk.opened) - std::min(other.opened, bulk.opened) > *limits.flush_interval)
                 continue;
             bytes += other.batch.bytes();
@@ -853,6 +1041,10 @@ private:
             bulk.opened = std::min(bulk.opened, other.opened);
             bulk.travelled = std::max(bulk.travelled, other.travelled);
             bulk.refusals = std::max(bulk.refusals, other.refusals);
+            bulk.charged_since = std::max(bulk.charged_since, other.charged_since);
+            bulk.blocked_since = std::max(bulk.blocked_since, other.blocked_since);
+            bulk.failed_after = std::max(bulk.failed_after, other.failed_after);
+            bulk.failures = std::max(bulk.failures, other.failures);
         }
         intake_.settle({}, before, bulk.batch.footprint(), bulk.epoch, 0, Batch{});
     }
@@ -893,9 +1085,11 @@ private:
     void give_up(bulk_type& bulk, errc why) {
         start_endings(bulk.batch.operations());
         const auto said = say(to_string(why), trouble());
+        const bool to_sink = why == errc::too_old && options_.expired_to_sink && sink_.get() != nullptr;
         for (std::size_t i = 0; i < endings_.size(); ++i) {
             endings_[i].outcome = bulk.batch.entries()[i].ambiguous ? Outcome::unknown : Outcome::undelivered;
             endings_[i].said = said;
+            if (to_sink) endings_[i].next = Next::letter;
         }
         given_up_ += endings_.size();
         intake_.note_failure(to_string(why), trouble(), 0, endings_.size());
@@ -1372,24 +1566,32 @@ private:
     class FailureCounter {
     public:
         explicit FailureCounter(intake_type& intake) : intake_{intake} {}
-        void add(std::string_view type, std::string_view reason, std::uint16_t status) {
-            if (count_ != 0 && type != type_) flush();
+        /// `index`: where the operations wait, and others may not.
+        void add(std::string_view type, std::string_view reason, std::uint16_t status, std::string_view index = {},
+                 std::size_t count = 1) {
+            if (count_ != 0 && (type != type_ || index != index_)) flush();
             type_ = type;
             reason_ = reason;
             status_ = status;
-            ++count_;
+            index_ = index;
+            count_ += count;
         }
         void flush() {
-            if (count_ != 0) intake_.note_failure(type_, reason_, status_, std::exchange(count_, 0));
+            if (count_ == 0) return;
+            intake_.note_failure(type_, reason_, status_, std::exchange(count_, 0), index_);
         }
 
     private:
         intake_type& intake_;
         std::string_view type_;
         std::string_view reason_;
+        std::string_view index_;
         std::uint16_t status_ = 0;
         std::uint64_t count_ = 0;
     };
+    [[nodiscard]] static std::string target_of(const IndexerOptions& options, bool with_results) {
+        return bulk_target(with_server_timeout(options.request, options.request_timeout), with_results);
+    }
 
     static void count_attempt(Entry& entry) noexcept {
         if (entry.attempts < 0xffffU) ++entry.attempts;
@@ -1415,10 +1617,14 @@ private:
     // The strand's own.
     Concurrency<time_point> concurrency_;
     RequestCeiling ceiling_;
+    SizeSuspicion suspicion_;
+    std::uint64_t taken_ = 1; ///< requests that were taken, and one
     RetryBudget budget_;
     std::size_t lone_refusals_ = 0; ///< 400s of one type for single operations, since an answer was one item for each
     std::string lone_refusal_type_;
     static constexpr std::size_t most_lone_refusals = 32;
+    /// A bulk is halved for its own failures only after so many, lest random overload takes it to pieces.
+    static constexpr std::uint32_t failures_before_halving = 4;
     std::size_t repeating_ = 0; ///< requests in flight whose operations were sent before
     bool fresh_turn_ = false;   ///< something new travels next
     Jitter jitter_ = std::is_same_v<Clock, std::chrono::steady_clock> ? Jitter{} : Jitter{1}; // virtual: repeatable

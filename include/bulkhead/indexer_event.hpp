@@ -49,6 +49,8 @@ struct IndexerEvent {
     std::string_view reason{};
     /// Of `Kind::health`: `Stats::health_detail`.
     std::string_view detail{};
+    /// With `type`: the index of the sample, where the server blocks its operations for now; else empty.
+    std::string_view index{};
 
     /// How loud to say it.
     [[nodiscard]] Severity severity() const noexcept {
@@ -80,6 +82,7 @@ struct IndexerEvent {
         const bool network = event.failure == FailureClass::transport && event.status == 0; // it repeats nobody's words
         text.append(" (").append(network && !event.reason.empty() ? event.reason : event.type);
         if (event.status != 0) text += ", status " + std::to_string(event.status);
+        if (!event.index.empty()) text.append(", index ").append(event.index);
         return text += ')';
     };
     switch (event.kind) {
@@ -117,6 +120,7 @@ void events_between(const Stats& before, const Stats& now, Tell&& tell) {
             event.type = sample.type;
             event.status = sample.status;
             event.reason = sample.reason;
+            event.index = sample.index;
         }
         return event;
     };

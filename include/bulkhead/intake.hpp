@@ -27,10 +27,17 @@ struct Bulk {
     std::uint32_t avoid_node = 0xffffffffU;
     bool apart = false;     ///< not to be merged with others: a part of what was refused as too large or malformed
     bool in_halves = false; ///< to be halved before it travels again: its answer was too large
+    /// Since when answers have charged an operation of it, or called one blocked; `max()`: none has.
+    TimePoint charged_since = TimePoint::max();
+    TimePoint blocked_since = TimePoint::max();
+    /// How many requests had been taken when this one last failed in a way that a smaller one might not; 0: it has not.
+    std::uint64_t failed_after = 0;
+    std::uint32_t failures = 0; ///< of that kind, in a row
 
     /// Another batch with the same history.
     [[nodiscard]] Bulk with(Batch other) const {
-        return {std::move(other), opened, epoch, travelled, refusals, avoid_node, apart, in_halves};
+        return {std::move(other), opened,        epoch,         travelled,    refusals, avoid_node, apart,
+                in_halves,        charged_since, blocked_since, failed_after, failures};
     }
 };
 
@@ -307,9 +314,10 @@ public:
         change(stats_);
     }
     /// Remembers one sample of a kind of failure, and counts the operations that met it.
-    void note_failure(std::string_view type, std::string_view reason, std::uint16_t status, std::uint64_t count = 1) {
+    void note_failure(std::string_view type, std::string_view reason, std::uint16_t status, std::uint64_t count = 1,
+                      std::string_view index = {}) {
         const auto lock = lock_briefly(mutex_);
-        note_failure_locked(type, reason, status, count);
+        note_failure_locked(type, reason, status, count, index);
     }
     /// The same for a request that failed as a whole.
     void note_failed_request(std::string_view type, std::string_view reason, std::uint16_t status) {
@@ -572,19 +580,20 @@ private:
         const bool wake = tells_refusals_ && !closed_ && !std::exchange(refusal_woke_, true);
         return {why, wake && !std::exchange(wake_sent_, true), room_generation_};
     }
-    void note_failure_locked(std::string_view type, std::string_view reason, std::uint16_t status,
-                             std::uint64_t count) noexcept {
+    void note_failure_locked(std::string_view type, std::string_view reason, std::uint16_t status, std::uint64_t count,
+                             std::string_view index = {}) noexcept {
         stats_.operation_failures.add(classify(type, status), count);
-        sample_failure(type, reason, status, count);
+        sample_failure(type, reason, status, count, index);
     }
-    void sample_failure(std::string_view type, std::string_view reason, std::uint16_t status,
-                        std::uint64_t count) noexcept {
+    void sample_failure(std::string_view type, std::string_view reason, std::uint16_t status, std::uint64_t count,
+                        std::string_view index = {}) noexcept {
         try {
-            if (count != 0) sample(type, reason, status, count);
+            if (count != 0) sample(type, reason, status, count, index);
         } catch (const std::bad_alloc&) { // a sample is not worth failing for
         }
     }
-    void sample(std::string_view type, std::string_view reason, std::uint16_t status, std::uint64_t count) {
+    void sample(std::string_view type, std::string_view reason, std::uint16_t status, std::uint64_t count,
+                std::string_view index) {
         constexpr std::size_t most = 16;
         auto& samples = stats_.failures;
         auto sample = std::find_if(samples.begin(), samples.end(), [&](const auto& s) { return s.type == type; });
@@ -599,6 +608,7 @@ private:
             sample->type = type;
         }
         sample->reason = reason.substr(0, 1024);
+        sample->index = index;
         sample->status = status;
         sample->count += count;
     }

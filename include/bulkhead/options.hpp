@@ -51,13 +51,14 @@ enum class Verdict : std::uint8_t {
     indexed,     ///< proven
     superseded,  ///< proven: this very operation, or a newer one, is already there
     retry,       ///< refused for now; an answer about this operation, which is charged an attempt
-    push_back,   ///< the cluster takes no writes now (a full disk, a read-only index): charged to nobody
+    push_back,   ///< the server takes no writes now (busy, a red shard, a full disk, a read-only index): charged to
+                 ///< nobody, never thrown away but by `max_age` and `max_blocked`
     environment, ///< not allowed to write there now (its credentials, its privileges): charged to nobody, never thrown
-                 ///< away but by `max_age`. When it, or `push_back`, is said of *every* item of a bulk, the endpoint
-                 ///< itself counts as such: everything pauses, with a probe now and then (`Health::unauthorized`,
-                 ///< `backing_off`). Among items that were taken, its operation alone waits with backoff and the
-                 ///< others go on (`Stats::waiting_for_environment`); from then on it pauses nobody else, as long as
-                 ///< others are taken.
+                 ///< away but by `max_age` and `max_blocked`. When it, or `push_back`, is said of *every* item of a
+                 ///< bulk, the endpoint itself counts as such: everything pauses, with a probe now and then
+                 ///< (`Health::unauthorized`, `backing_off`). Among items that were taken, its operation alone waits
+                 ///< with backoff and the others go on (`Stats::waiting_for_environment`); from then on it pauses
+                 ///< nobody else, as long as others are taken.
     reject,      ///< refused for good: a dead letter where there is a sink, else `Outcome::rejected`
     discard,     ///< refused for good, and no dead letter: `Outcome::rejected`
 };
@@ -84,8 +85,9 @@ struct RequestDefaults {
     /// `true`, `false` or `wait_for`. Empty: not sent, which means `false` to the server. When to change: `wait_for` in
     /// tests that search at once; hardly ever in production: each bulk then waits for a refresh.
     std::string refresh{};
-    /// The server's own wait for a primary shard, e.g. `1m`. Empty: not sent, which means 1 min to the server. When to
-    /// change: seldom; keep it below `request_timeout`.
+    /// The server's own wait for a primary shard, e.g. `1m`. Empty: a quarter of `request_timeout`, at most 1 min, the
+    /// server's own default. One shard without a primary then does not keep the answer from coming, also where the
+    /// server waits more than once. When to change: seldom; keep it well below `request_timeout`.
     std::string timeout{};
     /// How many copies of a shard must be there: a number or `all`. Empty: not sent, which means 1 to the server. When
     /// to change: raise it when a write must not begin with too few copies; it is no proof of replication.
@@ -94,10 +96,20 @@ struct RequestDefaults {
 
 /// When and how often refused operations are sent again.
 struct RetryOptions {
-    /// How many answers about one operation may be retryable refusals (429, 503, …) before it settles as `rejected`.
-    /// Failures of the endpoint as a whole are charged to nobody. 1 to 1000; 1: never again. When to change: raise it
-    /// when the server refuses single documents for minutes (429 of one hot shard); 1 when you repeat by yourself.
+    /// How many answers about one operation may be retryable refusals (408, 425, 500, a conflict that is not about the
+    /// version) before it settles as `rejected`. What the endpoint says about itself is charged to nobody, also when it
+    /// says so item by item (429, 503). 1 to 1000; 1: never again. When to change: 1 when you repeat by yourself.
     std::uint32_t max_attempts = 10;
+    /// An operation that meets a fault of the server (5xx), or that fails whenever it travels alone while others are
+    /// taken, is given up only when this time has passed as well since it was first charged. More than `max_age` counts
+    /// as `max_age`; it does not hold for `max_attempts` 1. 0 to 24 h. When to change: raise it above the longest
+    /// restart of your nodes; lower it when a document that fails for ever should be a dead letter sooner.
+    std::chrono::milliseconds min_retry_time{std::chrono::minutes{5}};
+    /// An operation that the server has refused for this long as blocked, item by item (429, 503, a red shard, a
+    /// read-only index, a missing permission), is refused for good: a dead letter where there is a sink, else
+    /// `rejected`. Only an answer about the operation decides this. 1 ms to `unlimited`. When to change: where several
+    /// indices share an indexer and one that stays blocked must not fill the buffer of the others.
+    std::chrono::milliseconds max_blocked = unlimited;
     /// Upper bound of the first wait; each further one doubles it up to `max_backoff`. The wait itself is drawn
     /// uniformly between a tenth of this and the bound (full jitter, but no hot loop). 1 ms to 1 h. When to change:
     /// raise it when many clients share a small cluster.
@@ -188,6 +200,10 @@ struct IndexerOptions {
     /// in nothing but refusals. When to change: when you write to one of these: it turns a wrong `duplicates` into an
     /// error at construction.
     bool target_makes_ids = false;
+    /// Whether an operation that grows older than `retry.max_age` goes to the dead-letter sink, where there is one,
+    /// instead of settling as `undelivered` or `unknown`. When to change: true where nothing may get lost and nobody
+    /// else has the data.
+    bool expired_to_sink = false;
     /// In which order operations on the same document reach it. When to change: `per_id` when you update or delete
     /// documents and the last one must win.
     Ordering ordering = Ordering::none;
@@ -275,6 +291,8 @@ inline std::optional<FieldError> out_of_range(const char* field, std::chrono::mi
     if (auto e = out_of_range<std::size_t>("max_buffered_operations", o.max_buffered_operations, 1, any)) return e;
     if (auto e = out_of_range<std::size_t>("max_operation_bytes", o.max_operation_bytes, 64, gib)) return e;
     if (auto e = out_of_range<std::uint32_t>("retry.max_attempts", o.retry.max_attempts, 1, 1000)) return e;
+    if (auto e = out_of_range("retry.min_retry_time", o.retry.min_retry_time, 0ms, 24h)) return e;
+    if (auto e = out_of_range("retry.max_blocked", o.retry.max_blocked, 1ms, unlimited)) return e;
     if (auto e = out_of_range("retry.initial_backoff", o.retry.initial_backoff, 1ms, 1h)) return e;
     if (auto e = out_of_range("retry.max_backoff", o.retry.max_backoff, o.retry.initial_backoff, 24h)) return e;
     if (auto e = out_of_range("retry.max_age", o.retry.max_age, 1ms, unlimited)) return e;

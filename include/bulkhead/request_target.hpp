@@ -3,6 +3,8 @@
 
 #include <bulkhead/options.hpp>
 
+#include <algorithm>
+#include <chrono>
 #include <string>
 #include <string_view>
 
@@ -23,6 +25,17 @@ namespace bulkhead::inline v1 {
         }
     }
     return out;
+}
+
+/// What travels in the query, with the server's `timeout` where the caller gives none: a quarter of `request_timeout`,
+/// at most 1 min (the default of Elasticsearch and OpenSearch). A server that waits for a primary shard then answers
+/// before the client gives up, also when it waits more than once.
+[[nodiscard]] inline RequestDefaults with_server_timeout(RequestDefaults defaults,
+                                                         std::chrono::milliseconds request_timeout) {
+    using namespace std::chrono_literals;
+    const auto quarter = std::clamp<std::chrono::milliseconds>(request_timeout / 4, 1ms, 1min);
+    if (defaults.timeout.empty()) defaults.timeout = std::to_string(quarter.count()) + "ms";
+    return defaults;
 }
 
 /// The path and query of every bulk request. The filter keeps a leaf in each item, so that positions survive it; what

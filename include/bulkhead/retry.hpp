@@ -59,6 +59,15 @@ private:
     std::int64_t hundredths_;
 };
 
+/// Whether an operation that meets a fault of the server has had its tries: `attempts` and `since`, the time since the
+/// first of them, must both have reached their bounds. So an outage in which a server refuses quickly costs nothing.
+/// With `max_attempts` 1 the caller repeats by itself, and no time must pass.
+[[nodiscard]] constexpr bool attempts_ended(const RetryOptions& options, std::uint32_t attempts,
+                                            std::chrono::nanoseconds since) noexcept {
+    if (attempts < options.max_attempts) return false;
+    return options.max_attempts == 1 || since >= std::min(options.min_retry_time, options.max_age);
+}
+
 /// How long to wait after `failures` failures in a row (1 or more): drawn uniformly between a tenth of the initial
 /// backoff, so that no draw makes a hot loop, and the bound, which starts at `initial_backoff` and doubles up to
 /// `max_backoff`. `random` is any 64 random bits. Never overflows.

@@ -43,6 +43,7 @@ struct FailureSample {
     std::string reason;       ///< one sample, one line of at most 1 KiB; may quote a document: treat as sensitive
     std::uint16_t status = 0; ///< the status at the operation's position, or of the whole answer
     std::uint64_t count = 0;  ///< how many operations, or whole requests, failed in this way
+    std::string index{};      ///< the index of the sample's operation, where the server blocks operations for now
 };
 
 /// A snapshot of the indexer's counters, taken under its lock, so that at every instant

@@ -35,12 +35,39 @@ struct ItemRule {
 inline constexpr ItemRule item_rules[] = {
     // A full disk, a read-only index: 429 since Elasticsearch 7.7, 403 before. It may last for hours.
     {400, 599, "cluster_block_exception", Verdict::push_back},
+    // The server's own state, reported item by item: it says nothing about the document.
+    {429, 429, "", Verdict::push_back}, // es_rejected_execution_exception, circuit_breaking_exception
+    {503, 503, "", Verdict::push_back}, // unavailable_shards_exception, no_shard_available_action_exception
+    {500, 599, "unavailable_shards_exception", Verdict::push_back},
+    {500, 599, "no_shard_available_action_exception", Verdict::push_back},
+    {500, 599, "no_such_shard_exception", Verdict::push_back},
+    {500, 599, "shard_not_in_primary_mode_exception", Verdict::push_back},
+    {500, 599, "index_shard_not_started_exception", Verdict::push_back},
+    {500, 599, "index_shard_not_recovering_exception", Verdict::push_back},
+    {500, 599, "index_shard_closed_exception", Verdict::push_back},
+    {500, 599, "retry_on_primary_exception", Verdict::push_back},
+    {500, 599, "node_closed_exception", Verdict::push_back},
+    {500, 599, "node_not_connected_exception", Verdict::push_back},
+    {500, 599, "node_disconnected_exception", Verdict::push_back},
+    {500, 599, "node_health_check_failure_exception", Verdict::push_back},
+    {500, 599, "already_closed_exception", Verdict::push_back},
+    {500, 599, "not_master_exception", Verdict::push_back},
+    {500, 599, "not_cluster_manager_exception", Verdict::push_back},
+    {500, 599, "master_not_discovered_exception", Verdict::push_back},
+    {500, 599, "cluster_manager_not_discovered_exception", Verdict::push_back},
+    {500, 599, "process_cluster_event_timeout_exception", Verdict::push_back},
+    {500, 599, "failed_to_commit_cluster_state_exception", Verdict::push_back},
+    {500, 599, "connect_transport_exception", Verdict::push_back},
+    {500, 599, "receive_timeout_transport_exception", Verdict::push_back},
+    {500, 599, "timeout_exception", Verdict::push_back},
+    {500, 599, "es_rejected_execution_exception", Verdict::push_back},
+    {500, 599, "opensearch_rejected_execution_exception", Verdict::push_back},
+    {500, 599, "circuit_breaking_exception", Verdict::push_back},
     {401, 401, "", Verdict::environment},
     {403, 403, "security_exception", Verdict::environment},
     {408, 409, "", Verdict::retry}, // a conflict that is not about the document's version
     {425, 425, "", Verdict::retry},
-    {429, 429, "", Verdict::retry}, // es_rejected_execution_exception, circuit_breaking_exception
-    {500, 599, "", Verdict::retry}, // unavailable_shards_exception, a node that closes, a remote transport that breaks
+    {500, 599, "", Verdict::retry}, // a fault of the server, perhaps met by this document alone
 };
 
 [[nodiscard]] inline Verdict judge_conflict(const Entry& entry) noexcept {

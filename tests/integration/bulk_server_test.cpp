@@ -263,6 +263,82 @@ TEST_CASE("server: canned answers") {
     }
 }
 
+TEST_CASE("server: what one types first is answered: the indices, a document, and that an index is deleted", "[F293]") {
+    BulkServer server;
+    PlainClient client{server};
+    CHECK(client.ask(http::verb::get, "/_cat/indices").body.empty());
+    CHECK(client.bulk(create("1") + create("a b")).status == 200);
+    CHECK(client.bulk(create("1"), "/other/_bulk").status == 200);
+    CHECK(client.ask(http::verb::get, "/_cat/indices").body == "green open logs 2\ngreen open other 1\n");
+    CHECK(client.ask(http::verb::get, "/_cat/indices?v").body ==
+          "health status index docs.count\ngreen open logs 2\ngreen open other 1\n");
+    CHECK(client.ask(http::verb::get, "/logs/_doc/a%20b").body ==
+          R"({"_index":"logs","_id":"a b","found":true,"_source":{"id":"a b"}})");
+    const auto missing = client.ask(http::verb::get, "/logs/_doc/9");
+    CHECK(missing.status == 404);
+    CHECK(missing.body == R"({"_index":"logs","_id":"9","found":false})");
+    CHECK(client.ask(http::verb::delete_, "/logs").body == R"({"acknowledged":true})");
+    CHECK(client.ask(http::verb::delete_, "/logs").status == 404);
+    CHECK(server.count("logs") == 0);
+    CHECK(server.count("other") == 1);
+    CHECK(client.bulk(create("1")).status == 200); // and it may come again
+    CHECK(server.count("logs") == 1);
+}
+
+TEST_CASE("server: every request must carry the credentials that it asks for", "[F293]") {
+    BulkServer server{{.authorization = "Basic dXNlcjpwYXNz"}};
+    bool asked = false;
+    server.misbehave([&](const BulkRequestInfo& request) -> std::optional<CannedAnswer> {
+        asked = request.header("authorization") == "Basic dXNlcjpwYXNz" && request.header("host") == "127.0.0.1" &&
+                request.header("x-none").empty() && request.headers.size() == 3;
+        return std::nullopt;
+    });
+    PlainClient client{server};
+    CHECK(client.ask(http::verb::get, "/").status == 401);
+    CHECK(client.ask(http::verb::head, "/").status == 401);
+    const auto refused = client.bulk(create("1"));
+    CHECK(refused.status == 401);
+    CHECK(refused.body.find("security_exception") != std::string::npos);
+    CHECK(refused.body.find("dXNlcjpwYXNz") == std::string::npos);
+    client.send("POST /logs/_bulk HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Basic dXNlcjpwYXNz\r\n"
+                "Content-Length: " +
+                std::to_string(create("1").size()) + "\r\n\r\n" + create("1"));
+    CHECK(client.read().status == 200);
+    CHECK(server.count("logs") == 1); // under the lock that guards what the other thread wrote
+    CHECK(asked);
+    client.send("GET /logs/_count HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Basic dXNlcjpwYXNzMg==\r\n\r\n");
+    CHECK(client.read().status == 401);
+    CHECK(server.count("logs") == 1);
+    CHECK(server.bulk_requests() == 1);
+}
+
+TEST_CASE("server: the model's troubles reach the wire") {
+    BulkServer server;
+    const auto troubles = [&](auto change) {
+        server.with_model([&](ModelElasticsearch& model) { change(model.troubles); });
+    };
+    troubles([](ServerTroubles& all) { all.most_operations = 1; });
+    PlainClient client{server};
+    CHECK(client.bulk(create("1") + create("2")).status == 429);
+    CHECK(client.bulk(create("1")).status == 200);
+    SECTION("a reset") {
+        troubles([](ServerTroubles& all) { all.over_limit = {WholeFailure::Kind::reset, true}; });
+        CHECK(client.bulk(create("2") + create("3")).status == 0);
+        CHECK(server.count("logs") == 3);
+        CHECK(PlainClient{server}.bulk(create("4")).status == 200);
+    }
+    SECTION("an answer that takes an hour comes when it is released, and what it proves was applied before") {
+        troubles([](ServerTroubles& all) { all.time_per_operation = std::chrono::hours{1}; });
+        std::promise<unsigned> answered;
+        std::thread slow{[&] { answered.set_value(client.bulk(create("2")).status); }};
+        while (server.count("logs") != 2) std::this_thread::yield();
+        auto status = answered.get_future();
+        while (status.wait_for(std::chrono::milliseconds{1}) != std::future_status::ready) server.release();
+        CHECK(status.get() == 200);
+        slow.join();
+    }
+}
+
 TEST_CASE("server: goes away and comes back on the same port with its documents", "[F064]") {
     BulkServer server;
     const auto port = server.port();

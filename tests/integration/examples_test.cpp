@@ -89,7 +89,24 @@ TEST_CASE("the server to try a client against says which port is taken, and what
           "bulk_server: cannot listen on 127.0.0.1:" + std::to_string(server.port()) + ": Address already in use");
     CHECK(taken.wait() == 1);
     Child wrong{{BULKHEAD_BULK_SERVER, "92000"}, {}, Child::Errors::kept};
-    CHECK(wrong.line() == "usage: bulk_server [PORT]; not a port: 92000");
+    CHECK(wrong.line() == "usage: bulk_server [PORT] [--api-key KEY] [--tls [--certificate FILE]]; not a port: 92000");
     CHECK(wrong.wait() == 2);
+    Child lacking{{BULKHEAD_BULK_SERVER, "0", "--certificate", "x"}, {}, Child::Errors::kept};
+    CHECK(lacking.line().find("; --certificate needs --tls") != std::string::npos);
+    CHECK(lacking.wait() == 2);
+}
+TEST_CASE("the server to try a client against asks for the key that it was given", "[F293]") {
+    Child program{{BULKHEAD_BULK_SERVER, "0", "--api-key", "a2V5"}, {}, Child::Errors::kept};
+    const auto port = port_in(program.line());
+    CHECK(program.line().find("look: curl -H 'Authorization: ApiKey a2V5' http://127.0.0.1:") == 0);
+    CHECK(Caller{port}.get("/").find("security_exception") != std::string::npos);
+    HttpOptions with_key{.url = "http://127.0.0.1:" + std::to_string(port),
+                         .credentials = Credentials::api_key("a2V5")};
+    StandaloneIndexer<HttpTransport> indexer{std::move(with_key), IndexerOptions{.index = "first"}};
+    indexer->enqueue({.source = "{}"});
+    CHECK(indexer.close(std::chrono::seconds{30}).stats.indexed == 1);
+    program.signal(SIGINT);
+    CHECK(program.line() == "bulk requests: 1");
+    CHECK(program.wait() == 0);
 }
 #endif

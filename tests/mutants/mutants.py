@@ -344,6 +344,12 @@ MUTANTS = [
      "            if (!failed) node.failures = 0;", ["unit/node_set_test.cpp"]),
     ("the node that failed last time is taken again", "node_set.hpp",
      "        if ((a == avoid) != (b == avoid)) return b == avoid;\n", "", ["unit/node_set_test.cpp"]),
+    ("a user's rule fits a type that holds its own", "verdicts.hpp", "rule.type == error_type",
+     "error_type.find(rule.type) != std::string_view::npos", ["unit/verdicts_test.cpp", "[F289]"]),
+    ("of those that wait for an id only the last is remembered", "id_order.hpp",
+     "if (line.last != 0) waiting_.find(line.last)->second.next = number;", "", ["unit/id_order_test.cpp"]),
+    ("a flood that is over begins again with the next bad batch", "dead_letter.hpp", "operations_ = window_;",
+     "operations_ = 0;", ["unit/flood_gauge_test.cpp"]),
 ]
 
 # A test's server waits for what does not come; these are given 20 seconds.

@@ -6,61 +6,84 @@
 //     simulate --seed S                         one, e.g. to see a failure again
 //     simulate --corpus FILE                    those at the beginning of its lines
 //     simulate --kafka …                        the same for a group of Kafka sources
+//     simulate --rates …                        also in how many of the lives each thing came up
+//     (simulation_rarity.hpp)
 //
 // After every step of an indexer: [F105] [F106] [F169]. Of a group: [F131] [F132] [F134] [F135] [F137] [F138] [F139]
 // [F140] [F142] [F147] [F148] [F150] [F151] [F153] [F156] [F157].
 //
-// Exit status 0; 1 when a promise was broken, with the seed; 3 when something never happened in 200 seeds or more.
+// Exit status 0; 1 when a promise was broken, with the seed; 3 when something never happened that a run of so many
+// seeds is certain to see (simulation_rarity.hpp).
 
 #include <bulkhead/test/kafka_simulation.hpp>
 #include <bulkhead/test/simulation.hpp>
+#include <bulkhead/test/simulation_rarity.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 namespace {
 
 namespace simulation = bulkhead::test::simulation;
 
-/// Says what never happened.
-bool vacuous(const simulation::Coverage& coverage) {
-    bool never = false;
-    const auto look = [&never](std::string_view name, std::uint64_t times) {
-        if (times == 0) std::printf("never happened: %.*s\n", static_cast<int>(name.size()), name.data());
-        never = never || times == 0;
-    };
-    coverage.for_each(look);
-    return never;
-}
-
 unsigned long long number(std::uint64_t value) { return value; }
+int width(std::string_view text) { return static_cast<int>(text.size()); }
 
-/// The closing lines of a run of Kafka lives; the exit status.
-int report(const simulation::KafkaCoverage& coverage, std::uint64_t seeds, double seconds) {
-    std::printf(
-        "%llu seeds, %llu records, taken %llu times, %llu members killed, %llu dead letters; every promise held; "
-        "%.1f s, %.0f seeds a minute\n",
-        number(seeds), number(coverage.records), number(coverage.taken), number(coverage.crashes),
-        number(coverage.letters), seconds, static_cast<double>(seeds) / seconds * 60);
-    const char* separator = "";
-    bool never = false;
+/// Counts in how many lives each thing came up.
+class Rates {
+public:
+    /// After each life, with what all lives so far have seen.
+    template <class Coverage>
+    void lived(const Coverage& coverage) {
+        std::size_t at = 0;
+        coverage.for_each([&](std::string_view, std::uint64_t times) {
+            if (at == seen_.size()) seen_.push_back({});
+            auto& [before, lives] = seen_[at++];
+            lives += times != before ? 1U : 0U;
+            before = times;
+        });
+    }
+    template <class Coverage>
+    void print(const Coverage& coverage, std::uint64_t lives) const {
+        std::size_t at = 0;
+        coverage.for_each([&](std::string_view name, std::uint64_t) {
+            const auto in = seen_[at++].lives;
+            std::printf("%.*s: in %llu of %llu lives, one in %.1f\n", width(name), name.data(), number(in),
+                        number(lives), static_cast<double>(lives) / static_cast<double>(in));
+        });
+    }
+
+private:
+    struct Seen {
+        std::uint64_t times = 0;
+        std::uint64_t lives = 0;
+    };
+    std::vector<Seen> seen_;
+};
+
+/// Prints how often everything happened; the exit status.
+template <class Coverage>
+int report(const Coverage& coverage, std::uint64_t lives, std::span<const simulation::Rarity> rarities) {
+    std::vector<std::string_view> names;
+    std::string never;
     coverage.for_each([&](std::string_view name, std::uint64_t times) {
-        std::printf("%s%.*s %llu", std::exchange(separator, ", "), static_cast<int>(name.size()), name.data(),
-                    number(times));
-        never = never || times == 0;
+        std::printf("%s%.*s %llu", names.empty() ? "" : ", ", width(name), name.data(), number(times));
+        names.push_back(name);
+        if (times == 0 && simulation::must_be_seen(name, lives, rarities))
+            never.append("never happened: ").append(name).append("\n");
     });
-    std::printf("\n");
-    if (seeds < 200 || !never) return 0;
-    coverage.for_each([](std::string_view name, std::uint64_t times) {
-        if (times == 0) std::printf("never happened: %.*s\n", static_cast<int>(name.size()), name.data());
-    });
-    return 3;
+    for (const auto& rarity : rarities)
+        if (std::find(names.begin(), names.end(), rarity.name) == names.end())
+            never.append("simulation_rarity.hpp names what is not there: ").append(rarity.name).append("\n");
+    std::printf("\n%s", never.c_str());
+    return never.empty() ? 0 : 3;
 }
 
 } // namespace
@@ -70,10 +93,12 @@ int main(int argc, char** argv) {
     std::uint64_t first = 1;
     std::vector<std::uint64_t> corpus;
     bool kafka = false;
+    bool show_rates = false;
     for (int i = 1; i < argc; i += 2) {
         const std::string name = argv[i];
-        if (name == "--kafka") {
-            kafka = true;
+        if (name == "--kafka" || name == "--rates") {
+            kafka = kafka || name == "--kafka";
+            show_rates = show_rates || name == "--rates";
             --i;
             continue;
         }
@@ -94,6 +119,7 @@ int main(int argc, char** argv) {
     }
     simulation::Coverage coverage;
     simulation::KafkaCoverage kafka_coverage;
+    Rates rates;
     const auto began = std::chrono::steady_clock::now();
     for (std::uint64_t i = 0; i < seeds; ++i) {
         const auto seed = corpus.empty() ? first + i : corpus[i];
@@ -101,9 +127,11 @@ int main(int argc, char** argv) {
         try {
             if (kafka) {
                 simulation::KafkaSimulation{seed, kafka_coverage}.run();
+                rates.lived(kafka_coverage);
                 continue;
             }
             simulation::Simulation{seed, coverage}.run();
+            rates.lived(coverage);
             // A seed is worth something only when it lives the same life again.
             if (seeds > 1 && i % 20 != 0) continue;
             simulation::Coverage once;
@@ -117,16 +145,20 @@ int main(int argc, char** argv) {
         }
     }
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
-    if (kafka) return report(kafka_coverage, seeds, took.count());
+    const auto a_minute = static_cast<double>(seeds) / took.count() * 60;
+    if (kafka) {
+        std::printf(
+            "%llu seeds, %llu records, taken %llu times, %llu members killed, %llu dead letters; every promise held; "
+            "%.1f s, %.0f seeds a minute\n",
+            number(seeds), number(kafka_coverage.records), number(kafka_coverage.taken), number(kafka_coverage.crashes),
+            number(kafka_coverage.letters), took.count(), a_minute);
+        if (show_rates) rates.print(kafka_coverage, seeds);
+        return report(kafka_coverage, seeds, simulation::rare_for_a_group);
+    }
     std::printf("%llu seeds, %llu operations, %llu requests, %llu operations sent again; every promise held; "
                 "%.1f s, %.0f seeds a minute\n",
                 number(seeds), number(coverage.operations), number(coverage.requests), number(coverage.mark[0]),
-                took.count(), static_cast<double>(seeds) / took.count() * 60);
-    const char* comma = "";
-    coverage.for_each([&](std::string_view name, std::uint64_t times) {
-        std::printf("%s%.*s %llu", comma, static_cast<int>(name.size()), name.data(), number(times));
-        comma = ", ";
-    });
-    std::printf("\n");
-    return seeds >= 200 && vacuous(coverage) ? 3 : 0;
+                took.count(), a_minute);
+    if (show_rates) rates.print(coverage, seeds);
+    return report(coverage, seeds, simulation::rare_for_an_indexer);
 }

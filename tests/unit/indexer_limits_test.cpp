@@ -106,7 +106,7 @@ TEST_CASE("while the retry budget is used up, one request at a time repeats, and
         }
         ++fresh;
         std::vector<std::string> items(request.operations, item(201));
-        items[0] = item(503, "unavailable_shards_exception");
+        items[0] = item(425, "too_early_exception");
         return Answer::items(items);
     };
     for (std::uint64_t key = 0; key < 200; ++key) {
@@ -139,7 +139,7 @@ TEST_CASE("survivors of several bulks travel again together, with their own atte
     REQUIRE(b.script->requests().size() == 4);
     for (std::size_t i = 0; i < 4; ++i) {
         std::vector<std::string> items(10, item(201));
-        items[i] = items[9] = item(503, "unavailable_shards_exception");
+        items[i] = items[9] = item(425, "too_early_exception");
         b.script->answer(i, Answer::items(items));
     }
     b.run();
@@ -148,12 +148,12 @@ TEST_CASE("survivors of several bulks travel again together, with their own atte
     REQUIRE(b.script->requests().size() == 5);
     CHECK(b.script->requests()[4].operations == 8);
     std::vector<std::string> items(8, item(201));
-    items[3] = item(503, "unavailable_shards_exception");
+    items[3] = item(425, "too_early_exception");
     b.script->answer(4, Answer::items(items));
     b.run_for(200ms, 10ms);
     REQUIRE(b.script->requests().size() == 6);
     CHECK(b.script->requests()[5].operations == 1);
-    b.script->answer(5, Answer::items({item(503, "unavailable_shards_exception")}));
+    b.script->answer(5, Answer::items({item(425, "too_early_exception")}));
     b.run();
     CHECK(b.count(Outcome::indexed) == 39);
     REQUIRE(b.count(Outcome::rejected) == 1);

@@ -408,3 +408,114 @@ TEST_CASE("model: for_each sees each document once, not the deleted ones") {
     CHECK(wrong == 0);
     CHECK(model.count("a") == 999);
 }
+
+namespace {
+
+/// `count` operations with the ids 0 and up, of index `index`.
+std::string numbered(std::size_t count, const std::string& index = "a") {
+    std::string body;
+    for (std::size_t i = 0; i < count; ++i)
+        body += R"({"index":{"_index":")" + index + R"(","_id":")" + std::to_string(i) + "\"}}\n{}\n";
+    return body;
+}
+
+} // namespace
+
+TEST_CASE("model: a request fails by its size") {
+    ModelElasticsearch model;
+    model.troubles.most_bytes = numbered(3).size();
+    SECTION("bytes: the limit itself passes") {
+        CHECK(model.bulk(numbered(3)).status == 200);
+        const auto answer = model.bulk(numbered(4));
+        CHECK(answer.status == 429);
+        CHECK(answer.body.find("circuit_breaking_exception") != std::string::npos);
+        CHECK(model.count("a") == 3);
+    }
+    SECTION("operations") {
+        model.troubles.most_bytes = ServerTroubles::unlimited;
+        model.troubles.most_operations = 2;
+        model.troubles.over_limit = {WholeFailure::Kind::gateway, true};
+        CHECK(model.bulk(numbered(2)).status == 200);
+        CHECK(model.bulk(numbered(3)).status == 504);
+        CHECK(model.count("a") == 3); // applied all the same
+    }
+    SECTION("by a reset") {
+        model.troubles.over_limit.kind = WholeFailure::Kind::reset;
+        const auto answer = model.bulk(numbered(4));
+        CHECK(answer.reset);
+        CHECK(answer.status == 0);
+        CHECK(answer.body.empty());
+        CHECK(model.count("a") == 0);
+    }
+    SECTION("by 500 and 503") {
+        model.troubles.over_limit.kind = WholeFailure::Kind::error;
+        CHECK(model.bulk(numbered(4)).status == 500);
+        model.troubles.over_limit.kind = WholeFailure::Kind::unavailable;
+        CHECK(model.bulk(numbered(4)).status == 503);
+    }
+    model.troubles = {};
+    CHECK(model.bulk(numbered(4)).status == 200);
+}
+
+TEST_CASE("model: a request takes time by its operations, and is applied before it is answered") {
+    using namespace std::chrono_literals;
+    ModelElasticsearch model;
+    CHECK(model.bulk(numbered(3)).took == 0ns);
+    model.troubles.time_per_operation = 10ms;
+    CHECK(model.bulk(numbered(3)).took == 30ms);
+    CHECK(model.bulk(numbered(500)).took == 5s);
+    CHECK(model.count("a") == 500);
+    model.troubles.most_operations = 5;
+    CHECK(model.bulk(numbered(6)).took == 60ms); // a failure takes its time, too
+}
+
+TEST_CASE("model: a request that holds the poison fails as a whole") {
+    ModelElasticsearch model;
+    model.troubles.poison = R"("_id":"2")";
+    CHECK(model.bulk(numbered(2)).status == 200);
+    CHECK(model.bulk(numbered(3)).status == 500);
+    CHECK(model.count("a") == 2);
+    model.troubles.poisoned = {WholeFailure::Kind::reset, true};
+    CHECK(model.bulk(numbered(3)).reset);
+    CHECK(model.count("a") == 3);
+}
+
+TEST_CASE("model: operations are refused item by item, for as long as a test wants") {
+    ModelElasticsearch model;
+    model.troubles.refused_items = ItemRefusal{};
+    const auto answer = model.bulk(numbered(2));
+    CHECK(status(answer, 0) == 503);
+    CHECK(status(answer, 1) == 503);
+    CHECK(error_type(answer, 1) == "unavailable_shards_exception");
+    CHECK(model.count("a") == 0);
+
+    SECTION("one shard of some: an id belongs to one") {
+        model.troubles.refused_items->one_shard_of = 3;
+        const auto first = model.bulk(numbered(30));
+        const auto second = model.bulk(numbered(30));
+        std::size_t refused_here = 0;
+        for (std::size_t i = 0; i < 30; ++i) {
+            refused_here += status(first, i) == 503 ? 1U : 0U;
+            CHECK((status(first, i) == 503) == (status(second, i) == 503));
+        }
+        CHECK(refused_here > 3);
+        CHECK(refused_here < 20);
+        CHECK(model.count("a") == 30 - refused_here);
+        CHECK(status(model.bulk("{\"index\":{\"_index\":\"a\"}}\n{}\n")) == 503); // without an id
+    }
+    SECTION("by the index, which goes before") {
+        model.troubles.blocked_indices["b"] = {403, "cluster_block_exception",
+                                               "blocked by: [FORBIDDEN/8/index write];"};
+        const auto both = model.bulk(numbered(1) + numbered(1, "b"));
+        CHECK(error_type(both, 0) == "unavailable_shards_exception");
+        CHECK(error_type(both, 1) == "cluster_block_exception");
+        CHECK(status(both, 1) == 403);
+        model.troubles.refused_items.reset();
+        const auto rest = model.bulk(numbered(1) + numbered(1, "b"));
+        CHECK(status(rest, 0) == 201);
+        CHECK(status(rest, 1) == 403);
+        CHECK_FALSE(model.exists("b"));
+    }
+    model.troubles = {};
+    CHECK_FALSE(errors(model.bulk(numbered(2) + numbered(2, "b"))));
+}

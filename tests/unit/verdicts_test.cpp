@@ -47,20 +47,26 @@ TEST_CASE("an item's status and error type decide, as bulk-protocol.md says",
         Verdict verdict;
     };
     const Row rows[] = {
-        {429, "es_rejected_execution_exception", Verdict::retry},
-        {429, "circuit_breaking_exception", Verdict::retry},
-        {429, "", Verdict::retry},
+        {429, "es_rejected_execution_exception", Verdict::push_back},
+        {429, "circuit_breaking_exception", Verdict::push_back},
+        {429, "", Verdict::push_back},
         {429, "cluster_block_exception", Verdict::push_back},
         {403, "cluster_block_exception", Verdict::push_back},
         {401, "security_exception", Verdict::environment},
         {403, "security_exception", Verdict::environment},
         {403, "something_else_exception", Verdict::reject},
-        {503, "unavailable_shards_exception", Verdict::retry},
-        {503, "no_shard_available_action_exception", Verdict::retry},
-        {500, "node_closed_exception", Verdict::retry},
+        {503, "unavailable_shards_exception", Verdict::push_back},
+        {503, "no_shard_available_action_exception", Verdict::push_back},
+        {503, "", Verdict::push_back},
+        {500, "node_closed_exception", Verdict::push_back},
+        {503, "process_cluster_event_timeout_exception", Verdict::push_back},
+        {500, "master_not_discovered_exception", Verdict::push_back},
+        {500, "cluster_manager_not_discovered_exception", Verdict::push_back},
+        {500, "illegal_state_exception", Verdict::retry},
         {500, "", Verdict::retry},
         {502, "", Verdict::retry},
-        {504, "timeout_exception", Verdict::retry},
+        {504, "timeout_exception", Verdict::push_back},
+        {504, "", Verdict::retry},
         {507, "", Verdict::retry},
         {408, "", Verdict::retry},
         {425, "", Verdict::retry},
@@ -142,6 +148,26 @@ TEST_CASE("what a version conflict means depends on what was asked", "[verdicts]
         e.already_there = true;
         CHECK(judge_item(said(409), "", e) == Verdict::superseded);
     }
+}
+
+TEST_CASE("a rule of the user's fits its statuses and exactly its type", "[verdicts][F289]") {
+    const auto judge = [](const VerdictRule& rule, std::uint16_t status, std::string_view type) {
+        return judge_item(said(status), type, entry(Action::index), {&rule, 1});
+    };
+    const VerdictRule parsing{400, 422, "parsing_exception", Verdict::discard};
+    CHECK(judge(parsing, 400, "parsing_exception") == Verdict::discard);
+    CHECK(judge(parsing, 422, "parsing_exception") == Verdict::discard);
+    CHECK(judge(parsing, 423, "parsing_exception") == Verdict::reject);
+    for (const std::string_view other : {"document_parsing_exception", "parsing_exception_2", "parsing", "exception",
+                                         "Parsing_exception", " parsing_exception", ""}) {
+        CAPTURE(other);
+        CHECK(judge(parsing, 400, other) == Verdict::reject);
+    }
+    const VerdictRule longer{400, 400, "document_parsing_exception", Verdict::discard};
+    CHECK(judge(longer, 400, "parsing_exception") == Verdict::reject);
+    const VerdictRule any{400, 400, "", Verdict::discard};
+    CHECK(judge(any, 400, "parsing_exception") == Verdict::discard);
+    CHECK(judge(any, 400, "") == Verdict::discard);
 }
 
 TEST_CASE("an indexed item's result", "[verdicts][F011][F013][F014]") {

@@ -13,11 +13,13 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/core/string.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/http/string_body.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <functional>
 #include <list>
 #include <memory>
@@ -38,6 +40,9 @@ namespace asio = boost::asio;
 struct BulkServerOptions {
     std::uint16_t port = 0;                              ///< on 127.0.0.1; 0: any that is free
     std::size_t max_body_bytes = std::size_t{100} << 20; ///< a larger request is answered 413, as the servers do
+    /// The `Authorization` field that every request must carry, e.g. `ApiKey a2V5` or `Basic dXNlcjpwYXNz`: a request
+    /// with another one, or without, is answered 401. Empty: nothing is asked for.
+    std::string authorization{};
     /// Unpacks a body that comes with `Content-Encoding: gzip`: `test::gunzip` of `<bulkhead/test/gunzip.hpp>`, which
     /// needs `bulkhead::gzip`. Nothing, or more than the second argument of bytes: answered 400. Null: such a body is
     /// answered 415.
@@ -51,6 +56,14 @@ struct BulkRequestInfo {
     std::string_view target;
     /// As it came; unpacked when it came as gzip.
     std::string_view body;
+    /// The header's fields, names and values, in the order in which they came.
+    std::vector<std::pair<std::string_view, std::string_view>> headers{};
+    /// The value of the first field of this name (upper and lower case are the same); empty when there is none.
+    [[nodiscard]] std::string_view header(std::string_view name) const {
+        for (const auto& [field, value] : headers)
+            if (boost::beast::iequals({field.data(), field.size()}, {name.data(), name.size()})) return value;
+        return {};
+    }
     /// The operations in it, counted by their lines, roughly: a delete counts as half.
     [[nodiscard]] std::size_t lines() const {
         return static_cast<std::size_t>(std::count(body.begin(), body.end(), '\n'));
@@ -73,27 +86,56 @@ struct CannedAnswer {
     std::string raw{};                 ///< send exactly these bytes, and hang up
 };
 
+/// What a `BasicBulkServer` speaks on a connection: HTTP over TCP. `TlsLayer` of `<bulkhead/test/tls_bulk_server.hpp>`
+/// is the other one.
+struct PlainLayer {
+    /// What is read from and written to.
+    using Stream = asio::ip::tcp::socket;
+    /// Of the server's URL.
+    static constexpr std::string_view scheme = "http";
+    /// A stream over a connection.
+    [[nodiscard]] static Stream make_stream(asio::ip::tcp::socket socket) { return socket; }
+    /// The connection below a stream.
+    [[nodiscard]] static asio::ip::tcp::socket& socket(Stream& stream) noexcept { return stream; }
+    /// What comes before the first request.
+    [[nodiscard]] static asio::awaitable<boost::system::error_code> handshake(Stream& /*stream*/) {
+        co_return boost::system::error_code{};
+    }
+    /// What comes before the connection is closed.
+    static void closing(Stream& /*stream*/) noexcept {}
+};
+
 /// An in-process HTTP/1.1 server with a `_bulk` endpoint that really parses, stores and counts (`ModelElasticsearch`),
 /// and that misbehaves on request: to test a service that embeds the library. Loopback only, one thread of its own.
+/// `BulkServer` speaks plain HTTP, `TlsBulkServer` (`<bulkhead/test/tls_bulk_server.hpp>`) HTTPS.
 ///
 /// Endpoints: `POST|PUT [/{index}]/_bulk`, `GET|POST /{index}/_count`, `GET|POST /{index}/_search` (whatever is asked
-/// for: ten documents at most), `POST /{index}/_refresh`, `GET /{index}/_doc/{id}`, `PUT /_index_template/{name}`,
-/// `GET|HEAD /`. All functions are thread-safe, but `start` and `stop` must not be called at the same time.
-class BulkServer {
+/// for: ten documents at most), `POST /{index}/_refresh`, `GET /{index}/_doc/{id}`, `DELETE /{index}`,
+/// `GET /_cat/indices` (`?v`: with a header), `PUT /_index_template/{name}`, `GET|HEAD /`. All functions are
+/// thread-safe, but `start` and `stop` must not be called at the same time.
+template <class Layer>
+class BasicBulkServer {
 public:
     /// What to do with a request instead; nothing: what is right.
     using Misbehaviour = std::function<std::optional<CannedAnswer>(const BulkRequestInfo&)>;
 
     /// Starts. Throws `std::runtime_error`, which names the port, when it cannot listen.
-    explicit BulkServer(BulkServerOptions options = {}) : options_{options}, port_{options.port} { start(); }
-    BulkServer(const BulkServer&) = delete;
-    BulkServer& operator=(const BulkServer&) = delete;
-    ~BulkServer() { stop(); }
+    explicit BasicBulkServer(BulkServerOptions options = {}, Layer layer = Layer{})
+        : options_{std::move(options)}, layer_{std::move(layer)}, port_{options_.port} {
+        start();
+    }
+    BasicBulkServer(const BasicBulkServer&) = delete;
+    BasicBulkServer& operator=(const BasicBulkServer&) = delete;
+    ~BasicBulkServer() { stop(); }
 
     /// On 127.0.0.1.
     [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
     /// For `HttpOptions::url`.
-    [[nodiscard]] std::string url() const { return "http://127.0.0.1:" + std::to_string(port_); }
+    [[nodiscard]] std::string url() const {
+        return std::string{Layer::scheme} + "://127.0.0.1:" + std::to_string(port_);
+    }
+    /// What it speaks; of a `TlsBulkServer`: with its certificate.
+    [[nodiscard]] const Layer& layer() const noexcept { return layer_; }
 
     /// Comes (back) on the same port; the store is as it was.
     void start() {
@@ -125,7 +167,7 @@ public:
         asio::post(run_->context, [this] {
             boost::system::error_code ignored;
             run_->acceptor.close(ignored);
-            for (auto& socket : run_->sockets) socket.close(ignored);
+            for (auto& stream : run_->streams) Layer::socket(stream).close(ignored);
             for (auto* const timer : run_->held) timer->cancel();
         });
         run_->thread.join();
@@ -137,7 +179,7 @@ public:
         const std::lock_guard lock{mutex_};
         misbehaviour_ = std::move(how);
     }
-    /// Requests that were held (`no_answer`) are hung up on.
+    /// Requests that were held (`no_answer`) are hung up on; answers that are delayed (`ServerTroubles`) come at once.
     void release() {
         if (!run_) return;
         asio::post(run_->context, [this] {
@@ -145,7 +187,8 @@ public:
         });
     }
 
-    /// Looks at, or changes, the model under the server's lock.
+    /// Calls `f(model)` under the server's lock and returns what it returns. `model.troubles` makes the server fail by
+    /// size, by time or by item.
     template <class F>
     auto with_model(F&& f) {
         const std::lock_guard lock{mutex_};
@@ -182,10 +225,11 @@ public:
 
 private:
     using Socket = asio::ip::tcp::socket;
+    using Stream = typename Layer::Stream;
     struct Run {
         asio::io_context context{1};
         asio::ip::tcp::acceptor acceptor{context};
-        std::list<Socket> sockets;
+        std::list<Stream> streams;
         std::list<asio::steady_timer*> held;
         std::thread thread;
     };
@@ -195,6 +239,8 @@ private:
         bool keep_alive = true;
         bool hold = false;
         bool drain = false; ///< more of the request is coming: closing at once could cost the client the answer
+        std::chrono::nanoseconds after{}; ///< the answer waits so long
+        bool reset = false;               ///< instead of the answer, by RST
     };
 
     asio::awaitable<void> accept(Run& run) {
@@ -204,19 +250,21 @@ private:
             co_await run.acceptor.async_accept(socket, asio::redirect_error(asio::use_awaitable, error));
             if (error || !run.acceptor.is_open()) continue; // stopped while this connection was coming in
             socket.set_option(asio::ip::tcp::no_delay{true}, error);
-            run.sockets.push_back(std::move(socket));
-            asio::co_spawn(run.context, serve(run, std::prev(run.sockets.end())), asio::detached);
+            run.streams.push_back(layer_.make_stream(std::move(socket)));
+            asio::co_spawn(run.context, serve(run, std::prev(run.streams.end())), asio::detached);
         }
     }
-    asio::awaitable<void> serve(Run& run, std::list<Socket>::iterator at) {
+    asio::awaitable<void> serve(Run& run, typename std::list<Stream>::iterator at) {
         namespace http = boost::beast::http;
-        auto& socket = *at;
+        auto& stream = *at;
+        auto& socket = Layer::socket(stream);
         boost::beast::flat_buffer buffer;
-        boost::system::error_code error;
-        for (bool keep_alive = true; keep_alive;) {
+        boost::system::error_code error = co_await layer_.handshake(stream);
+        bool reset = false;
+        for (bool keep_alive = !error; keep_alive;) {
             http::request_parser<http::string_body> parser;
             parser.body_limit(options_.max_body_bytes);
-            co_await http::async_read(socket, buffer, parser, asio::redirect_error(asio::use_awaitable, error));
+            co_await http::async_read(stream, buffer, parser, asio::redirect_error(asio::use_awaitable, error));
             Output output;
             if (error == http::error::body_limit) {
                 output = answer(ModelElasticsearch::whole_error("content_too_long_exception", "entity too large", 413));
@@ -229,15 +277,23 @@ private:
             } else {
                 output = handle(parser.get());
                 output.keep_alive = output.keep_alive && parser.get().keep_alive();
+                if (parser.get().method() == http::verb::head) output.bytes.resize(output.bytes.find("\r\n\r\n") + 4);
             }
-            if (output.hold && run.acceptor.is_open()) { // once stopped, nobody would wake it
-                asio::steady_timer timer{run.context, asio::steady_timer::time_point::max()};
+            if ((output.hold || output.after.count() != 0) && run.acceptor.is_open()) { // after a stop nothing wakes it
+                asio::steady_timer timer{run.context};
+                if (output.hold) {
+                    timer.expires_at(asio::steady_timer::time_point::max());
+                } else {
+                    timer.expires_after(output.after);
+                }
                 run.held.push_back(&timer);
                 co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, error));
                 run.held.remove(&timer);
             }
+            reset = output.reset;
+            if (reset) socket.set_option(asio::socket_base::linger{true, 0}, error);
             if (!output.bytes.empty())
-                co_await asio::async_write(socket, asio::buffer(output.bytes),
+                co_await asio::async_write(stream, asio::buffer(output.bytes),
                                            asio::redirect_error(asio::use_awaitable, error));
             keep_alive = output.keep_alive && !error;
             if (!output.drain) continue;
@@ -246,8 +302,9 @@ private:
             while (!error)
                 co_await socket.async_read_some(asio::buffer(unread), asio::redirect_error(asio::use_awaitable, error));
         }
+        if (!error && !reset) Layer::closing(stream);
         socket.close(error);
-        run.sockets.erase(at);
+        run.streams.erase(at);
     }
 
     /// Makes the body what it says in plain. What is to be answered where that cannot be.
@@ -270,6 +327,10 @@ private:
         const std::string_view target{request.target().data(), request.target().size()};
         const std::string_view method{request.method_string().data(), request.method_string().size()};
         const auto path = target.substr(0, target.find('?'));
+        if (!options_.authorization.empty() &&
+            request[boost::beast::http::field::authorization] != options_.authorization)
+            return answer(ModelElasticsearch::whole_error("security_exception", "missing or wrong credentials", 401),
+                          "application/json", "WWW-Authenticate: ApiKey\r\n");
         std::vector<std::string> parts;
         for (std::size_t from = 1; from < path.size();) {
             const auto to = std::min(path.find('/', from), path.size());
@@ -279,14 +340,11 @@ private:
         const bool get = method == "GET" || method == "POST";
         const bool post = method == "POST" || method == "PUT";
         const auto size = parts.size();
-        if (size == 0 && (method == "GET" || method == "HEAD")) {
-            auto output = answer({200, R"({"name":"bulk-server","version":{"number":"8.0.0-model"}})"});
-            if (method == "HEAD") output.bytes.resize(output.bytes.find("\r\n\r\n") + 4);
-            return output;
-        }
+        if (size == 0 && (method == "GET" || method == "HEAD"))
+            return answer({200, R"({"name":"bulk-server","version":{"number":"8.0.0-model"}})"});
         const std::lock_guard lock{mutex_};
         if (post && size >= 1 && size <= 2 && parts.back() == "_bulk")
-            return bulk(target, request.body(), size == 2 ? parts[0] : std::string{});
+            return bulk(target, request, size == 2 ? parts[0] : std::string{});
         if (method == "PUT" && size == 2 && parts[0] == "_index_template")
             return answer(model_.put_index_template(parts[1], request.body()));
         if (get && size == 2 && parts[1] == "_count") {
@@ -299,21 +357,33 @@ private:
             if (!model_.exists(parts[0])) return no_such_index(parts[0]);
             return answer({200, R"({"_shards":{"total":1,"successful":1,"failed":0}})"});
         }
-        if (method == "GET" && size == 3 && parts[1] == "_doc") {
-            if (const auto source = model_.source(parts[0], parts[2]))
-                return answer({200, "{\"found\":true,\"_source\":" + *source + "}"});
-            return answer({404, R"({"found":false})"});
+        if (method == "GET" && size == 3 && parts[1] == "_doc") return document(parts[0], parts[2]);
+        if (method == "GET" && size == 2 && parts[0] == "_cat" && parts[1] == "indices")
+            return answer({200, indices(query_parameter(target, "v").has_value())}, "text/plain; charset=UTF-8");
+        if (method == "DELETE" && size == 1) {
+            if (!model_.remove_index(parts[0])) return no_such_index(parts[0]);
+            return answer({200, R"({"acknowledged":true})"});
         }
         return answer(ModelElasticsearch::whole_error("illegal_argument_exception",
                                                       "no handler found for uri [" + std::string{path} + "]"));
     }
-    Output bulk(std::string_view target, const std::string& body, std::string index) {
+    template <class Request>
+    Output bulk(std::string_view target, const Request& request, std::string index) {
+        const std::string& body = request.body();
         BulkParameters parameters{.index = std::move(index),
-                                  .pipeline = query_parameter(target, "pipeline"),
-                                  .filter_path = query_parameter(target, "filter_path")};
+                                  .pipeline = query_parameter(target, "pipeline").value_or(""),
+                                  .filter_path = query_parameter(target, "filter_path").value_or("")};
         ++bulk_requests_;
         std::optional<CannedAnswer> canned;
-        if (misbehaviour_) canned = misbehaviour_(BulkRequestInfo{bulk_requests_, target, body});
+        if (misbehaviour_) {
+            BulkRequestInfo info{bulk_requests_, target, body};
+            for (const auto& field : request) {
+                const auto name = field.name_string();
+                info.headers.emplace_back(std::string_view{name.data(), name.size()},
+                                          std::string_view{field.value().data(), field.value().size()});
+            }
+            canned = misbehaviour_(info);
+        }
         if (!canned) return answer(model_.bulk(body, parameters));
         ServerAnswer from_model;
         parameters.most_operations = canned->apply_at_most;
@@ -339,6 +409,22 @@ private:
         return answer({200, R"({"timed_out":false,"hits":{"total":{"value":)" + std::to_string(model_.count(index)) +
                                 R"(,"relation":"eq"},"hits":[)" + hits + "]}}"});
     }
+    Output document(const std::string& index, const std::string& id) const {
+        const auto source = model_.source(index, id);
+        std::string body = R"({"_index":)";
+        append_json_string(body, index);
+        body.append(R"(,"_id":)");
+        append_json_string(body, id);
+        body.append(source ? R"(,"found":true,"_source":)" + *source + "}" : R"(,"found":false})");
+        return answer({source ? 200U : 404U, std::move(body)});
+    }
+    /// As `_cat/indices` has it, without the columns that a model has no values for.
+    std::string indices(bool with_head) const {
+        std::string text = with_head ? "health status index docs.count\n" : "";
+        for (const auto& name : model_.indices())
+            text.append("green open ").append(name).append(" ").append(std::to_string(model_.count(name))).append("\n");
+        return text;
+    }
     static Output no_such_index(const std::string& index) {
         return answer(
             ModelElasticsearch::whole_error("index_not_found_exception", "no such index [" + index + "]", 404));
@@ -346,23 +432,29 @@ private:
     static Output answer(const ServerAnswer& what, std::string_view content_type = "application/json",
                          std::string_view headers = {}) {
         Output output;
+        output.after = what.took;
+        output.reset = what.reset;
+        if (what.reset) {
+            output.keep_alive = false;
+            return output;
+        }
         output.bytes.reserve(what.body.size() + 256);
         output.bytes.append("HTTP/1.1 ").append(std::to_string(what.status)).append(" -\r\nContent-Type: ");
         output.bytes.append(content_type).append("\r\nContent-Length: ").append(std::to_string(what.body.size()));
         output.bytes.append("\r\n").append(headers).append("\r\n").append(what.body);
         return output;
     }
-    static std::string query_parameter(std::string_view target, std::string_view name) {
+    /// Nothing when it is not there; empty when it has no value.
+    static std::optional<std::string> query_parameter(std::string_view target, std::string_view name) {
         target.remove_prefix(std::min(target.find('?'), target.size()));
         while (!target.empty()) {
             target.remove_prefix(1); // the '?' or '&'
             const auto pair = target.substr(0, target.find('&'));
             target.remove_prefix(pair.size());
-            const auto equals = pair.find('=');
-            if (equals != std::string_view::npos && pair.substr(0, equals) == name)
-                return decoded(pair.substr(equals + 1));
+            const auto equals = std::min(pair.find('='), pair.size());
+            if (pair.substr(0, equals) == name) return decoded(pair.substr(std::min(equals + 1, pair.size())));
         }
-        return {};
+        return std::nullopt;
     }
     static std::string decoded(std::string_view text) {
         std::string out;
@@ -384,6 +476,7 @@ private:
     }
 
     const BulkServerOptions options_;
+    Layer layer_;
     std::uint16_t port_;
     mutable std::mutex mutex_;
     ModelElasticsearch model_;
@@ -391,5 +484,8 @@ private:
     std::uint64_t bulk_requests_ = 0;
     std::unique_ptr<Run> run_;
 };
+
+/// Over plain HTTP.
+using BulkServer = BasicBulkServer<PlainLayer>;
 
 } // namespace bulkhead::inline v1::test

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <bulkhead/test/server_troubles.hpp>
+
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <cstring>
 #include <deque>
@@ -25,7 +28,11 @@ struct ServerAnswer {
     /// HTTP's.
     unsigned status = 200;
     /// JSON.
-    std::string body;
+    std::string body{};
+    /// How long the server takes before it answers.
+    std::chrono::nanoseconds took{};
+    /// The connection is reset instead: status and body are empty.
+    bool reset = false;
 };
 
 /// What a bulk request says beside its body: path and query.
@@ -223,9 +230,12 @@ private:
 /// streams (which take only `create` of documents with `@timestamp`); what the servers refuse as a whole request (400)
 /// and what as an item; `filter_path`, which here as there drops items of which nothing is left. It has no aliases (so
 /// `require_alias` always fails), mappings, scripts (a scripted update changes only the version) or failure stores, and
-/// ignores `routing`. A request that is refused as a whole has applied nothing.
+/// ignores `routing`. A request that is refused as a whole has applied nothing, unless `troubles` says so.
 class ModelElasticsearch {
 public:
+    /// What fails although it is well-formed. A test may change it between two requests.
+    ServerTroubles troubles{};
+
     /// Makes names data streams; a pattern with `*` at its end: all that begin so.
     void add_data_stream(const std::string& pattern) { data_streams_.insert(pattern); }
     /// Makes a pipeline known; it changes nothing.
@@ -246,6 +256,14 @@ public:
         return {200, R"({"acknowledged":true})"};
     }
 
+    /// `DELETE /{index}`: forgets its documents. False: there is no such index.
+    bool remove_index(std::string_view index) {
+        const auto found = indices_.find(index);
+        if (found == indices_.end()) return false;
+        indices_.erase(found);
+        return true;
+    }
+
     /// `POST /_bulk` or `POST /{index}/_bulk`.
     ServerAnswer bulk(std::string_view body, const BulkParameters& parameters = {}) {
         if (body.empty()) return whole_error("parse_exception", "request body is required");
@@ -258,7 +276,11 @@ public:
         items_.clear();
         bool errors = false;
         operations_.resize(std::min(operations_.size(), parameters.most_operations));
+        const auto failure = troubles.whole(body, operations_.size());
+        const auto took = troubles.time_for(operations_.size());
+        if (failure && !failure->applied) return failed_whole(failure->kind, took);
         for (auto& op : operations_) errors |= !apply(op);
+        if (failure) return failed_whole(failure->kind, took);
 
         std::string answer;
         answer.reserve(items_.size() + 64);
@@ -274,7 +296,7 @@ public:
             answer += ']';
         }
         answer += answer.empty() ? "{}" : "}";
-        return {200, std::move(answer)};
+        return {200, std::move(answer), took};
     }
 
     /// Whether there is such an index.
@@ -338,7 +360,7 @@ private:
         std::string_view keep(std::string_view bytes) {
             if (bytes.size() > left_) {
                 const auto size = std::max(bytes.size(), std::size_t{1} << 20);
-                blocks_.push_back(std::make_unique_for_overwrite<char[]>(size)); // NOLINT
+                blocks_.emplace_back(new char[size]); // NOLINT: libc++ 14 has no make_unique_for_overwrite
                 at_ = blocks_.back().get();
                 left_ = size;
             }
@@ -384,6 +406,24 @@ private:
         bool valid_name = false;
     };
 
+    static ServerAnswer failed_whole(WholeFailure::Kind kind, std::chrono::nanoseconds took) {
+        ServerAnswer answer;
+        switch (kind) {
+        case WholeFailure::Kind::breaker:
+            answer =
+                whole_error("circuit_breaking_exception", "[parent] Data too large, data for [<http_request>]", 429);
+            break;
+        case WholeFailure::Kind::unavailable: answer = {503, "<html>503 Service Unavailable</html>"}; break;
+        case WholeFailure::Kind::error: answer = whole_error("null_pointer_exception", "null", 500); break;
+        case WholeFailure::Kind::gateway: answer = {504, "<html>504 Gateway Time-out</html>"}; break;
+        case WholeFailure::Kind::reset:
+            answer.status = 0;
+            answer.reset = true;
+            break;
+        }
+        answer.took = took;
+        return answer;
+    }
     [[nodiscard]] static std::string quoted(std::string_view text) {
         return boost::json::serialize(boost::json::string_view{text.data(), text.size()});
     }
@@ -594,6 +634,8 @@ private:
             return failed(op, 400, "illegal_argument_exception", "if _id is specified it must not be empty");
         aim(op.index);
         if (!target_.valid_name) return failed(op, 400, "invalid_index_name_exception", "Invalid index name");
+        if (const auto* const refusal = troubles.item(op.index, op.id))
+            return failed(op, refusal->status, refusal->type, refusal->reason);
         if (op.require_data_stream && !target_.data_stream)
             return failed(op, 404, "index_not_found_exception",
                           "no such data stream and [require_data_stream] request flag is [true]");

@@ -10,6 +10,7 @@
 
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -95,16 +96,17 @@ public:
     /// The requests that wait for an answer, oldest first, as positions in `requests()`.
     [[nodiscard]] std::vector<std::size_t> waiting() const {
         std::vector<std::size_t> positions;
-        for (std::size_t i = 0; i < requests_.size(); ++i)
-            if (!requests_[i].answered) positions.push_back(i);
+        for (const auto& [position, exchange] : under_way_)
+            if (!requests_[position].answered) positions.push_back(position);
         return positions;
     }
-    /// Answers a waiting request; it completes when the context runs.
+    /// Answers a waiting request; it completes when the context runs. A request that is over stays as it is.
     void answer(std::size_t position, Answer answer) {
         requests_.at(position).answered = true;
-        auto& exchange = *exchanges_.at(position);
-        exchange.answer = std::move(answer);
-        exchange.timer.cancel();
+        const auto found = under_way_.find(position);
+        if (found == under_way_.end()) return;
+        found->second->answer = std::move(answer);
+        found->second->timer.cancel();
     }
     /// Answers every waiting request with success.
     void answer_all_ok() {
@@ -115,14 +117,23 @@ public:
 
 private:
     friend class ScriptedTransport;
+    /// A request under way. It lives in the coroutine of its `send`, so that its timer never outlives the context: the
+    /// script may.
     struct Exchange {
-        explicit Exchange(const asio::any_io_executor& executor)
-            : timer{executor, asio::steady_timer::time_point::max()} {}
+        Exchange(const asio::any_io_executor& executor, Script& of, std::size_t at)
+            : timer{executor, asio::steady_timer::time_point::max()}, script{of}, position{at} {
+            script.under_way_.emplace(position, this);
+        }
+        Exchange(const Exchange&) = delete;
+        Exchange& operator=(const Exchange&) = delete;
+        ~Exchange() { script.under_way_.erase(position); }
         asio::steady_timer timer;
-        std::optional<Answer> answer;
+        std::optional<Answer> answer{};
+        Script& script;
+        std::size_t position;
     };
     std::deque<SeenRequest> requests_;
-    std::deque<std::shared_ptr<Exchange>> exchanges_;
+    std::map<std::size_t, Exchange*> under_way_; ///< by position
     int shutdowns_ = 0;
 };
 
@@ -140,20 +151,19 @@ public:
         for (const auto& buffer : request.body)
             seen.body.append(static_cast<const char*>(buffer.data()), buffer.size());
         const auto position = script->requests_.size();
-        const auto exchange = std::make_shared<Script::Exchange>(executor);
         script->requests_.push_back(std::move(seen));
-        script->exchanges_.push_back(exchange);
+        Script::Exchange exchange{executor, *script, position};
         if (script->shutdowns_ > 0 && !script->deaf) {
             abort(*script, position);
         } else if (script->respond) {
-            exchange->answer = script->respond(script->requests_[position]);
-            if (exchange->answer) script->requests_[position].answered = true;
+            exchange.answer = script->respond(script->requests_[position]);
+            if (exchange.answer) script->requests_[position].answered = true;
         }
-        while (!exchange->answer) {
+        while (!exchange.answer) {
             error_code ignored;
-            co_await exchange->timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+            co_await exchange.timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
         }
-        auto answer = std::move(*exchange->answer);
+        auto answer = std::move(*exchange.answer);
         if (!answer.body.empty() && !sink.on_body(answer.body)) answer.reply.error = errc::malformed_answer;
         co_return answer.reply;
     }

@@ -451,7 +451,9 @@ private:
         auto& kept = operations_.back();
         made.source = kept.source;
         if (made.id) made.id = kept.id;
-        const bool has_own_id = kept.id.empty() || kept.id.ends_with("-" + std::to_string(number));
+        const bool is_shared = // "shared-6" may also be the id of operation 6
+            kept.id.starts_with("shared-") || kept.id.starts_with("first-") || kept.id.starts_with("versioned-");
+        const bool has_own_id = kept.id.empty() || (!is_shared && kept.id.ends_with("-" + std::to_string(number)));
         const auto how = lone_poison_ ? 15 : patient_ && random_.once_in(3) ? 2 : random_.below(16);
         switch (how) {
         case 0:

@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "support/catch.hpp"
+#include "support/indexer_bench.hpp"
+
+#include <bulkhead/request_target.hpp>
+#include <bulkhead/retry.hpp>
+
+#include <functional>
+#include <set>
+
+using namespace bench;
+
+namespace {
+
+/// Answers each operation by itself, from its lines.
+std::function<std::optional<Answer>(const test::SeenRequest&)>
+by_operation(std::function<std::string(const std::string& action, const std::string& source)> answer) {
+    return [answer](const test::SeenRequest& request) -> std::optional<Answer> {
+        const auto all = lines(request.body);
+        std::vector<std::string> items;
+        for (std::size_t i = 0; i + 1 < all.size(); i += 2) items.push_back(answer(all[i], all[i + 1]));
+        return Answer::items(items);
+    };
+}
+bool names(const std::string& line, const std::string& what) { return line.find(what) != std::string::npos; }
+std::string red() { return item(503, "unavailable_shards_exception"); }
+
+/// A server that fails a whole request for a reason that depends on what it carries.
+struct Fussy {
+    std::set<std::string> store; ///< the lines that it has applied
+    std::size_t failed = 0;
+    std::size_t largest = 0; ///< of those that were taken, in operations
+
+    std::optional<Answer> take(const test::SeenRequest& request, bool apply_first, bool fails, const Answer& failure) {
+        const auto all = lines(request.body);
+        if (apply_first || !fails)
+            for (std::size_t i = 0; i + 1 < all.size(); i += 2) store.insert(all[i + 1]);
+        if (fails) {
+            ++failed;
+            return failure;
+        }
+        largest = std::max(largest, request.operations);
+        return Answer::ok(request.operations);
+    }
+};
+std::string with_padding(std::uint64_t key, std::size_t bytes) {
+    return "{\"n\":" + std::to_string(key) + ",\"t\":\"" + std::string(bytes, 'x') + "\"}";
+}
+
+} // namespace
+
+TEST_CASE("a restart of a node that is reported item by item for minutes makes no dead letter and stops nothing",
+          "[F174]") {
+    for (const bool all : {true, false}) {
+        for (const auto* type : {"unavailable_shards_exception", "node_closed_exception",
+                                 "process_cluster_event_timeout_exception", "master_not_discovered_exception"}) {
+            CAPTURE(all, type);
+            Bench b{{.max_batch_operations = 10, .retry = {.max_age = unlimited}}};
+            bool down = true;
+            b.script->respond = by_operation([&](const std::string&, const std::string& source) {
+                return down && (all || names(source, "0}")) ? item(503, type) : item(201);
+            });
+            REQUIRE(b.put_many(0, 100));
+            b.run_for(20min, 500ms);
+            CHECK(b.count(Outcome::rejected) == 0);
+            CHECK(b.count(Outcome::indexed) == (all ? 0U : 90U));
+            CHECK(b.stats().in_flight_limit == 4); // fewer requests at once do not bring a shard back
+            down = false;
+            b.run_for(31s, 100ms);
+            CHECK(b.count(Outcome::indexed) == 100);
+            for (const auto& one : b.told) CHECK(one.attempts == 1);
+            CHECK(b.books_balance());
+        }
+    }
+}
+
+TEST_CASE("an operation that meets a fault of the server is given up after its attempts and its time, not before",
+          "[F175]") {
+    Bench b{{.retry = {.max_attempts = 3, .min_retry_time = 5min, .max_age = unlimited}}};
+    b.put_many(0, 2);
+    b.script->respond = by_operation([](const std::string&, const std::string& source) {
+        return names(source, "\"n\":0") ? item(500, "illegal_state_exception") : item(201);
+    });
+    b.run_for(5min, 100ms);
+    CHECK(b.count(Outcome::rejected) == 0);
+    CHECK(b.script->requests().size() > 5);
+    b.run_for(31s, 100ms);
+    REQUIRE(b.count(Outcome::rejected) == 1);
+    CHECK(b.told.back().attempts == b.script->requests().size());
+    CHECK(b.count(Outcome::indexed) == 1);
+}
+
+TEST_CASE("the time of a fault begins with the first of it, not with an outage before", "[F175]") {
+    Bench b{{.retry = {.max_attempts = 2, .min_retry_time = 5min, .max_age = unlimited}}};
+    b.put(0);
+    b.script->respond = [](const test::SeenRequest&) { return Answer::unreachable(); };
+    b.run_for(30min, 1s);
+    b.script->respond = [](const test::SeenRequest&) { return Answer::items({item(500, "illegal_state_exception")}); };
+    b.run_for(4min, 100ms);
+    CHECK(b.told.empty());
+    b.run_for(2min, 100ms);
+    CHECK(b.count(Outcome::rejected) == 1);
+}
+
+TEST_CASE("attempts end by count and time; one attempt is one, and max_age bounds the time", "[F175]") {
+    const RetryOptions options{.max_attempts = 3, .min_retry_time = 5min, .max_age = unlimited};
+    CHECK_FALSE(attempts_ended(options, 2, 1h));
+    CHECK_FALSE(attempts_ended(options, 3, 5min - 1ns));
+    CHECK(attempts_ended(options, 3, 5min));
+    auto other = options;
+    other.max_age = 1min;
+    CHECK(attempts_ended(other, 3, 1min));
+    other.max_attempts = 1;
+    CHECK(attempts_ended(other, 1, 0ns));
+    CHECK(validate(IndexerOptions{.index = "a", .retry = {.min_retry_time = -1ms}})->field == "retry.min_retry_time");
+    CHECK(validate(IndexerOptions{.index = "a", .retry = {.max_blocked = 0ms}})->field == "retry.max_blocked");
+}
+
+TEST_CASE("a user's verdict for 429 holds, also when every item of a bulk has it", "[F176]") {
+    for (const auto verdict : {Verdict::discard, Verdict::reject, Verdict::retry}) {
+        Bench b{{.max_batch_operations = 4,
+                 .retry = {.max_attempts = 2, .max_age = unlimited},
+                 .verdicts = {{429, 429, "quota_exception", verdict}}}};
+        b.script->respond =
+            by_operation([](const std::string&, const std::string&) { return item(429, "quota_exception"); });
+        REQUIRE(b.put_many(0, 8));
+        b.run_for(60s, 50ms);
+        CHECK(b.count(Outcome::rejected) == 8);
+        CHECK(b.stats().pending == 0);
+    }
+}
+
+TEST_CASE("the server's own wait is shorter than the client's, unless the user says otherwise", "[F177]") {
+    CHECK(with_server_timeout({}, 60s).timeout == "15000ms");
+    CHECK(with_server_timeout({}, 1h).timeout == "60000ms");
+    CHECK(with_server_timeout({}, 1ms).timeout == "1ms");
+    CHECK(with_server_timeout({.timeout = "1m"}, 60s).timeout == "1m");
+    Bench b;
+    b.put(0);
+    b.flush();
+    CHECK(names(b.script->requests().at(0).target, "&timeout=15000ms"));
+}
+
+TEST_CASE("what is blocked for longer than max_blocked is refused for good, and nothing else", "[F178]") {
+    for (const bool alone : {false, true}) {
+        CAPTURE(alone);
+        Bench b{{.max_batch_operations = 10, .retry = {.max_age = unlimited, .max_blocked = 10min}}};
+        b.script->respond = by_operation([](const std::string& action, const std::string&) {
+            return names(action, "\"locked\"") ? item(403, "cluster_block_exception") : item(201);
+        });
+        for (std::uint64_t key = 0; key < 20; ++key) b.put(key, {.index = key % 2 == 0 || alone ? "locked" : "open"});
+        b.run_for(9min, 500ms);
+        CHECK(b.count(Outcome::rejected) == 0);
+        b.run_for(2min, 500ms);
+        CHECK(b.count(Outcome::rejected) == (alone ? 20U : 10U));
+        CHECK(b.stats().pending == 0);
+        for (const auto& one : b.told) CHECK((one.outcome == Outcome::rejected) == names(one.action_line, "locked"));
+    }
+}
+
+TEST_CASE("without max_blocked an index that is read-only for a day loses nothing", "[F178]") {
+    Bench b{{.retry = {.max_attempts = 1, .max_age = unlimited}}};
+    bool locked = true;
+    b.script->respond = by_operation([&](const std::string&, const std::string&) {
+        return locked ? item(403, "cluster_block_exception") : item(201);
+    });
+    b.put(0);
+    b.run_for(24h, 10s);
+    CHECK(b.told.empty());
+    locked = false;
+    b.run_for(31s, 100ms);
+    CHECK(b.count(Outcome::indexed) == 1);
+}
+
+TEST_CASE("health and events name the index that is blocked", "[F178]") {
+    std::string heard;
+    Bench b{{.max_batch_operations = 2, .retry = {.max_age = unlimited}, .on_event = [&](const IndexerEvent& event) {
+                 heard += to_text(event) + "\n";
+             }}};
+    b.script->respond = by_operation([](const std::string& action, const std::string&) {
+        return names(action, "\"locked\"") ? item(403, "cluster_block_exception") : item(201);
+    });
+    b.put(0, {.index = "locked"});
+    b.put(1, {.index = "open"});
+    b.run_for(2s);
+    CHECK_THAT(heard, contains("locked"));
+    b.put(2, {.index = "locked"});
+    b.put(3, {.index = "locked"});
+    b.run_for(100ms);
+    CHECK(b.stats().health == Health::backing_off);
+    CHECK_THAT(b.stats().health_detail, contains("cluster_block_exception: locked"));
+}
+
+TEST_CASE("a request that fails because of its size gets smaller until it passes, and everything is proven", "[F171]") {
+    struct Failing {
+        const char* what;
+        bool applied; ///< although the answer does not say so
+        std::function<bool(const test::SeenRequest&)> fails;
+        std::function<Answer()> how;
+    };
+    const auto large = [](const test::SeenRequest& request) { return request.body.size() > 20'000; };
+    const auto many = [](const test::SeenRequest& request) { return request.operations > 200; };
+    const Failing all[] = {
+        {"504 above 200 operations", true, many, [] { return Answer::status(504, "<html>"); }},
+        {"429 of a circuit breaker", false, large, [] { return Answer::status(429, "{}"); }},
+        {"503 of a proxy", false, large, [] { return Answer::status(503, "busy"); }},
+        {"reset", false, large, [] { return Answer::lost(Sent::partial); }},
+        {"time-out", true, many, [] { return Answer::lost(Sent::complete); }},
+        {"408", true, many, [] { return Answer::status(408, ""); }},
+        {"500", true, large, [] { return Answer::status(500, ""); }},
+    };
+    for (const auto& one : all) {
+        for (const bool with_id : {true, false}) {
+            CAPTURE(one.what, with_id);
+            Bench b{{.max_batch_operations = 1000, .retry = {.max_age = unlimited}}};
+            Fussy server;
+            b.script->respond = [&](const test::SeenRequest& request) {
+                return server.take(request, one.applied, one.fails(request), one.how());
+            };
+            std::uint64_t key = 0;
+            for (int second = 0; second < 60; ++second) {
+                for (int i = 0; i < 400; ++i, ++key) {
+                    const auto id = std::to_string(key);
+                    const auto source = with_padding(key, 20);
+                    Operation op{.source = source};
+                    if (with_id) op.id = id;
+                    REQUIRE(b.put(key, op) == Admission::accepted);
+                }
+                b.run_for(1s);
+            }
+            b.run_for(60s);
+            CHECK(b.stats().pending == 0);
+            CHECK(b.stats().health == Health::ok);
+            CHECK(server.failed < b.script->requests().size() / 2);
+            if (with_id) CHECK(b.count(Outcome::indexed) + b.stats().superseded == key);
+            // Without an id what was not answered is unknown; what came after the first failures is proven.
+            CHECK(b.count(Outcome::unknown) <= (with_id ? 0U : key / 2));
+            CHECK(b.books_balance());
+        }
+    }
+}
+
+TEST_CASE("an outage costs no more requests than before, and the full size is back soon", "[F172]") {
+    Bench b{{.max_batch_operations = 1000, .retry = {.max_age = unlimited}}};
+    bool down = true;
+    b.script->respond = [&](const test::SeenRequest& request) {
+        return down ? Answer::status(503, "busy") : Answer::ok(request.operations);
+    };
+    for (std::uint64_t key = 0; key < 5000; ++key) REQUIRE(b.put(key) == Admission::accepted);
+    b.run_for(1h, 100ms);
+    CHECK(b.script->requests().size() < 3600 / 10); // a pause is 15 s on average
+    const auto before = b.script->requests().size();
+    down = false;
+    b.run_for(31s, 100ms);
+    CHECK(b.count(Outcome::indexed) == 5000);
+    CHECK(b.script->requests().size() - before <= 24); // 10 to grow, 5 batches, and what was parted meanwhile
+}
+
+TEST_CASE("one document that can never pass is found among others, delays nobody, and ends", "[F179]") {
+    for (const unsigned status : {429U, 503U, 504U, 0U}) {
+        CAPTURE(status);
+        Bench b{{.max_batch_operations = 100, .flush_interval = 100ms, .retry = {.max_age = unlimited}}};
+        std::size_t wasted = 0;
+        b.script->respond = [&](const test::SeenRequest& request) {
+            if (!names(request.body, "\"n\":55,")) return Answer::ok(request.operations);
+            ++wasted;
+            return status == 0 ? Answer::lost(Sent::partial) : Answer::status(status, "{}");
+        };
+        std::uint64_t key = 0;
+        for (int second = 0; second < 900; ++second) {
+            for (int i = 0; i < 100; ++i, ++key) {
+                const auto id = std::to_string(key);
+                const auto source = with_padding(key, 10);
+                REQUIRE(b.put(key, {.id = id, .source = source}) == Admission::accepted);
+            }
+            b.run_for(1s, 50ms);
+            if (second == 60) {
+                CHECK(b.stats().pending <= 101);
+                CHECK(b.count(Outcome::indexed) >= key - 101);
+            }
+        }
+        b.run_for(31s, 100ms);
+        CHECK(b.stats().pending == 0);
+        CHECK(b.count(Outcome::indexed) == key - 1);
+        CHECK(b.count(status == 429 || status == 503 ? Outcome::rejected : Outcome::unknown) == 1);
+        CHECK(wasted <= 60);
+        CHECK(b.stats().in_flight_limit == 4);
+    }
+}
+
+TEST_CASE("a lone operation is not charged while nothing else is taken", "[F179]") {
+    for (const unsigned status : {429U, 503U, 504U}) {
+        Bench b{{.retry = {.max_attempts = 2, .min_retry_time = 1s, .max_age = unlimited}}};
+        b.put(0, {.id = "a"});
+        b.script->respond = [&](const test::SeenRequest&) { return Answer::status(status, "{}"); };
+        b.run_for(1h, 1s);
+        CHECK(b.told.empty());
+        b.script->respond = [](const test::SeenRequest& request) { return Answer::ok(request.operations); };
+        b.run_for(31s, 100ms);
+        REQUIRE(b.count(Outcome::indexed) == 1);
+        CHECK(b.told[0].attempts == 1);
+    }
+}
+
+TEST_CASE("overload by 429 with lucky requests does not collapse the throughput", "[F173]") {
+    std::size_t total = 0;
+    for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+        CAPTURE(seed);
+        Jitter random{seed};
+        Bench b{{.max_batch_operations = 100, .retry = {.max_age = unlimited}}};
+        b.script->respond = [&](const test::SeenRequest& request) {
+            return random() % 2 == 0 ? Answer::status(429, "{}") : Answer::ok(request.operations);
+        };
+        REQUIRE(b.put_many(0, 20'000));
+        b.run_for(600s, 10ms);
+        CHECK(b.count(Outcome::indexed) == 20'000);
+        CHECK(b.script->requests().size() < 2400); // 400 when nothing is suspected; 20,000 one by one
+        total += b.script->requests().size();
+    }
+    CHECK(total / 20 < 1400);
+}
+
+TEST_CASE("what grows too old goes to the sink when the user says so", "[F180]") {
+    std::vector<std::string> buried;
+    for (const bool to_sink : {false, true}) {
+        buried.clear();
+        Bench b{{.retry = {.max_age = 60s}, .expired_to_sink = to_sink},
+                CallbackSink{[&](std::span<const DeadLetter> letters) {
+                    for (const auto& letter : letters)
+                        buried.push_back(std::string{letter.type} + " " + std::string{letter.source});
+                    return error_code{};
+                }}};
+        b.script->respond = [](const test::SeenRequest&) { return Answer::unreachable(); };
+        b.put(7);
+        b.run_for(2min, 100ms);
+        CHECK(b.stats().pending == 0);
+        CHECK(b.count(to_sink ? Outcome::dead_lettered : Outcome::undelivered) == 1);
+        CHECK(buried.size() == (to_sink ? 1U : 0U));
+        if (to_sink) CHECK(buried.at(0) == "too_old {\"n\":7}");
+    }
+}
