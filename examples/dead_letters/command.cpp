@@ -84,6 +84,7 @@ int replay_and_say(const Options& options, std::ostream& out, std::ostream& err)
     out << result.letters << " dead letters: " << result.indexed << " indexed, " << result.left_out << " left out, "
         << result.remaining << " remaining";
     if (result.remaining != 0) out << " (in " << options.remaining << ')';
+    if (result.records != 0) out << "; " << result.records << " are Kafka records that never became an operation";
     if (result.skipped != 0) out << "; " << result.skipped << " lines skipped: torn, or no dead letters";
     out << '\n';
     for (const auto& failure : result.failures)

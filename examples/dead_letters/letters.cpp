@@ -115,7 +115,11 @@ std::uint64_t list(const Options& options, std::ostream& out) {
     const auto read = bulkhead::read_dead_letters(options.file, [&](const bulkhead::StoredDeadLetter& letter) {
         if (!options.type.empty() && letter.type != options.type) return;
         ++listed;
-        out << letter.time << "  " << letter.status << "  " << letter.type << "  " << letter.action_line << "  "
+        const auto what = letter.action_line.empty()
+                              ? "record " + letter.topic + "-" + std::to_string(letter.partition) + " at offset " +
+                                    std::to_string(letter.offset)
+                              : letter.action_line;
+        out << letter.time << "  " << letter.status << "  " << letter.type << "  " << what << "  "
             << letter.source.size() << " bytes" << (letter.reason.empty() ? "" : "  ") << letter.reason << '\n';
     });
     if (read.error) throw std::runtime_error{options.file + ": " + read.error.message()};
@@ -172,6 +176,7 @@ Replayed replay_by(const Options& options, const Access& to) {
                 ++result.left_out;
                 continue;
             }
+            if (letter->action_line.empty()) ++result.records;
             const bool readable = !read_operation(letter->action_line, letter->source, stored);
             if (stored.operation.action == bulkhead::Action::create)
                 stored.operation.on_conflict = bulkhead::OnConflict::already_there; // e.g. by an earlier replay

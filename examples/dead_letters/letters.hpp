@@ -42,6 +42,7 @@ struct Replayed {
     std::uint64_t letters = 0;   ///< of the file
     std::uint64_t skipped = 0;   ///< lines that are no dead letter
     std::uint64_t left_out = 0;  ///< of another type
+    std::uint64_t records = 0;   ///< Kafka records that never became an operation: they remain
     std::uint64_t indexed = 0;   ///< now, or there already
     std::uint64_t remaining = 0; ///< written to `Options::remaining`
     /// What the server refused, by type, and what else went wrong.

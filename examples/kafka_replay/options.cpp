@@ -48,7 +48,7 @@ constexpr const char* footer =
     "Events are JSON objects with service_name and message, and perhaps timestamp, environment, trace_id, span_id,\n"
     "level, http_method, http_path, http_status_code, labels. A timestamp may be epoch seconds, milli-, micro- or\n"
     "nanoseconds, or ISO 8601; when it is missing or absurd the record's own is taken. A record without payload is\n"
-    "skipped with a warning and counted; so is an event that is invalid, where there is no --dead-letter-topic.\n";
+    "skipped with a warning and counted; so is an event that is invalid, where there is no place for dead letters.\n";
 
 void check_topic(const std::string& option, const std::string& topic) {
     constexpr std::string_view allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
@@ -169,11 +169,11 @@ void check(const Options& o) {
             refuse("--dead-letter-topic", "a topic that is not replayed itself", o.dead_letter_topic);
         if (!o.dead_letter_file.empty())
             throw UsageError{"--dead-letter-topic: it does not go together with --dead-letter-file"};
-    } else if (o.on_invalid == bulkhead::OnInvalid::dead_letter ||
-               o.on_tombstone == bulkhead::OnTombstone::dead_letter ||
-               o.on_unknown == bulkhead::OnUnknown::dead_letter || o.keep_records) {
-        throw UsageError{"--on-invalid, --on-tombstone, --on-unknown dead_letter and --keep-records need "
-                         "--dead-letter-topic"};
+    } else if (o.on_tombstone == bulkhead::OnTombstone::dead_letter || o.keep_records) {
+        throw UsageError{"--on-tombstone dead_letter and --keep-records need --dead-letter-topic"};
+    } else if (o.dead_letter_file.empty() &&
+               (o.on_invalid == bulkhead::OnInvalid::dead_letter || o.on_unknown == bulkhead::OnUnknown::dead_letter)) {
+        throw UsageError{"--on-invalid and --on-unknown dead_letter need --dead-letter-topic or --dead-letter-file"};
     }
     if (o.keep_records && o.delivery == bulkhead::Delivery::best_effort)
         throw UsageError{"--keep-records: it does not go together with --delivery best_effort"};
@@ -414,7 +414,8 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
         ->group(indexing_group);
     app.add_option(
            "--dead-letter-file", o.dead_letter_file,
-           "A refused document goes to the end of this file, one line of JSON each, and its offset moves on\n"
+           "A refused document or an invalid record goes to the end of this file, one line of JSON each, and its "
+           "offset moves on\n"
            "when it is on the disk; a flood of them pauses the replay (see dead_letters for listing and replaying)")
         ->envname("BULK_DEAD_LETTER_FILE")
         ->type_name("FILE")
@@ -482,7 +483,8 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
     if (o.ids == Ids::automatic) o.indexer.duplicates = bulkhead::Duplicates::allow; // lost would be worse
     o.kafka = key_values(kafka);
     // What is passed over is kept where there is a place for it.
-    if (app.count("--on-invalid") == 0 && !o.dead_letter_topic.empty()) o.on_invalid = OnInvalid::dead_letter;
+    const bool kept = !o.dead_letter_topic.empty() || !o.dead_letter_file.empty();
+    if (app.count("--on-invalid") == 0 && kept) o.on_invalid = OnInvalid::dead_letter;
     const auto brokers_given = address(app, "--brokers", "KAFKA_BROKERS");
     const auto url_given = address(app, "--url", "ELASTICSEARCH_URL");
     o.remarks = misspelt_variables(app);

@@ -5,6 +5,7 @@
 #include "embedded.hpp"
 #include "ends.hpp"
 #include "error_forwarder.hpp"
+#include "file_letters.hpp"
 #include "kafka_probe.hpp"
 #include "monitor.hpp"
 #include "progress.hpp"
@@ -415,10 +416,12 @@ int replay(const Options& options, Report& report_of_run) {
     const auto version = server.check(data_streams(options), [&](const std::string& text) { progress.warn(text); });
     bulkhead::DeadLetters dead_letters;
     std::optional<bulkhead::KafkaDeadLetters> places;
+    std::optional<FileLetters> records_to_file;
     if (!options.dead_letter_file.empty()) {
         try {
-            dead_letters =
-                places.emplace().sink(background.executor(), bulkhead::FileSink{{.path = options.dead_letter_file}});
+            const bulkhead::FileSink file{{.path = options.dead_letter_file}};
+            dead_letters = places.emplace().sink(background.executor(), file);
+            records_to_file.emplace(background.executor(), file);
         } catch (const bulkhead::InvalidOption& wrong) { // of the machine, not of the command
             throw Failure{"--dead-letter-file: " + wrong.error().value};
         }
@@ -469,6 +472,10 @@ int replay(const Options& options, Report& report_of_run) {
     driver_options.topics = topics;
     driver_options.config = options.kafka;
     driver_options.dead_letter_topic = options.dead_letter_topic;
+    if (records_to_file)
+        driver_options.write_letter = [&](const bulkhead::KafkaLetter& letter, bulkhead::LetterReceipt receipt) {
+            records_to_file->write(letter, std::move(receipt));
+        };
     driver_options.max_records_per_second = options.rate;
     driver_options.on_event = [&](const bulkhead::kafka::ClientEvent& event) { tell(progress, event); };
     bulkhead::KafkaSourceOptions source_options;

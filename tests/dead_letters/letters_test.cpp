@@ -309,6 +309,24 @@ TEST_CASE("a replay is complete only when every letter is indexed, now or before
     CHECK_THROWS_WITH(letters::replay(options), contains(options.file));
 }
 
+TEST_CASE("a record that never became an operation is listed, and remains", "[F276]") {
+    const Folder folder;
+    const auto file = (folder.path / "dead.ndjson").string();
+    DeadLetter record{{}, "not an \xFF event", "invalid", "not JSON", 0, 0, {}, {}};
+    record.topic = "logs";
+    record.partition = 3;
+    record.offset = 41;
+    write(file, std::vector{record});
+    test::BulkServer server;
+    const Ran listed{{"list", file}};
+    CHECK(listed.out.find("invalid  record logs-3 at offset 41  14 bytes  not JSON") != std::string::npos);
+    const Ran ran{{"replay", file, "--url", server.url()}};
+    CHECK(ran.status == letters::exit_fault);
+    CHECK(ran.out.find("1 remaining") != std::string::npos);
+    CHECK(ran.out.find("1 are Kafka records that never became an operation") != std::string::npos);
+    CHECK(text_of(file) == text_of(file + ".remaining"));
+}
+
 TEST_CASE("a file that is not there, and a server that is not there, are said") {
     CHECK_THROWS_WITH(letters::replay({.file = "/nowhere/dead", .url = "http://127.0.0.1:1"}),
                       contains("/nowhere/dead"));

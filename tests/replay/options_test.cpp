@@ -231,6 +231,10 @@ TEST_CASE("an invalid record is kept where there is a place for it", "[F276]") {
     const auto policy = [](std::vector<const char*> arguments) { return parse(std::move(arguments)).on_invalid; };
     CHECK(policy({}) == bulkhead::OnInvalid::skip);
     CHECK(policy({"--dead-letter-topic", "dead"}) == bulkhead::OnInvalid::dead_letter);
+    CHECK(policy({"--dead-letter-file", "dead"}) == bulkhead::OnInvalid::dead_letter);
+    CHECK(usage_error({"--on-invalid", "dead_letter"}).find("--dead-letter-file") != std::string::npos);
+    CHECK(usage_error({"--on-tombstone", "dead_letter", "--dead-letter-file", "d"}).find("--dead-letter-topic") !=
+          std::string::npos);
     CHECK(policy({"--dead-letter-topic", "dead", "--on-invalid", "skip"}) == bulkhead::OnInvalid::skip);
     CHECK(policy({"--dead-letter-topic", "dead", "--on-invalid", "stop"}) == bulkhead::OnInvalid::stop);
     const Environment skip{"BULK_ON_INVALID", "skip"};

@@ -5,6 +5,8 @@
 #include "kafka_replay/report.hpp"
 #include "support/catch.hpp"
 
+#include <bulkhead/kafka/rdkafka.hpp>
+#include <bulkhead/sinks/file_sink.hpp>
 #include <bulkhead/test/bulk_server.hpp>
 #include <bulkhead/test/mock_kafka.hpp>
 
@@ -299,6 +301,54 @@ TEST_CASE("replay: refused documents, invalid records and tombstones go to the d
     CHECK(world.committed() == 12);
     CHECK(read_json(path).at("dead_letters") == 2);
     std::filesystem::remove(path);
+}
+
+TEST_CASE("replay: an invalid record goes to the dead-letter file before its offset moves on", "[replay][F276]") {
+    World world;
+    world.kafka.produce("t", 1, "a key", "not an event");
+    world.kafka.produce("t", 1, {}, event(10));
+    world.kafka.flush();
+    auto options = world.options();
+    const auto file = scratch_file("bulkhead-letters-");
+    options.dead_letter_file = file.string();
+    options.on_invalid = bulkhead::OnInvalid::dead_letter;
+    REQUIRE(run_replay(options) == exit_ok);
+    CHECK(world.committed() == 12);
+    CHECK(world.server.count("apm-logs") == 11);
+    std::vector<bulkhead::StoredDeadLetter> letters;
+    const auto read = bulkhead::read_dead_letters(
+        file.string(), [&](bulkhead::StoredDeadLetter letter) { letters.push_back(std::move(letter)); });
+    CHECK(read.skipped == 0);
+    REQUIRE(letters.size() == 1);
+    CHECK(letters[0].source == "not an event");
+    CHECK(letters[0].action_line.empty());
+    CHECK(letters[0].type == "invalid");
+    CHECK(letters[0].reason.find("not JSON") == 0);
+    CHECK(letters[0].topic == "t");
+    CHECK(letters[0].partition == 1);
+    CHECK(letters[0].offset == 5);
+    std::filesystem::remove(file);
+}
+
+TEST_CASE("replay: an invalid record that the dead-letter file does not take keeps its offset", "[replay][F276]") {
+    World world;
+    world.kafka.produce("t", 1, {}, "not an event");
+    world.kafka.flush();
+    auto options = world.options();
+    options.dead_letter_file = "/dev/full"; // can be opened
+    options.on_invalid = bulkhead::OnInvalid::dead_letter;
+    CHECK(run_replay(options) == exit_policy);
+    CHECK(world.kafka.committed("g", "t", 1).value_or(-1) <= 5);
+}
+
+TEST_CASE("dead letters go to a topic or to a function, not to both", "[replay][F276]") {
+    bulkhead::kafka::DriverOptions options{.brokers = "b:1", .group = "g", .topics = {"t"}};
+    options.write_letter = [](const bulkhead::KafkaLetter&, bulkhead::LetterReceipt) {};
+    CHECK_FALSE(bulkhead::kafka::validate(options));
+    options.dead_letter_topic = "dead";
+    const auto wrong = bulkhead::kafka::validate(options);
+    REQUIRE(wrong);
+    CHECK(wrong->field == "write_letter");
 }
 
 TEST_CASE("replay: a dry run reads and maps, and does nothing else", "[replay]") {
