@@ -19,9 +19,8 @@ namespace letters {
 namespace json = boost::json;
 namespace asio = boost::asio;
 
-namespace {
-
-using namespace std::chrono_literals;
+// Not in the unnamed namespace: coroutines of the library have them as members, of which GCC warns.
+namespace access {
 
 /// What a transport is made of, plain or by TLS.
 struct Access {
@@ -36,6 +35,13 @@ struct Tls : bulkhead::HttpsTransport {
     Tls(asio::any_io_executor executor, Access to)
         : bulkhead::HttpsTransport{std::move(executor), std::move(to.http), std::move(to.tls)} {}
 };
+
+} // namespace access
+
+namespace {
+
+using namespace std::chrono_literals;
+using access::Access;
 
 /// Without it, each letter would be tried for a minute, and then remain without a word of why.
 template <class Transport>
@@ -133,7 +139,8 @@ Replayed replay(const Options& options) {
     if (const auto colon = options.header.find(':'); colon != std::string::npos)
         to.http.headers.emplace_back(options.header.substr(0, colon),
                                      options.header.substr(options.header.find_first_not_of(' ', colon + 1)));
-    return options.url.starts_with("https:") ? replay_by<Tls>(options, to) : replay_by<Plain>(options, to);
+    return options.url.starts_with("https:") ? replay_by<access::Tls>(options, to)
+                                             : replay_by<access::Plain>(options, to);
 }
 
 namespace {

@@ -40,11 +40,12 @@ public:
 
     void start(std::string_view event, const Schema& schema) {
         schema_ = &schema;
-        // No view into these may move. What is written down is never longer than it was in the event.
-        for (auto* const held : {&keys_, &nested_}) {
-            held->clear();
-            held->reserve(event.size());
-        }
+        // No view into these may move. A key is as long as it was in the event; of nested text `\b` grows most, to
+        // `\u0008`.
+        keys_.clear();
+        keys_.reserve(event.size());
+        nested_.clear();
+        nested_.reserve(3 * event.size());
         values_.fill({});
         timestamp_ = {};
         labels_ = 0;

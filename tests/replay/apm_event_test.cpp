@@ -219,6 +219,17 @@ TEST_CASE("a nested label becomes its JSON text") {
           json::parse(R"({"o":"{\"a\":[1,{\"b\":null}]}","a":"[]","e":"{}"})"));
 }
 
+TEST_CASE("a nested label stays what it was when a later one grows", "[F277]") {
+    std::string grows; // \b and \f are written as \u0008 and \u000c
+    for (int i = 0; i < 100'000; ++i) grows += R"(\b\f)";
+    const auto labels =
+        labels_of(R"({"a":["first"],"b":[")" + grows + R"("],"c":{"d":")" + grows + R"("},"e":["last"]})");
+    CHECK(labels.at("a") == R"(["first"])");
+    CHECK(labels.at("b").as_string().starts_with(R"(["\u0008\u000c\u0008)"));
+    CHECK(labels.at("c").as_string().starts_with(R"({"d":"\u0008)"));
+    CHECK(labels.at("e") == R"(["last"])");
+}
+
 TEST_CASE("of a member that comes twice the last counts") {
     const auto document = document_of(
         R"({"service_name":"a","message":"m","labels":{"a":1},"level":"info","service_name":"b","level":[],)"

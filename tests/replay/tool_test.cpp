@@ -221,7 +221,8 @@ TEST_CASE("replay: a report that cannot be written is said", "[replay]") {
 TEST_CASE("replay: a report whose folder is not there ends the run before it begins", "[replay][F274]") {
     World world;
     auto options = world.options();
-    for (const std::string report : {std::string{"/nowhere/report"}, std::filesystem::temp_directory_path().string()}) {
+    for (const std::string& report :
+         {std::string{"/nowhere/report"}, std::filesystem::temp_directory_path().string()}) {
         CAPTURE(report);
         options.report = report;
         CHECK_THROWS_WITH(run_replay(options), contains("--report " + report));
