@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include "tool/usage.hpp"
+
 #include <stdexcept>
 #include <string>
 
 namespace replay {
 
-/// The command line or the environment asks for something impossible: exit status 2.
-class UsageError : public std::runtime_error {
-    using std::runtime_error::runtime_error;
-};
+using tool::UsageError;
 
 /// What a script may rely on.
 enum Exit : int {

@@ -5,6 +5,7 @@
 #include "embedded.hpp"
 #include "ends.hpp"
 #include "error_forwarder.hpp"
+#include "file_letters.hpp"
 #include "kafka_probe.hpp"
 #include "monitor.hpp"
 #include "progress.hpp"
@@ -416,17 +417,20 @@ Summary summarize(const Options& options, const bulkhead::SourceStats& source, c
     s.failed_requests = indexer.failed_requests;
     s.peak_buffered_bytes = indexer.peak_buffered_bytes;
     s.set_enqueue(latencies);
+    s.invalid_kept = options.on_invalid == bulkhead::OnInvalid::dead_letter;
     s.delivery = options.delivery == bulkhead::Delivery::at_least_once ? "at_least_once" : "best_effort";
     return s;
 }
 
 void print(const Options& options, const Summary& summary, Progress& progress) {
     std::string text = options.format == Format::json ? to_json(summary) + '\n' : to_text(summary);
-    const auto comparison = compare_with_source_system(summary);
-    if (options.format == Format::json) {
-        progress.info(comparison);
-    } else {
-        text += comparison + '\n';
+    if (options.demonstration()) {
+        const auto comparison = compare_with_source_system(summary);
+        if (options.format == Format::json) {
+            progress.info(comparison);
+        } else {
+            text += comparison + '\n';
+        }
     }
     errno = 0;
     if (std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0) return;
@@ -453,6 +457,7 @@ int run_dry(const Options& options, const std::string& brokers, Progress& progre
 
 int replay(const Options& options, Report& report_of_run) {
     Progress progress{options.quiet};
+    for (const auto& remark : options.remarks) progress.warn(remark);
     Background background;
     const auto interrupted = [&] { return background.interrupted(); };
     if (options.dry_run && !options.embedded_broker()) return run_dry(options, options.brokers, progress, interrupted);
@@ -470,10 +475,12 @@ int replay(const Options& options, Report& report_of_run) {
     const auto version = server.check(data_streams(options), [&](const std::string& text) { progress.warn(text); });
     bulkhead::DeadLetters dead_letters;
     std::optional<bulkhead::KafkaDeadLetters> places;
+    std::optional<FileLetters> records_to_file;
     if (!options.dead_letter_file.empty()) {
         try {
-            dead_letters =
-                places.emplace().sink(background.executor(), bulkhead::FileSink{{.path = options.dead_letter_file}});
+            const bulkhead::FileSink file{{.path = options.dead_letter_file}};
+            dead_letters = places.emplace().sink(background.executor(), file);
+            records_to_file.emplace(background.executor(), file);
         } catch (const bulkhead::InvalidOption& wrong) { // of the machine, not of the command
             throw Failure{"--dead-letter-file: " + wrong.error().value};
         }
@@ -488,11 +495,14 @@ int replay(const Options& options, Report& report_of_run) {
     for (std::uint32_t node = 0; node < transport.node_count(); ++node)
         nodes += (node == 0 ? "" : ", ") + transport.node_url(node);
     progress.info("search server: " + nodes + " (" + (own_server ? "embedded" : version) + ")");
+    if (own_server && !options.embedded_broker())
+        progress.warn("the search server is embedded: what is consumed and committed vanishes with this process");
 
     // The broker.
     std::optional<EmbeddedBroker> own_broker;
     if (options.embedded_broker()) {
         own_broker.emplace();
+        if (!own_server) progress.warn("the broker is embedded: the server is sent what was made or read for it");
         progress.info("embedded Kafka broker: filling " + options.topic +
                       (options.input.empty() ? " with " + grouped(options.messages) + " generated events"
                                              : " from " + options.input));
@@ -522,6 +532,10 @@ int replay(const Options& options, Report& report_of_run) {
     driver_options.config = options.kafka;
     driver_options.dead_letter_topic = options.dead_letter_topic;
     driver_options.stall_after = options.stall_after;
+    if (records_to_file)
+        driver_options.write_letter = [&](const bulkhead::KafkaLetter& letter, bulkhead::LetterReceipt receipt) {
+            records_to_file->write(letter, std::move(receipt));
+        };
     driver_options.max_records_per_second = options.rate;
     driver_options.on_event = [&](const bulkhead::kafka::ClientEvent& event) { tell(progress, event); };
     bulkhead::KafkaSourceOptions source_options;
@@ -586,6 +600,8 @@ int replay(const Options& options, Report& report_of_run) {
     }
     progress.finish();
     if (!count_failure.empty()) progress.warn(count_failure);
+    if (summary.invalid != 0 && options.on_invalid == bulkhead::OnInvalid::skip)
+        progress.warn(grouped(summary.invalid) + " records were no events and are passed over: --on-invalid");
     for (const auto& failure : close.stats.failures)
         progress.warn(grouped(failure.count) + " times " + failure.type + " (status " + std::to_string(failure.status) +
                       ")" +
@@ -663,6 +679,7 @@ int run_replay(const Options& options) {
             if (also.what() != what) std::fprintf(stderr, "%s\n", also.what());
         }
     };
+    if (!options.report.empty()) check_writable(options.report); // not after a day's work
     try {
         return replay(options, report);
     } catch (const Failure& failure) {

@@ -40,6 +40,9 @@ struct Report {
 /// symbolic link) is written, not replaced. Throws `Failure`.
 void write_file(const std::string& path, const std::string& text);
 
+/// Whether `write_file` will be able to, as far as can be tried without changing what is there. Throws `Failure`.
+void check_writable(const std::string& path);
+
 /// What this process has held at most; 0 where the system does not say.
 [[nodiscard]] std::uint64_t peak_rss_bytes();
 

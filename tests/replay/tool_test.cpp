@@ -7,6 +7,8 @@
 #include "kafka_replay/report.hpp"
 #include "support/catch.hpp"
 
+#include <bulkhead/kafka/rdkafka.hpp>
+#include <bulkhead/sinks/file_sink.hpp>
 #include <bulkhead/test/bulk_server.hpp>
 #include <bulkhead/test/mock_kafka.hpp>
 
@@ -65,6 +67,25 @@ struct World {
 std::filesystem::path scratch_file(const char* name) {
     return std::filesystem::temp_directory_path() / (name + std::to_string(::getpid()));
 }
+/// Standard output goes to a file for as long as this lives.
+class Printed {
+public:
+    explicit Printed(const std::filesystem::path& path) {
+        std::fflush(stdout);
+        kept_ = ::dup(STDOUT_FILENO);
+        REQUIRE(std::freopen(path.c_str(), "wb", stdout) != nullptr);
+    }
+    Printed(const Printed&) = delete;
+    Printed& operator=(const Printed&) = delete;
+    ~Printed() {
+        std::fflush(stdout);
+        ::dup2(kept_, STDOUT_FILENO);
+        ::close(kept_);
+    }
+
+private:
+    int kept_ = -1;
+};
 boost::json::object read_json(const std::filesystem::path& path) {
     std::ifstream file{path};
     return boost::json::parse(std::string{std::istreambuf_iterator<char>{file}, {}}).as_object();
@@ -188,17 +209,55 @@ TEST_CASE("replay: a run that fails leaves a report too", "[replay]") {
 TEST_CASE("replay: a report that cannot be written is said", "[replay]") {
     World world;
     auto options = world.options();
-    options.report = "/nowhere/report";
+    options.report = "/dev/full"; // can be opened
     const auto printed = scratch_file("bulkhead-printed-");
-    std::fflush(stdout);
-    const int kept = ::dup(STDOUT_FILENO);
-    REQUIRE(std::freopen(printed.c_str(), "wb", stdout) != nullptr);
-    CHECK_THROWS_AS(run_replay(options), Failure);
-    std::fflush(stdout);
-    ::dup2(kept, STDOUT_FILENO);
-    ::close(kept);
+    {
+        const Printed to{printed};
+        CHECK_THROWS_AS(run_replay(options), Failure);
+    }
     CHECK(world.committed() == 10); // at the end, not instead of the work
     CHECK(read_json(printed).at("consumed") == 10);
+    std::filesystem::remove(printed);
+}
+
+TEST_CASE("replay: a report whose folder is not there ends the run before it begins", "[replay][F274]") {
+    World world;
+    auto options = world.options();
+    for (const std::string& report :
+         {std::string{"/nowhere/report"}, std::filesystem::temp_directory_path().string()}) {
+        CAPTURE(report);
+        options.report = report;
+        CHECK_THROWS_WITH(run_replay(options), contains("--report " + report));
+    }
+    CHECK(world.committed() == -2); // nothing
+    CHECK(world.server.count("apm-logs") == 0);
+
+    const auto file = scratch_file("bulkhead-kept-");
+    write_file(file.string(), R"({"n":1})");
+    check_writable(file.string());
+    CHECK(read_json(file).at("n") == 1); // to try changes nothing
+    CHECK_FALSE(std::filesystem::exists(file.string() + ".new"));
+    std::filesystem::remove(file);
+    check_writable(file.string());
+    CHECK_FALSE(std::filesystem::exists(file));
+    REQUIRE(::mkfifo(file.c_str(), 0600) == 0);
+    check_writable(file.string()); // does not wait for its reader
+    std::filesystem::remove(file);
+}
+
+TEST_CASE("replay: only a demonstration compares itself with the source system", "[replay][F275]") {
+    World world;
+    auto options = world.options();
+    options.format = Format::text;
+    const auto printed = scratch_file("bulkhead-printed-");
+    {
+        const Printed to{printed};
+        REQUIRE(run_replay(options) == exit_ok);
+    }
+    std::ifstream file{printed};
+    const std::string text{std::istreambuf_iterator<char>{file}, {}};
+    CHECK(text.find("consumed") != std::string::npos);
+    CHECK(text.find("source system") == std::string::npos);
     std::filesystem::remove(printed);
 }
 
@@ -245,6 +304,54 @@ TEST_CASE("replay: refused documents, invalid records and tombstones go to the d
     CHECK(world.committed() == 12);
     CHECK(read_json(path).at("dead_letters") == 2);
     std::filesystem::remove(path);
+}
+
+TEST_CASE("replay: an invalid record goes to the dead-letter file before its offset moves on", "[replay][F276]") {
+    World world;
+    world.kafka.produce("t", 1, "a key", "not an event");
+    world.kafka.produce("t", 1, {}, event(10));
+    world.kafka.flush();
+    auto options = world.options();
+    const auto file = scratch_file("bulkhead-letters-");
+    options.dead_letter_file = file.string();
+    options.on_invalid = bulkhead::OnInvalid::dead_letter;
+    REQUIRE(run_replay(options) == exit_ok);
+    CHECK(world.committed() == 12);
+    CHECK(world.server.count("apm-logs") == 11);
+    std::vector<bulkhead::StoredDeadLetter> letters;
+    const auto read = bulkhead::read_dead_letters(
+        file.string(), [&](bulkhead::StoredDeadLetter letter) { letters.push_back(std::move(letter)); });
+    CHECK(read.skipped == 0);
+    REQUIRE(letters.size() == 1);
+    CHECK(letters[0].source == "not an event");
+    CHECK(letters[0].action_line.empty());
+    CHECK(letters[0].type == "invalid");
+    CHECK(letters[0].reason.find("not JSON") == 0);
+    CHECK(letters[0].topic == "t");
+    CHECK(letters[0].partition == 1);
+    CHECK(letters[0].offset == 5);
+    std::filesystem::remove(file);
+}
+
+TEST_CASE("replay: an invalid record that the dead-letter file does not take keeps its offset", "[replay][F276]") {
+    World world;
+    world.kafka.produce("t", 1, {}, "not an event");
+    world.kafka.flush();
+    auto options = world.options();
+    options.dead_letter_file = "/dev/full"; // can be opened
+    options.on_invalid = bulkhead::OnInvalid::dead_letter;
+    CHECK(run_replay(options) == exit_policy);
+    CHECK(world.kafka.committed("g", "t", 1).value_or(-1) <= 5);
+}
+
+TEST_CASE("dead letters go to a topic or to a function, not to both", "[replay][F276]") {
+    bulkhead::kafka::DriverOptions options{.brokers = "b:1", .group = "g", .topics = {"t"}};
+    options.write_letter = [](const bulkhead::KafkaLetter&, bulkhead::LetterReceipt) {};
+    CHECK_FALSE(bulkhead::kafka::validate(options));
+    options.dead_letter_topic = "dead";
+    const auto wrong = bulkhead::kafka::validate(options);
+    REQUIRE(wrong);
+    CHECK(wrong->field == "write_letter");
 }
 
 TEST_CASE("replay: a dry run reads and maps, and does nothing else", "[replay]") {

@@ -103,6 +103,11 @@ struct DriverOptions {
     /// cluster or has its own credentials. Refused, in `config` too: `delivery.report.only.error`, and `acks` 0 or 1,
     /// with which nobody would know that a letter is safe.
     std::vector<std::pair<std::string, std::string>> dead_letter_config{};
+    /// Takes dead letters where there is no `dead_letter_topic`: called on the driver's thread with each letter, whose
+    /// views it must copy. It calls the receipt once, on any thread, when the letter is safe or cannot be made safe. It
+    /// must not block; an exception counts as a letter that is not safe. When to change: when invalid records go to a
+    /// file or to a store of your own.
+    std::function<void(const KafkaLetter&, LetterReceipt)> write_letter{};
     /// How often stored offsets are committed in the background. 10 ms to 1 h. When to change: raise it to spare the
     /// brokers, lower it to read less again after a crash.
     std::chrono::milliseconds commit_interval{1000};
@@ -142,6 +147,8 @@ struct DriverOptions {
     for (const auto& topic : o.topics)
         if (topic == o.dead_letter_topic)
             return FieldError{"dead_letter_topic", "a topic that is not read itself", o.dead_letter_topic};
+    if (o.write_letter && !o.dead_letter_topic.empty())
+        return FieldError{"write_letter", "nothing where there is a dead_letter_topic", "a function"};
     if (auto e = out_of_range("commit_interval", o.commit_interval, 10ms, 1h)) return e;
     if (auto e = out_of_range("revoke_drain", o.revoke_drain, 0ms, 12h)) return e;
     if (auto e = out_of_range("commit_timeout", o.commit_timeout, 1ms, 1min)) return e;
@@ -255,7 +262,8 @@ public:
     };
 
     /// Throws `InvalidOption`, or `std::runtime_error` when the client cannot be started.
-    Client(const DriverOptions& options, Listener& listener) : back_{std::make_unique<Back>()} {
+    Client(const DriverOptions& options, Listener& listener)
+        : back_{std::make_unique<Back>()}, write_letter_{options.write_letter} {
         back_->listener = &listener;
         auto conf = make_conf(options);
         if (!options.dead_letter_topic.empty())
@@ -341,9 +349,13 @@ public:
 
     // ---- LetterWriter ----
 
-    [[nodiscard]] bool writes_letters() const noexcept { return letters_ != nullptr; }
+    [[nodiscard]] bool writes_letters() const noexcept { return letters_ != nullptr || write_letter_; }
     void write_letter(const KafkaLetter& letter, LetterReceipt receipt) noexcept {
-        letters_->write(letter, std::move(receipt));
+        if (letters_) return letters_->write(letter, std::move(receipt));
+        try {
+            write_letter_(letter, std::move(receipt));
+        } catch (...) { // the receipt is gone with it, and says that the letter is not safe
+        }
     }
 
     // ---- For the driver ----
@@ -602,6 +614,7 @@ private:
 
     std::unique_ptr<Back> back_;
     std::unique_ptr<LetterProducer> letters_;
+    std::function<void(const KafkaLetter&, LetterReceipt)> write_letter_; ///< where there is no producer
     rd_kafka_t* rk_ = nullptr;
     QueuePtr answers_;
     std::string group_;
