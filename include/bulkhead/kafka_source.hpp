@@ -734,7 +734,7 @@ private:
                 apply_pause(p);
             }
             const auto watermark = p.tracker.watermark();
-            if (!watermark || (*watermark <= p.floor && !p.exact)) continue;
+            if (!watermark || *watermark < p.floor || (*watermark == p.floor && !p.exact)) continue;
             if (const error_code error = store_offset(p, *watermark)) {
                 ++stats_.store_errors;
                 tell({.kind = SourceEvent::Kind::store_failed, .offset = *watermark, .reason = describe(error)}, p);

@@ -197,6 +197,21 @@ TEST_CASE("a caller that seeks by its own will lowers nothing, and never turns i
     CHECK(f.client.committed == 0);
 }
 
+TEST_CASE("a seek below an offset that the client has not taken yet lowers nothing",
+          "[kafka_source][kafka_identity][F236]") {
+    IdentityFixture<SettingClient> f;
+    f.client.committed = 2;
+    f.client.failing = true;
+    f.deliver(2, 9, 1);
+    f.source->seeking("t", 0, 1);
+    f.deliver(1, 3, 1);
+    f.client.failing = false;
+    f.source->poll();
+    CHECK(f.client.committed == 2);
+    f.settle_all();
+    CHECK(f.client.committed == 3);
+}
+
 TEST_CASE("a client that goes back three times and never further stops the source by name",
           "[kafka_source][kafka_identity][F237]") {
     IdentityFixture<PlainClient> f;

@@ -633,6 +633,7 @@ private:
         const auto owned = process.client.owned();
         if (owned.empty()) return;
         const auto log = random_.pick(owned);
+        if (process.client.store_error) return;  // where it stood before may not be set yet
         if (process.books.next(log) < 0) return; // below what is committed a source cannot know that it is
         if (process.epochs.at(log) != kafka_.epoch(log)) return; // it would not see that the records are other ones
         const auto back = std::int64_t(random_.below(40));

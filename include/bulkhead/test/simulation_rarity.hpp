@@ -46,12 +46,11 @@ inline constexpr std::array rare_for_an_indexer{Rarity{"own rule indexed", 160},
                                                 Rarity{"dropped", 12}};
 
 /// Of lives of a group of Kafka sources (`KafkaCoverage`).
-inline constexpr std::array rare_for_a_group{Rarity{"undelivered: stop", 120},  Rarity{"letters full", 80},
-                                             Rarity{"unknown: letter", 60},     Rarity{"413", 30},
-                                             Rarity{"sink failed", 30},         Rarity{"unknown: stop", 30},
-                                             Rarity{"unknown: skip", 30},       Rarity{"letter lost: stop", 18},
-                                             Rarity{"killed in a drain", 18},   Rarity{"letter failed", 15},
-                                             Rarity{"killed with letters", 15}, Rarity{"tombstone: letter", 15}};
+inline constexpr std::array rare_for_a_group{
+    Rarity{"letters full", 80},  Rarity{"group stranded", 15},      Rarity{"unknown: letter", 60},
+    Rarity{"413", 30},           Rarity{"sink failed", 30},         Rarity{"unknown: stop", 30},
+    Rarity{"unknown: skip", 30}, Rarity{"letter lost: stop", 18},   Rarity{"killed in a drain", 18},
+    Rarity{"letter failed", 15}, Rarity{"killed with letters", 15}, Rarity{"tombstone: letter", 15}};
 
 /// Whether a run of so many lives must have seen it: no shorter run fails because it did not.
 [[nodiscard]] constexpr bool must_be_seen(std::string_view name, std::uint64_t lives,
