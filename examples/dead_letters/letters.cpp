@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "letters.hpp"
 
+#include "tool/server_options.hpp"
+
 #include <bulkhead/server_check.hpp>
 #include <bulkhead/tls.hpp>
 
@@ -139,8 +141,7 @@ Replayed replay(const Options& options) {
     if (const auto colon = options.header.find(':'); colon != std::string::npos)
         to.http.headers.emplace_back(options.header.substr(0, colon),
                                      options.header.substr(options.header.find_first_not_of(' ', colon + 1)));
-    return options.url.starts_with("https:") ? replay_by<access::Tls>(options, to)
-                                             : replay_by<access::Plain>(options, to);
+    return tool::is_https(options.url) ? replay_by<access::Tls>(options, to) : replay_by<access::Plain>(options, to);
 }
 
 namespace {

@@ -4,6 +4,7 @@
 #include "failure.hpp"
 #include "kafka_probe.hpp"
 #include "streams.hpp"
+#include "tool/server_options.hpp"
 
 #include <bulkhead/http_options.hpp>
 #include <bulkhead/kafka_source.hpp>
@@ -14,6 +15,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -25,6 +27,8 @@ enum class Ids : unsigned char {
     record,    ///< `topic-partition-offset`: a record that is delivered again finds its document
     automatic, ///< the server makes them: faster there, but a redelivered record is stored twice
 };
+
+using tool::is_https;
 
 /// What the user asks for. Every limit that the library has itself is checked by the library.
 struct Options {

@@ -55,7 +55,7 @@ private:
     static Any make(bulkhead::asio::any_io_executor executor, const Options& o) {
         auto http = o.http;
         http.url = o.url;
-        if (!o.url.starts_with("https:")) {
+        if (!is_https(o.url)) {
             if (o.gzip) return PlainGzip{std::move(executor), std::move(http)};
             return Plain{std::move(executor), std::move(http)};
         }

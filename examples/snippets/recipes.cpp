@@ -115,7 +115,8 @@ void how_each_ended() {
             if (durable(one.outcome))
                 stored.insert(one.key);
             else
-                std::cerr << one.key << ": " << to_string(one.outcome) << ", " << one.failure->type << '\n';
+                std::cerr << one.failure->id().value_or("") << ": " << to_string(one.outcome) << ", "
+                          << one.failure->type << '\n';
         }
     });
     const auto admission = indexer->try_enqueue({.id = order.id, .source = order.json}, subscription.ticket(7));

@@ -27,6 +27,7 @@ struct Tokens {
     http.credentials = Credentials::api_key(SecretSource::file("/run/secrets/es_api_key")); // read again after a 401
     TlsOptions tls{.ca_fingerprint = "a5:2d:…"}; // as Elasticsearch prints it; or ca_file; or the system's authorities
     HttpsTransport transport{executor, http, tls};
+    StandaloneIndexer<HttpsTransport> without_asio{http, tls, {.index = "orders"}}; // its own thread
 }
 
 [[maybe_unused]] void a_sink(const asio::any_io_executor& executor, HttpTransport transport,
@@ -58,6 +59,11 @@ void authentication() {
     HttpsTransport pinned{executor, options,
                           TlsOptions{.ca_fingerprint = "A1:B2:…"}}; // as Elasticsearch prints at set-up
     HttpsTransport mutual{executor, options, TlsOptions{.certificate_file = "client.pem", .key_file = "client.key"}};
+}
+
+[[maybe_unused]] void tls_without_asio(const HttpOptions& http) {
+    StandaloneIndexer<HttpsTransport> indexer{http, TlsOptions{.ca_file = "/etc/elasticsearch/certs/http_ca.crt"},
+                                              IndexerOptions{.index = "orders"}};
 }
 
 void compressed_bodies() {

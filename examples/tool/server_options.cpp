@@ -4,6 +4,7 @@
 #include "usage.hpp"
 
 #include <boost/url/parse.hpp>
+#include <boost/url/scheme.hpp>
 
 #include <CLI/CLI.hpp>
 
@@ -20,8 +21,10 @@ void check_url(const std::string& url) {
         const std::string digits{parsed->port()};
         return !digits.empty() && digits.size() <= 5 && std::stoi(digits) >= 1 && std::stoi(digits) <= 65535;
     };
-    const bool good = parsed.has_value() && (parsed->scheme() == "http" || parsed->scheme() == "https") &&
-                      !parsed->host().empty() && !parsed->has_query() && !parsed->has_fragment() && port_is_good();
+    const bool good =
+        parsed.has_value() &&
+        (parsed->scheme_id() == boost::urls::scheme::http || parsed->scheme_id() == boost::urls::scheme::https) &&
+        !parsed->host().empty() && !parsed->has_query() && !parsed->has_fragment() && port_is_good();
     if (good) return;
     // What stands before an @ may be a password.
     const auto at = url.rfind('@');
@@ -95,8 +98,7 @@ void ServerOptions::finish(const std::vector<std::string>& urls, bulkhead::HttpO
                            bulkhead::TlsOptions& tls) const {
     for (const auto& url : urls) {
         check_url(url);
-        if (url.starts_with("https:") != urls.front().starts_with("https:"))
-            throw UsageError{"--url: all nodes by http or all by https"};
+        if (is_https(url) != is_https(urls.front())) throw UsageError{"--url: all nodes by http or all by https"};
     }
     if (!urls.empty()) {
         http.url = urls.front();

@@ -94,6 +94,7 @@ struct Entry {
     bool unanswered : 1 = false;    ///< an earlier attempt was sent and not answered
     bool holds_id : 1 = false;      ///< `Ordering::per_id`: it is the one of its id that is under way
     bool not_allowed : 1 = false;   ///< the last answer about it was `Verdict::environment`
+    bool altered : 1 = false;       ///< a newline inside a string of its source has become a space
     [[nodiscard]] std::size_t bytes() const noexcept { return std::size_t{action_bytes} + source_bytes; }
 };
 static_assert(sizeof(Entry) == 32);
@@ -116,9 +117,10 @@ struct Prepared {
     }
 };
 
-/// Checks and measures `op`. What is wrong with it, if anything; then `out` is unspecified. The index is not looked at.
+/// Checks and measures `op`. What is wrong with it, if anything; then `out` is unspecified. The index is not looked at,
+/// and of the source no more than the framing (see `check_document`).
 [[nodiscard]] inline std::optional<FieldError> prepare(const Operation& op, std::string_view default_index,
-                                                       Prepared& out) {
+                                                       Prepared& out, Validation validate = Validation::framing) {
     constexpr std::size_t most = std::size_t{1} << 30;
     const bool plain = !op.routing && !op.pipeline && !op.version && !op.if_seq_no && !op.if_primary_term &&
                        !op.require_alias && !op.require_data_stream && !op.retry_on_conflict &&
@@ -134,13 +136,15 @@ struct Prepared {
             return FieldError{"source", "empty for a delete", std::to_string(op.source.size()) + " bytes"};
     } else {
         out.source = trim_json_space(op.source);
-        if (out.source.size() < 2 || out.source.front() != '{' || out.source.back() != '}')
+        const bool framed = out.source.size() >= 2 && out.source.front() == '{' && out.source.back() == '}';
+        if (out.source.empty() || (!framed && validate != Validation::off))
             return FieldError{"source", "one JSON object, { to }",
                               out.source.empty() ? "nothing"
                                                  : std::to_string(op.source.size()) + " bytes of something else"};
         if (out.source.size() > most)
             return FieldError{"source", "at most 1073741824 bytes", std::to_string(op.source.size()) + " bytes"};
         out.source_has_newline = std::memchr(out.source.data(), '\n', out.source.size()) != nullptr;
+        out.entry.altered = out.source_has_newline && validate != Validation::off && has_newline_in_string(out.source);
     }
     out.entry.action = op.action;
     out.entry.has_id = op.id.has_value();
@@ -168,17 +172,28 @@ public:
     Batch(const Batch&) = delete;
     Batch& operator=(const Batch&) = delete;
 
-    /// Appends one operation. Returns what is wrong with it, if anything; then the batch is unchanged.
-    /// `default_index` is used when the operation names no index; when both are empty, the indexer's default is meant
-    /// only by `BulkIndexer` itself, and here the operation is refused. Throws `std::bad_alloc`, the batch unchanged.
-    std::optional<FieldError> append(const Operation& op, std::string_view default_index = {}) {
+    /// Sets the index of the operations that name none, where the call of `append` names none either. `clear()` keeps
+    /// it. Empty, as at first: such operations are refused. A `KafkaSource` sets it to its indexer's
+    /// `IndexerOptions::index` before it calls the mapper. The name is checked by each `append` that uses it. Throws
+    /// `std::bad_alloc`, the batch unchanged.
+    void default_index(std::string_view name) { scratch().index = name; }
+    /// The index that was set; valid until it is set again.
+    [[nodiscard]] std::string_view default_index() const noexcept {
+        return scratch_ ? std::string_view{scratch_->index} : std::string_view{};
+    }
+
+    /// Appends one operation. Returns what is wrong with it, if anything; then the batch holds what it held before, and
+    /// `last_error()` is the reason. When the operation names no index, `default_index` is used; when that is empty,
+    /// the index that `default_index(name)` has set. Throws `std::bad_alloc`, the batch unchanged.
+    [[nodiscard]] std::optional<FieldError> append(const Operation& op, std::string_view default_index = {}) {
         return append_within(Growth{}, op, default_index);
     }
 
     /// The same with a JSON value as the source, which must be an object. Boost.JSON writes invalid UTF-8, NaN and
     /// Infinity as they are; the server then refuses this document alone.
     template <std::same_as<boost::json::value> Value> // nothing else is meant to convert
-    std::optional<FieldError> append(const Operation& op, const Value& source, std::string_view default_index = {}) {
+    [[nodiscard]] std::optional<FieldError> append(const Operation& op, const Value& source,
+                                                   std::string_view default_index = {}) {
         return append_with(
             op, [&](std::string& out) { out += boost::json::serialize(source); }, default_index);
     }
@@ -186,8 +201,9 @@ public:
     /// The same with a writer `void(std::string& out)` that appends one JSON object to `out`. When it throws, the batch
     /// is unchanged and the exception goes on to the caller.
     template <class Writer>
-    requires std::invocable<Writer&, std::string&> std::optional<FieldError>
-    append_with(const Operation& op, Writer&& writer, std::string_view default_index = {}) {
+    requires std::invocable<Writer&, std::string&>
+    [[nodiscard]] std::optional<FieldError> append_with(const Operation& op, Writer&& writer,
+                                                        std::string_view default_index = {}) {
         auto& text = written();
         text.clear();
         writer(text);
@@ -196,10 +212,17 @@ public:
         return append(with_source, default_index);
     }
 
-    /// Forgets all operations and keeps the memory.
+    /// Why the latest refused `append` was refused; nullptr when none was since `clear()`. Valid until the batch is
+    /// changed. A `KafkaSource` reports it for a record whose mapper returns `Mapped::invalid`.
+    [[nodiscard]] const FieldError* last_error() const noexcept {
+        return scratch_ && scratch_->refused ? &*scratch_->refused : nullptr;
+    }
+
+    /// Forgets all operations and the last error; keeps the memory and the default index.
     void clear() noexcept {
         bytes_.clear();
         entries_.clear();
+        if (scratch_) scratch_->refused.reset();
     }
     /// Whether it holds no operation.
     [[nodiscard]] bool empty() const noexcept { return entries_.empty(); }
@@ -242,8 +265,9 @@ public:
         return bytes_after(more_bytes, growth) + entries_after(more_operations, growth) * operation_overhead;
     }
     /// As `append`, for a batch that is kept with this one operation: it takes no more memory than that.
-    std::optional<FieldError> append_alone(const Operation& op, std::string_view default_index) {
-        auto wrong = append_within(Growth{0, 0, 0, 0}, op, default_index);
+    [[nodiscard]] std::optional<FieldError> append_alone(const Operation& op, std::string_view default_index,
+                                                         Validation validate = Validation::framing) {
+        auto wrong = append_within(Growth{0, 0, 0, 0}, op, default_index, validate);
         scratch_.reset();
         return wrong;
     }
@@ -330,19 +354,27 @@ public:
     [[nodiscard]] std::span<const detail::Entry> entries() const noexcept { return entries_; }
 
 private:
-    std::optional<FieldError> append_within(Growth growth, const Operation& op, std::string_view default_index) {
+    std::optional<FieldError> append_within(Growth growth, const Operation& op, std::string_view index,
+                                            Validation validate = Validation::framing) {
         detail::Prepared prepared;
-        if (auto wrong = detail::prepare(op, default_index, prepared)) return wrong;
+        if (auto wrong = detail::prepare(op, index.empty() ? default_index() : index, prepared, validate))
+            return refused(*wrong);
         const auto* prefix = lines().find(prepared.action, prepared.index);
-        if (prefix == nullptr) return check_index_name(prepared.index);
+        if (prefix == nullptr) return refused(*check_index_name(prepared.index));
         reserve_more(prepared.bytes(*prefix), 1, growth);
         append_unchecked(prepared, *prefix, {});
         return std::nullopt;
+    }
+    std::optional<FieldError> refused(const FieldError& why) {
+        scratch().refused = why;
+        return why;
     }
     // Made on first use, so that the batches inside the indexer, which are only copied into, stay small.
     struct Scratch {
         detail::ActionLines lines;
         std::string written;
+        std::string index;                 ///< of operations that name none
+        std::optional<FieldError> refused; ///< why the latest that was refused was
     };
     [[nodiscard]] detail::ActionLines& lines() { return scratch().lines; }
     [[nodiscard]] std::string& written() { return scratch().written; }

@@ -104,6 +104,13 @@ public:
         return core_->enqueue(scratch, ticket);
     }
 
+    /// Whether this many operations of so many encoded bytes in all (`Batch::bytes()`: action lines, sources and their
+    /// newlines) would be accepted now, in one piece. True for whatever fits the whole budget when nothing is pending
+    /// and every observer has returned. Reserves nothing: another producer may be quicker. Any thread.
+    [[nodiscard]] bool has_room(std::size_t bytes, std::size_t operations = 1) const {
+        return core_->intake().has_room(bytes, operations);
+    }
+
     // ---- Handing in, waiting for room ----
 
     /// Enqueues when there is room, in the order of the calls. The operation is copied at once; copies that wait are
@@ -119,7 +126,8 @@ public:
     template <class Token>
     auto async_enqueue(const Operation& op, Ticket ticket, Token&& token) {
         Batch scratch;
-        const auto wrong = scratch.append_alone(op, options().index);
+        auto wrong = scratch.append_alone(op, options().index, options().validate);
+        if (!wrong) wrong = core_->check(scratch);
         return asio::async_initiate<Token, void(error_code, Admission)>(
             [core = core_, executor = executor_, ticket](auto handler, Batch held, std::optional<FieldError> error) {
                 detail::Completion<error_code, Admission> done;
@@ -163,7 +171,7 @@ public:
     auto async_index(const Operation& op, Token&& token) {
         // The bytes are only valid now, while the initiation may come later (a deferred token).
         auto scratch = std::make_unique<Batch>();
-        const auto wrong = scratch->append(op, options().index);
+        const auto wrong = scratch->append_alone(op, options().index, options().validate);
         return asio::async_initiate<Token, void(error_code, IndexResult)>(
             [core = core_, executor = executor_](auto handler, std::unique_ptr<Batch> held,
                                                  std::optional<FieldError> error) {
@@ -209,12 +217,13 @@ public:
     /// `undelivered` and is handed back in the report, what is in flight (or was, unanswered) as `unknown`. May be
     /// called again, with an earlier deadline too; every call completes.
     ///
-    /// Completion signature: `void(error_code, CloseReport)`. The error is success also when the deadline had come: the
-    /// report says so (`drained`), and adds up. What must be given up is given up a tenth of the time before the
-    /// deadline, at most 100 ms, so that observers on other executors can be told. When it completes, observers have
-    /// been called, and are not called any more; but an executor that has not run its observer by the deadline is not
-    /// waited for (what it was to be told counts as `Stats::unobserved`), nor is a call that has begun. Cancelling
-    /// stops waiting with `operation_aborted`; closing goes on.
+    /// Completion signature: `void(error_code, CloseReport)`. Success means that the indexer is closed, also when the
+    /// deadline came before everything had settled: look at `CloseReport::drained`. The report adds up. What must be
+    /// given up is given up a tenth of the time before the deadline, at most 100 ms, so that observers on other
+    /// executors can be told. When it completes, observers have been called, and are not called any more; but an
+    /// executor that has not run its observer by the deadline is not waited for (what it was to be told counts as
+    /// `Stats::unobserved`), nor is a call that has begun. Cancelling stops waiting with `operation_aborted`; closing
+    /// goes on.
     template <class Token>
     auto async_close(deadline_type deadline, Token&& token) {
         return asio::async_initiate<Token, void(error_code, CloseReport)>(

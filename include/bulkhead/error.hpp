@@ -27,13 +27,13 @@ enum class errc : int {
     attempts_exhausted,    ///< the server refused the operation `RetryOptions::max_attempts` times, each time retryably
     overflow,              ///< dropped by `Overflow::drop_oldest`
     no_answer,             ///< sent, but no complete answer came, and repeating was not safe
-    malformed_answer,      ///< a success status whose body is not a whole, well-formed bulk answer
+    malformed_answer,      ///< an answer that cannot be understood, or a success that is no whole bulk answer
     resolve_timeout,       ///< the host name was not resolved in time
     connect_timeout,       ///< the connection was not established in time
     request_timeout,       ///< no complete answer within the request's time
     answer_too_large,      ///< the answer exceeds `max_answer_bytes`
     early_answer,          ///< the server answered before it had read the request
-    protocol_error,        ///< the peer does not speak HTTP/1.1 as it must
+    protocol_error,        ///< the peer does not speak HTTP/1.1: it speaks TLS
     would_deadlock,        ///< waiting here would block a thread that runs the indexer
     sink_full,             ///< the dead-letter file has reached its size
     sink_failed,           ///< the dead-letter sink did not take what it was given
@@ -49,6 +49,8 @@ enum class errc : int {
 [[nodiscard]] const boost::system::error_category& bulkhead_category() noexcept;
 
 namespace detail {
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wnon-virtual-dtor" // Boost's base class: nothing is ever deleted through it
 class Category final : public boost::system::error_category {
 public:
     constexpr Category() noexcept : error_category{0x6275'6c6b'6865'6164ULL} {} // "bulkhead"
@@ -90,6 +92,7 @@ private:
         return "unknown bulkhead error";
     }
 };
+#pragma GCC diagnostic pop
 } // namespace detail
 
 inline const boost::system::error_category& bulkhead_category() noexcept {

@@ -37,7 +37,7 @@ public:
         if (size > capacity_ || (last && wanted < capacity_ / 2)) {
             memory_.reset(); // first, so that both are never held
             capacity_ = 0;
-            memory_ = std::make_unique_for_overwrite<char[]>(wanted); // NOLINT(*-avoid-c-arrays): not zeroed
+            memory_.reset(new char[wanted]); // not zeroed; libc++ 14 has no make_unique_for_overwrite
             capacity_ = wanted;
         }
         if (last) uses_ = 0, largest_ = 0;

@@ -59,10 +59,10 @@ public:
 private:
     static constexpr std::uint64_t subs = std::uint64_t{1} << SubBits;
     static constexpr std::size_t bucket_of(std::uint64_t value) noexcept {
-        if (value < subs) return static_cast<std::size_t>(value);
+        if (value < subs) return value;
         if (value >> most_bits != 0) return buckets - 1;
         const auto shift = static_cast<unsigned>(std::bit_width(value)) - SubBits - 1;
-        return static_cast<std::size_t>((shift + 1) * subs + ((value >> shift) - subs));
+        return (shift + 1) * subs + ((value >> shift) - subs);
     }
     static constexpr std::uint64_t end_of(std::size_t bucket) noexcept {
         if (bucket < subs) return bucket + 1;

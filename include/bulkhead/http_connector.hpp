@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <bulkhead/address_order.hpp>
 #include <bulkhead/http_exchange.hpp>
+#include <bulkhead/saturating_add.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/basic_waitable_timer.hpp>
@@ -12,6 +14,7 @@
 #include <chrono>
 #include <concepts>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -28,6 +31,8 @@ namespace bulkhead::inline v1 {
 struct NodeAddress {
     std::string host; ///< a name, or an address without brackets
     std::string port; ///< a number
+    /// The address of that name at which a connection failed after it was made: others are tried first.
+    std::optional<asio::ip::tcp::endpoint> failed{};
 };
 
 /// How long each step towards a usable connection may take, and all of them together.
@@ -46,6 +51,8 @@ struct Opened {
     /// Success, or why there is no connection.
     error_code error;
     std::string detail; ///< for people, when there is more to say than the error does; fit for a log
+    /// Where it was connected to, also when it failed afterwards; absent where that is not known.
+    std::optional<asio::ip::tcp::endpoint> address{};
 };
 
 /// Makes connections for a `basic_http_transport`, several at once on as many strands. `make_stream` makes a stream
@@ -70,29 +77,36 @@ namespace detail {
 /// Resolves and connects a TCP socket. A host that is an address is not looked up. A name is, each time, on Asio's own
 /// thread, which nothing can interrupt: when its time is over the look-up is left behind, and only the destruction of
 /// the `io_context` waits for it. Addresses are tried in turn, and each gets its part of the time that is left, so that
-/// a first one that never answers does not keep the others from being tried.
+/// a first one that never answers does not keep the others from being tried. See `address_order` for which is first.
 template <class Clock, class Resolver>
 class Dialer {
 public:
     using Endpoints = asio::ip::tcp::resolver::results_type;
 
+    /// Where a socket is connected to, if it is.
+    [[nodiscard]] static std::optional<Endpoint> address_of(const asio::ip::tcp::socket& socket) {
+        error_code error;
+        const auto address = socket.remote_endpoint(error);
+        return error ? std::nullopt : std::optional{address};
+    }
     /// `errc::resolve_timeout`, `errc::connect_timeout`, or what the resolver or the last address tried said.
     static asio::awaitable<error_code> dial(asio::ip::tcp::socket& socket, NodeAddress peer, ConnectTimeouts timeouts) {
         co_await asio::this_coro::throw_if_cancelled(false);
-        const auto deadline = Clock::now() + timeouts.total;
-        Endpoints endpoints;
+        const auto deadline = in(timeouts.total);
+        std::vector<Endpoint> endpoints;
         error_code error;
         if (const auto address = asio::ip::make_address(peer.host, error); !error) {
             const auto port = static_cast<asio::ip::port_type>(std::stoul(peer.port));
-            endpoints = Endpoints::create(asio::ip::tcp::endpoint{address, port}, peer.host, peer.port);
+            endpoints.emplace_back(address, port);
         } else {
             const auto lookup = std::make_shared<Lookup>(socket.get_executor());
-            const auto until = std::min(deadline, Clock::now() + timeouts.resolve);
+            const auto until = std::min(deadline, in(timeouts.resolve));
             co_await look_up(lookup, peer, until);
             if (lookup->error) co_return lookup->error;
-            endpoints = lookup->endpoints;
+            for (const auto& entry : lookup->endpoints) endpoints.push_back(entry.endpoint());
+            endpoints = address_order(std::move(endpoints), peer.failed);
         }
-        error = co_await try_each(socket, endpoints, std::min(deadline, Clock::now() + timeouts.connect));
+        error = co_await try_each(socket, std::move(endpoints), std::min(deadline, in(timeouts.connect)));
         if (!error) {
             error_code ignored; // these make it faster and sturdier; it works without
             socket.set_option(asio::ip::tcp::no_delay{true}, ignored);
@@ -102,6 +116,9 @@ public:
     }
 
 private:
+    [[nodiscard]] static typename Clock::time_point in(std::chrono::milliseconds time) {
+        return saturating_add<Clock>(Clock::now(), time);
+    }
     struct Lookup {
         explicit Lookup(const asio::any_io_executor& executor) : resolver{executor}, done{executor} {}
         Resolver resolver;
@@ -128,13 +145,13 @@ private:
         lookup->resolver.cancel();
         lookup->error = stopped ? stopped : make_error_code(errc::resolve_timeout);
     }
-    static asio::awaitable<error_code> try_each(asio::ip::tcp::socket& socket, Endpoints endpoints,
+    static asio::awaitable<error_code> try_each(asio::ip::tcp::socket& socket, std::vector<Endpoint> endpoints,
                                                 typename Clock::time_point deadline) {
         co_await asio::this_coro::throw_if_cancelled(false);
         const asio::any_io_executor executor = socket.get_executor();
         error_code error = asio::error::host_not_found;
         auto untried = static_cast<long>(endpoints.size());
-        for (const auto& entry : endpoints) {
+        for (const auto& endpoint : endpoints) {
             const asio::cancellation_state state = co_await asio::this_coro::cancellation_state;
             if (state.cancelled() != asio::cancellation_type::none) // between two steps, when nothing waited for it
                 co_return asio::error::operation_aborted;
@@ -142,11 +159,11 @@ private:
             const auto until = now + (deadline - now) / untried--;
             error_code ignored;
             socket.close(ignored);
-            socket.open(entry.endpoint().protocol(), error);
+            socket.open(endpoint.protocol(), error);
             if (error) continue; // such as no IPv6 here
             keep_from_children(socket);
             detail::Watchdog<Clock> watchdog{executor, until, [&socket] { abort_stream(socket); }};
-            co_await socket.async_connect(entry.endpoint(), asio::redirect_error(asio::use_awaitable, error));
+            co_await socket.async_connect(endpoint, asio::redirect_error(asio::use_awaitable, error));
             if (!error && !socket.is_open()) error = asio::error::operation_aborted;
             if (error && watchdog.bitten()) error = errc::connect_timeout;
             if (!error || error == asio::error::operation_aborted) break;
@@ -176,10 +193,11 @@ public:
 
     /// A stream that is not connected yet.
     [[nodiscard]] stream_type make_stream(const asio::any_io_executor& executor) const { return stream_type{executor}; }
-    /// Connects, by the first of the host's addresses that answers.
+    /// Connects, by the first of the host's addresses that answers; see `NodeAddress::failed`.
     asio::awaitable<Opened> open(stream_type& socket, NodeAddress peer, ConnectTimeouts timeouts) {
         Opened opened;
         opened.error = co_await detail::Dialer<Clock, Resolver>::dial(socket, std::move(peer), timeouts);
+        if (!opened.error) opened.address = detail::Dialer<Clock, Resolver>::address_of(socket);
         co_return opened;
     }
     /// Whether a connection that was idle can carry a request.

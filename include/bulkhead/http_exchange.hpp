@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <bulkhead/answer_head.hpp>
 #include <bulkhead/retry.hpp>
+#include <bulkhead/saturating_add.hpp>
 #include <bulkhead/transport.hpp>
 
 #include <boost/asio/basic_waitable_timer.hpp>
@@ -77,6 +79,16 @@ private:
     std::shared_ptr<State> state_;
 };
 
+/// The bytes of a buffer, which are one piece.
+[[nodiscard]] inline std::string_view view_of(const boost::beast::flat_buffer& buffer) noexcept {
+    return {static_cast<const char*>(buffer.data().data()), buffer.size()};
+}
+
+/// Takes a body that nobody can read.
+struct PassedOver final : AnswerSink {
+    bool on_body(std::string_view /*bytes*/) override { return true; }
+};
+
 /// A Beast body that hands its bytes to an `AnswerSink` where they lie, without keeping any.
 struct SinkBody {
     struct value_type { // NOLINT(readability-identifier-naming): these two names are Beast's
@@ -147,14 +159,19 @@ struct ExchangeResult {
 ///
 /// Never throws because of the peer, and completes by the deadline whatever the peer does (the stream is then closed by
 /// `abort_stream`). When it has completed, nothing refers to the body or the sink any more, and the reply says how much
-/// of the body the stream has taken. Interim answers (1xx) are skipped, at most 8; header fields are bounded to 64 KiB,
-/// the body to `max_answer_bytes`. An answer whose end is only the connection's end is never `body_complete`. When the
-/// answer begins with an error status while the request is still being sent, sending stops: `errc::early_answer`.
+/// of the body the stream has taken. Interim answers (1xx) are skipped, at most 8. Of the header fields those that are
+/// needed are bounded to 64 KiB, all together to 1 MiB (`errc::answer_too_large`), the body to `max_answer_bytes`. An
+/// answer whose end is only the connection's end is never `body_complete`. When the answer begins with an error status
+/// while the request is still being sent, sending stops: `errc::early_answer`.
+///
+/// An answer that cannot be understood is `errc::malformed_answer`, with the status when that was understood. A peer
+/// that speaks TLS instead is `errc::protocol_error`. The body of an answer in a content coding (the request asks for
+/// none) is passed over: the reply's detail names the coding, and the sink gets that sentence.
 template <class Clock, class Stream>
 asio::awaitable<ExchangeResult> http_exchange(Stream& stream, boost::beast::flat_buffer& buffer,
                                               ExchangeOptions<Clock> options, AnswerSink& sink) {
     namespace http = boost::beast::http;
-    constexpr std::size_t header_limit = std::size_t{64} << 10;
+    constexpr std::size_t header_limit = detail::AnswerHead::most_kept;
     constexpr std::size_t read_size = std::size_t{64} << 10; // Beast reads as much as there is capacity
     constexpr int most_interim = 8;
 
@@ -192,7 +209,7 @@ asio::awaitable<ExchangeResult> http_exchange(Stream& stream, boost::beast::flat
     detail::Watchdog<Clock> pusher{executor};
     const auto give_up_when_stalled = [writer, &pusher, &stream, timeout = options.write_timeout](auto& again) -> void {
         if (!writer->busy) return;
-        const auto until = writer->moved + timeout;
+        const auto until = detail::saturating_add<Clock>(writer->moved, timeout);
         if (until > Clock::now()) return pusher.watch(until, [again] { again(again); });
         writer->stalled = true;
         abort_stream(stream);
@@ -210,31 +227,51 @@ asio::awaitable<ExchangeResult> http_exchange(Stream& stream, boost::beast::flat
 
     error_code error;
     bool early = false;
+    std::string_view coding; // that nobody asked for
+    detail::PassedOver unread;
     std::optional<http::response_parser<detail::SinkBody>> parser;
     try {
         buffer.max_size(header_limit + read_size); // nor does Beast bound a chunk's extensions, or the trailers
         buffer.reserve(read_size);
+        detail::AnswerHead answer;
         for (int interim = 0;; ++interim) {
-            parser.emplace();
-            parser->header_limit(header_limit);
-            parser->body_limit(boost::none); // ours is the body's
-            parser->get().body() = {&sink, options.max_answer_bytes};
-            co_await http::async_read_header(stream, buffer, *parser, asio::redirect_error(asio::use_awaitable, error));
-            if (error) break;
-            const auto status = parser->get().result_int();
-            if (status >= 200) break;
-            if (status == 101 || interim == most_interim) {
-                error = errc::protocol_error;
+            answer.start();
+            while (!answer.done() && !error) {
+                buffer.consume(answer.put(detail::view_of(buffer), error));
+                if ((error || answer.done()) && answer.status() >= 200) reply.status = answer.status();
+                if (error || answer.done()) break;
+                const auto size = co_await stream.async_read_some(buffer.prepare(read_size),
+                                                                  asio::redirect_error(asio::use_awaitable, error));
+                buffer.commit(size);
+                if (error == asio::error::eof)
+                    error = answer.empty() ? http::error::end_of_stream : http::error::partial_message;
+            }
+            if (error || answer.status() >= 200) break;
+            if (answer.status() == 101 || interim == most_interim) {
+                error = http::error::bad_status;
                 break;
             }
         }
 
         if (!error) {
+            parser.emplace();
+            parser->header_limit(header_limit);
+            parser->body_limit(boost::none); // ours is the body's
+            parser->put(asio::buffer(answer.text()), error);
+        }
+        if (!error) {
             const auto& head = parser->get();
-            reply.status = head.result_int();
-            if (const auto field = head.find(http::field::retry_after); field != head.end())
+            const auto value_of = [&head](http::field field) {
+                const auto value = head[field];
+                return std::string_view{value.data(), value.size()};
+            };
+            parser->get().body() = {&sink, options.max_answer_bytes};
+            if (head.count(http::field::retry_after) != 0)
                 reply.retry_after =
-                    parse_retry_after({field->value().data(), field->value().size()}, std::chrono::system_clock::now());
+                    parse_retry_after(value_of(http::field::retry_after), std::chrono::system_clock::now());
+            coding = detail::foreign_coding(value_of(http::field::content_encoding),
+                                            value_of(http::field::transfer_encoding));
+            if (!coding.empty()) parser->get().body().sink = &unread;
             if (reply.status >= 300 && writer->busy) { // or is it over, and only waits for its turn to say so?
                 co_await asio::post(executor, asio::use_awaitable);
                 early = writer->busy;
@@ -255,6 +292,9 @@ asio::awaitable<ExchangeResult> http_exchange(Stream& stream, boost::beast::flat
         co_await writer->done.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
     }
 
+    // Not a connection that broke: the peer has answered, and nobody can tell what.
+    const bool misunderstood = error && error.category() == http::make_error_code(http::error::bad_status).category() &&
+                               error != http::error::end_of_stream && error != http::error::partial_message;
     const auto head_bytes = options.head.size();
     reply.sent = writer->written == total ? Sent::complete : writer->written > head_bytes ? Sent::partial : Sent::none;
     if (writer->stalled && !early) {
@@ -265,15 +305,19 @@ asio::awaitable<ExchangeResult> http_exchange(Stream& stream, boost::beast::flat
     } else if (early || (!error && reply.sent != Sent::complete)) {
         reply.error = errc::early_answer;
     } else if (error) {
-        reply.error = error;
-        if (error.category() == http::make_error_code(http::error::bad_status).category() &&
-            error != http::error::end_of_stream && error != http::error::partial_message)
-            reply.error = errc::protocol_error;
+        reply.error = misunderstood ? error_code{errc::malformed_answer} : error;
     } else {
         reply.body_complete = parser->is_done() && !parser->need_eof();
+        if (!reply.body_complete && reply.status < 300) reply.detail = "only the connection's end ends the answer";
         result.reusable = reply.body_complete && parser->keep_alive() && !writer->error && buffer.size() == 0;
     }
-    if (error && !early) reply.detail = detail::printable(error.message());
+    if (error && !early && error != error_code{errc::malformed_answer}) // of that the sink knows more
+        reply.detail = (misunderstood ? "the answer cannot be understood: " : "") + detail::printable(error.message());
+    if (error == error_code{errc::protocol_error}) reply.detail = "the server speaks TLS on this port";
+    if (!coding.empty() && !error && !early) {
+        reply.detail = "the answer has the content coding " + std::string{coding} + ", which was not asked for";
+        (void)sink.on_body(reply.detail); // instead of what cannot be read
+    }
     co_return result;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <bulkhead/credentials.hpp>
+#include <bulkhead/header_field.hpp>
 #include <bulkhead/options.hpp>
 #include <bulkhead/signer.hpp>
 
@@ -62,9 +63,11 @@ struct HttpOptions {
     bool allow_credentials_in_clear = false;
     /// Sent with every request, e.g. `{"X-Opaque-Id", "shop-7"}`, which Elasticsearch and OpenSearch repeat in their
     /// slow and deprecation logs. Names are tokens (RFC 9110); values are visible ASCII, spaces and tabs, at most 8
-    /// KiB. `Host`, `Content-Length`, `Content-Type`, `Content-Encoding`, `Accept`, `Transfer-Encoding`, `Connection`
-    /// and `User-Agent` are the transport's own. When to change: to name your service in the server's logs, or for a
-    /// proxy.
+    /// KiB. What frames the request, or decides how the answer is framed, coded or cut, is the transport's own and
+    /// refused: `Host`, `Content-Length`, `Content-Type`, `Content-Encoding`, `Content-Range`, `Accept`,
+    /// `Accept-Encoding`, `Transfer-Encoding`, `TE`, `Trailer`, `Connection`, `Keep-Alive`, `Proxy-Connection`,
+    /// `Upgrade`, `HTTP2-Settings`, `Expect`, `Range`, `If-Range` and `User-Agent`. When to change: to name your
+    /// service in the server's logs, or for a proxy.
     std::vector<std::pair<std::string, std::string>> headers{};
     /// The `User-Agent` field. Visible ASCII, 1 to 8192 bytes. When to change: to tell your services apart in access
     /// logs.
@@ -93,6 +96,11 @@ struct HttpOptions {
     /// at AWS, 4 min at Azure). 0 ms to 1 h; 0 ms: never reused. When to change: below the idle time-out of what stands
     /// between, when connections break at their first use after a pause.
     std::chrono::milliseconds idle_max{30'000};
+    /// A connection that is older is not used again, whatever the traffic: the next one looks the name up anew, and
+    /// meets the certificates of the day. Each lives between three quarters of this and all of it, so that not all are
+    /// made anew at once. 1 s to 24 h; 0 ms: as long as it works. When to change: lower it when addresses move faster;
+    /// raise it when handshakes cost too much.
+    std::chrono::milliseconds connection_max_age{300'000};
     /// Idle connections that are kept, to all nodes together. 0 to 1024. When to change: not below `max_in_flight`, or
     /// connections are made anew.
     std::size_t max_idle_connections = 16;
@@ -115,25 +123,6 @@ struct HttpOptions {
 
 namespace detail {
 
-/// A header's value as it may be sent: no CR, LF or NUL, which would let it end the field (Beast does not check).
-[[nodiscard]] inline bool is_header_value(std::string_view value) noexcept {
-    for (const char c : value)
-        if (const auto byte = static_cast<unsigned char>(c); (byte < 0x20 && c != '\t') || byte >= 0x7F) return false;
-    return value.size() <= 8192;
-}
-[[nodiscard]] inline bool is_header_name(std::string_view name) noexcept {
-    constexpr std::string_view allowed =
-        "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-    return !name.empty() && name.size() <= 256 && name.find_first_not_of(allowed) == std::string_view::npos;
-}
-[[nodiscard]] inline bool equal_ignoring_case(std::string_view a, std::string_view b) noexcept {
-    const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
-    if (a.size() != b.size()) return false;
-    for (std::size_t i = 0; i < a.size(); ++i)
-        if (lower(a[i]) != lower(b[i])) return false;
-    return true;
-}
-
 /// A URL taken apart.
 struct ServerUrl {
     std::string host; ///< without the brackets of an IPv6 address
@@ -150,10 +139,30 @@ struct ServerUrl {
     return mark == std::string::npos ? url : url.substr(0, mark) + " and more behind it";
 }
 
+/// What is wrong with host and port of a URL, where a parser of URLs says less, or something else; empty when nothing
+/// is.
+[[nodiscard]] inline std::string authority_problem(std::string_view url) {
+    const auto begin = url.find("://");
+    if (begin == std::string_view::npos) return {};
+    auto authority = url.substr(begin + 3);
+    authority = authority.substr(0, authority.find_first_of("/?#"));
+    if (const auto at = authority.rfind('@'); at != std::string_view::npos) authority.remove_prefix(at + 1);
+    const auto bracket = authority.find(']');
+    if (authority.starts_with('[') && authority.substr(0, bracket).find('%') != std::string_view::npos)
+        return "an IPv6 address without a zone (the part from % on)";
+    if (bracket != std::string_view::npos) authority.remove_prefix(bracket + 1);
+    const auto colon = authority.find(':');
+    const bool digits = colon == std::string_view::npos ||
+                        authority.find_first_not_of("0123456789", colon + 1) == std::string_view::npos;
+    return digits ? "" : "a port from 1 to 65535 behind the host's colon";
+}
+
 /// `scheme` is the one that the connector speaks. Secrets in the URL never reach the error.
 [[nodiscard]] inline std::optional<FieldError> parse_server_url(const std::string& text, std::string_view scheme,
                                                                 std::string_view default_port, ServerUrl& out) {
     const auto expected = std::string{scheme} + "://host[:port][/path]";
+    if (const auto problem = authority_problem(text); !problem.empty())
+        return FieldError{"url", problem, "something else"}; // it may be a password whose @ is missing
     const auto parsed = boost::urls::parse_uri(text);
     if (!parsed)
         return FieldError{"url", expected,
@@ -254,6 +263,7 @@ public:
             stale_ = false;
         }
         generation = generation_;
+        make_room(head, current_.size() + 32);
         head.append("Authorization: ").append(current_.reveal()).append("\r\n");
         return true;
     }
@@ -280,10 +290,7 @@ private:
     using detail::out_of_range;
     for (const auto& [name, value] : o.headers) {
         if (!detail::is_header_name(name)) return FieldError{"headers", "a token as name", "another name"};
-        for (const std::string_view own : {"Host", "Content-Length", "Content-Type", "Content-Encoding", "Accept",
-                                           "Transfer-Encoding", "Connection", "User-Agent"})
-            if (detail::equal_ignoring_case(name, own))
-                return FieldError{"headers", "none of the transport's own fields", name};
+        if (detail::is_own_header(name)) return FieldError{"headers", "none of the transport's own fields", name};
         if (!detail::is_header_value(value))
             return FieldError{"headers." + name, "visible ASCII, spaces and tabs, at most 8192 bytes", "another value"};
         if (detail::equal_ignoring_case(name, "Authorization") && (!o.credentials.empty() || o.signer))
@@ -304,6 +311,8 @@ private:
     if (auto e = out_of_range("node_first_rest", o.node_first_rest, 1ms, 1h)) return e;
     if (auto e = out_of_range("node_longest_rest", o.node_longest_rest, o.node_first_rest, 1h)) return e;
     if (auto e = out_of_range("idle_max", o.idle_max, 0ms, 1h)) return e;
+    if (o.connection_max_age != 0ms)
+        if (auto e = out_of_range("connection_max_age", o.connection_max_age, 1s, 24h)) return e;
     if (auto e = out_of_range<std::size_t>("max_idle_connections", o.max_idle_connections, 0, 1024)) return e;
     return out_of_range<std::size_t>("max_answer_bytes", o.max_answer_bytes, 1024, std::size_t{2} << 30);
 }

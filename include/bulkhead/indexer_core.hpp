@@ -6,6 +6,7 @@
 #include <bulkhead/completion.hpp>
 #include <bulkhead/concurrency.hpp>
 #include <bulkhead/dead_letter.hpp>
+#include <bulkhead/document_check.hpp>
 #include <bulkhead/id_order.hpp>
 #include <bulkhead/intake.hpp>
 #include <bulkhead/request_ceiling.hpp>
@@ -108,6 +109,7 @@ public:
     }
     Admission take(const Batch& scratch, Ticket ticket) noexcept {
         try {
+            if (const auto wrong = check(scratch)) return admit(intake_.refuse_invalid(*wrong, scratch.operations()));
             if (options_.duplicates != Duplicates::client_id) return admit(intake_.offer(scratch, ticket));
             return admit(intake_.offer(with_client_ids(scratch, client_ids_), ticket));
         } catch (const std::bad_alloc&) {
@@ -116,14 +118,34 @@ public:
     }
     /// Checks and measures an operation, with the id that it shall have.
     [[nodiscard]] std::optional<FieldError> prepare(const Operation& op, Prepared& out) {
-        if (options_.duplicates != Duplicates::client_id || !wants_client_id(op.action, op.id.has_value()))
-            return detail::prepare(op, options_.index, out);
+        const bool wants_id =
+            options_.duplicates == Duplicates::client_id && wants_client_id(op.action, op.id.has_value());
+        if (auto wrong =
+                wants_id ? prepare_with_id(op, out) : detail::prepare(op, options_.index, out, options_.validate))
+            return wrong;
+        const bool looks = options_.validate == Validation::full && op.action != Action::delete_;
+        return looks ? check_document(out.source) : std::nullopt;
+    }
+    [[nodiscard]] std::optional<FieldError> prepare_with_id(const Operation& op, Prepared& out) {
         ClientIds::Room room;
         auto with_id = op;
         with_id.action = Action::create;
         with_id.id = client_ids_.next(room);
         with_id.on_conflict = OnConflict::already_there;
-        return detail::prepare(with_id, options_.index, out);
+        return detail::prepare(with_id, options_.index, out, options_.validate);
+    }
+    /// What is wrong with the first document of a caller's batch that is not what `IndexerOptions::validate` asks for.
+    [[nodiscard]] std::optional<FieldError> check(const Batch& batch) const {
+        if (options_.validate != Validation::full) return std::nullopt;
+        std::size_t offset = 0;
+        for (const auto& entry : batch.entries()) {
+            const auto lines = batch.body().substr(offset, entry.bytes());
+            offset += entry.bytes();
+            if (entry.source_bytes == 0) continue;
+            if (entry.altered) return FieldError{"source", "one valid JSON object", "a newline inside a string"};
+            if (auto wrong = check_document(lines.substr(entry.action_bytes, entry.source_bytes - 1))) return wrong;
+        }
+        return std::nullopt;
     }
     /// See `BulkIndexer::change_limits`.
     std::optional<FieldError> change_limits(const Limits& limits) {
@@ -522,10 +544,12 @@ private:
         bulk.avoid_node = reply.node;
         const bool success_status = reply.status >= 200 && reply.status < 300;
         const bool proven = success_status && !reply.error && reply.body_complete && flight->answer.finish();
-        // Nonsense, as opposed to a connection that broke: it came to its end, or to where nobody wanted more of it.
-        const bool malformed = success_status && !proven &&
-                               (!reply.error || reply.error == error_code{errc::malformed_answer} ||
-                                reply.error == error_code{errc::answer_too_large});
+        // Nonsense, as opposed to a connection that broke: it came to its end, or to where nobody wanted more of it, or
+        // to where nobody could understand it, which may be before its status.
+        const bool malformed = (reply.status == 0 && reply.error == error_code{errc::malformed_answer}) ||
+                               (success_status && !proven &&
+                                (!reply.error || reply.error == error_code{errc::malformed_answer} ||
+                                 reply.error == error_code{errc::answer_too_large}));
         switch (judge_reply(reply, proven)) {
         case ReplyVerdict::per_item: judge_items(*flight, now); break;
         case ReplyVerdict::too_large: split(*flight, reply, now); break;
@@ -814,7 +838,7 @@ private:
         const auto why = malformed ? errc::malformed_answer : errc::no_answer;
         const bool too_large = reply.error == error_code{errc::answer_too_large};
         if (malformed) {
-            if (!too_large) reply.detail = flight.answer.problem();
+            if (reply.detail.empty()) reply.detail = flight.answer.problem();
             intake_.update_stats([](Stats& stats) { ++stats.malformed_answers; });
         }
         auto& bulk = flight.bulk;

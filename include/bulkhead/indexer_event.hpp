@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <bulkhead/error.hpp>
 #include <bulkhead/operation.hpp>
 #include <bulkhead/stats.hpp>
 
@@ -67,6 +68,18 @@ struct IndexerEvent {
     return names[static_cast<std::size_t>(kind)];
 }
 
+namespace detail {
+/// What a failure of the indexer's own means; empty where its type says enough.
+[[nodiscard]] constexpr std::string_view in_words(std::string_view type) noexcept {
+    if (type == to_string(errc::closed)) return "not settled before the close";
+    if (type == to_string(errc::too_old)) return "older than max_age";
+    if (type == to_string(errc::overflow)) return "dropped to make room";
+    if (type == to_string(errc::invalid_operation)) return "malformed, and never sent";
+    if (type == "observer_threw") return "an observer threw an exception";
+    return {};
+}
+} // namespace detail
+
 /// One line for people, e.g. `3 requests failed: server_error (http_503, status 503)`. Without `reason`, but where no
 /// server spoke: `1 request failed: transport (127.0.0.1:9200: Connection refused)`.
 [[nodiscard]] inline std::string to_text(const IndexerEvent& event) {
@@ -81,6 +94,8 @@ struct IndexerEvent {
         if (event.type.empty()) return text;
         const bool network = event.failure == FailureClass::transport && event.status == 0; // it repeats nobody's words
         text.append(" (").append(network && !event.reason.empty() ? event.reason : event.type);
+        const auto words = event.failure == FailureClass::local ? detail::in_words(event.type) : std::string_view{};
+        if (!words.empty()) text.append(": ").append(words);
         if (event.status != 0) text += ", status " + std::to_string(event.status);
         if (!event.index.empty()) text.append(", index ").append(event.index);
         return text += ')';

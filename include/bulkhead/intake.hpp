@@ -4,6 +4,7 @@
 #include <bulkhead/batch.hpp>
 #include <bulkhead/indexer_event.hpp>
 #include <bulkhead/options.hpp>
+#include <bulkhead/room.hpp>
 #include <bulkhead/saturating_add.hpp>
 
 #include <algorithm>
@@ -41,8 +42,8 @@ struct Bulk {
     }
 };
 
-/// Locks a mutex that is only ever held for some tens of nanoseconds: tries for a microsecond or two before it lets the
-/// kernel put the thread to sleep, which would take longer and cost the holder a wake-up.
+/// Locks a mutex that is nearly always held for some tens of nanoseconds only: tries for a microsecond or two before it
+/// lets the kernel put the thread to sleep, which would take longer and cost the holder a wake-up.
 [[nodiscard]] inline std::unique_lock<std::mutex> lock_briefly(std::mutex& mutex) {
     constexpr int tries = 40;
     std::unique_lock lock{mutex, std::try_to_lock};
@@ -120,7 +121,10 @@ public:
             if (prefix == nullptr) return invalid(check_index_name(op.index)->message(), 1);
             const auto bytes = op.bytes(*prefix);
             if (bytes > options_.max_operation_bytes) return refuse(Admission::too_large, 1);
-            return place(bytes, 1, if_full, [&] { open_.append_unchecked(op, *prefix, ticket); });
+            return place(bytes, 1, if_full, [&] {
+                open_.append_unchecked(op, *prefix, ticket);
+                if (op.entry.altered) ++stats_.altered;
+            });
         } catch (const std::bad_alloc&) { // before it was taken
             return refuse(Admission::full, 1);
         }
@@ -135,7 +139,11 @@ public:
         for (const auto& entry : scratch.entries())
             if (entry.bytes() > options_.max_operation_bytes) return refuse(Admission::too_large, operations);
         try {
-            return place(scratch.bytes(), operations, if_full, [&] { open_.append_unchecked(scratch, ticket); });
+            return place(scratch.bytes(), operations, if_full, [&] {
+                open_.append_unchecked(scratch, ticket);
+                for (const auto& entry : scratch.entries())
+                    if (entry.altered) ++stats_.altered;
+            });
         } catch (const std::bad_alloc&) { // before it was taken
             return refuse(Admission::full, operations);
         }
@@ -148,12 +156,12 @@ public:
         const auto lock = lock_briefly(mutex_);
         stats_.append_time.record(took);
     }
-    /// An operation that was found invalid before it came here.
-    [[nodiscard]] Offered refuse_invalid(const FieldError& error) {
+    /// Operations that are handed in together, and one of which was found invalid before they came here.
+    [[nodiscard]] Offered refuse_invalid(const FieldError& error, std::size_t operations = 1) {
         const auto message = error.message(); // may throw, before anything is counted
         const auto lock = lock_briefly(mutex_);
-        ++stats_.offered;
-        return closed_ ? refuse(Admission::closed, 1) : invalid(message, 1);
+        stats_.offered += operations;
+        return closed_ ? refuse(Admission::closed, operations) : invalid(message, operations);
     }
     /// An operation that memory was not enough for.
     [[nodiscard]] Offered refuse_full(std::size_t operations) {
@@ -326,6 +334,27 @@ public:
         stats_.request_failures.add(classify(type, status), 1);
         sample_failure(type, reason, status, 1);
     }
+    /// Whether an offer of so many encoded bytes would be accepted now, as long as memory does not run out.
+    [[nodiscard]] bool has_room(std::size_t bytes, std::size_t operations) const {
+        const auto lock = lock_briefly(mutex_);
+        if (closed_ || never_fits(bytes, operations)) return false;
+        const bool seals = must_seal(bytes, operations);
+        const bool opens = seals || open_.footprint() == 0; // a spare, or a new batch
+        const Batch none;
+        const auto& open = !opens ? open_ : spares_.empty() ? none : spares_.back();
+        if (open.fits(bytes, operations) &&
+            operations_fit(stats_.pending, operations, options_.max_buffered_operations))
+            return true;
+        const auto amply = seals ? like_the_last(open_.bytes(), open_.operations()) : like_the_last();
+        auto facts = room_facts(open, bytes, operations, amply, false);
+        if (opens) facts.spares -= open.footprint();
+        if (seals) {
+            facts.may_drop = drops();
+            facts.droppable_bytes += open_.footprint() - tickets_of(open_) * sizeof(Ticket);
+            facts.droppable_operations += open_.operations();
+        }
+        return find_room(facts) != Room::none;
+    }
     /// Nothing is pending, and every observer has been told.
     [[nodiscard]] bool idle() const {
         const auto lock = lock_briefly(mutex_);
@@ -378,12 +407,10 @@ private:
     template <class Append>
     Offered place(std::size_t bytes, std::size_t operations, IfFull if_full, const Append& append) {
         Offered result{Admission::accepted};
-        if (bytes + operations * Batch::operation_overhead > options_.max_buffered_bytes ||
-            operations > options_.max_buffered_operations)
-            return refuse(Admission::too_large, operations);
+        if (never_fits(bytes, operations)) return refuse(Admission::too_large, operations);
 
-        const bool overflows = open_.bytes() + bytes > batch_bytes_;
-        if (!open_.empty() && (overflows || open_.operations() + operations > options_.max_batch_operations)) {
+        if (must_seal(bytes, operations)) {
+            const bool overflows = open_.bytes() + bytes > batch_bytes_;
             if (!seal(overflows ? stats_.sealed_by_bytes : stats_.sealed_by_count))
                 return refuse(Admission::full, operations);
             result.wake = true;
@@ -428,57 +455,104 @@ private:
         return result;
     }
 
-    /// Grows the open batch within the budget: amply, without the spares, at the cost of the oldest sealed batches. It
-    /// is never squeezed into a remnant of the budget while others will make room: it would be moved for each
-    /// operation.
+    /// Whether the batch that is open has to be sealed before it takes this much more.
+    [[nodiscard]] bool must_seal(std::size_t bytes, std::size_t operations) const noexcept {
+        return !open_.empty() && (open_.bytes() + bytes > batch_bytes_ ||
+                                  open_.operations() + operations > options_.max_batch_operations);
+    }
+    /// Whether even an empty budget has no room for it.
+    [[nodiscard]] bool never_fits(std::size_t bytes, std::size_t operations) const noexcept {
+        return bytes + operations * Batch::operation_overhead > options_.max_buffered_bytes ||
+               operations > options_.max_buffered_operations;
+    }
+    /// Makes room for it in the open batch, within the budget, at the cost of spare buffers and, under `drop_oldest`,
+    /// of sealed batches. False when there is none: then nothing was dropped, unless memory ran out.
     bool make_room(std::size_t bytes, std::size_t operations) {
-        while (true) {
-            if (stats_.pending + operations <= options_.max_buffered_operations) {
-                if (open_.fits(bytes, operations)) return true; // nearly always
-                const auto amply = like_the_last();
+        for (bool dropped = false;; dropped = true) {
+            if (open_.fits(bytes, operations) &&
+                operations_fit(stats_.pending, operations, options_.max_buffered_operations))
+                return true; // nearly always
+            const auto amply = like_the_last();
+            switch (find_room(room_facts(open_, bytes, operations, amply, dropped))) {
+            case Room::amply:
                 if (grow(bytes, operations, amply)) return true;
-                std::vector<Batch> freed;
-                while (!spares_.empty()) drop_spare(freed);
+                return grow_exactly(bytes, operations); // memory ran out
+            case Room::without_spares:
+                free_spares();
                 if (grow(bytes, operations, amply)) return true;
-                if (stats_.pending == 0 && grow(bytes, operations, Batch::Growth{0, 0})) return true;
+                return grow_exactly(bytes, operations);
+            case Room::exactly: return grow_exactly(bytes, operations);
+            case Room::after_dropping: drop_oldest(); break;
+            case Room::none: return false;
             }
-            if (options_.overflow != Overflow::drop_oldest || !dropping_helps(bytes, operations)) return false;
-            drop_oldest();
         }
     }
-    /// Whether there would be room if all that is sealed were dropped: otherwise nothing is, in vain.
-    [[nodiscard]] bool dropping_helps(std::size_t bytes, std::size_t operations) const noexcept {
-        auto freed = sealed_bytes_ - sealed_operations_ * sizeof(Ticket); // these wait until their observers are told
-        for (const auto& spare : spares_) freed += spare.footprint();
-        const auto needed = open_.footprint_after(bytes, operations, Batch::Growth{0, 0}) - open_.footprint();
-        return !sealed_.empty() && used_ - freed + needed <= options_.max_buffered_bytes &&
-               stats_.pending - sealed_operations_ + operations <= options_.max_buffered_operations;
+    [[nodiscard]] RoomFacts room_facts(const Batch& open, std::size_t bytes, std::size_t operations,
+                                       Batch::Growth amply, bool dropped) const noexcept {
+        RoomFacts f;
+        f.limit = options_.max_buffered_bytes;
+        f.operations_limit = options_.max_buffered_operations;
+        f.used = used_;
+        for (const auto& spare : spares_) f.spares += spare.footprint();
+        f.open = open.footprint();
+        f.pending = stats_.pending;
+        f.operations = operations;
+        f.amply = open.footprint_after(bytes, operations, amply);
+        f.exactly = open.empty() ? bytes + operations * Batch::operation_overhead
+                                 : open.footprint_after(bytes, operations, Batch::Growth{0, 0});
+        f.dropped = dropped;
+        f.may_drop = drops() && !sealed_.empty();
+        f.droppable_bytes = sealed_bytes_ - sealed_tickets_ * sizeof(Ticket); // these wait for their observers
+        f.droppable_operations = sealed_operations_;
+        return f;
+    }
+    [[nodiscard]] bool drops() const noexcept { return options_.overflow == Overflow::drop_oldest; }
+    /// How many of a batch's operations name an observer. Counted only where it may be dropped.
+    [[nodiscard]] std::size_t tickets_of(const Batch& batch) const noexcept {
+        if (!drops()) return 0;
+        const auto names_somebody = [](const auto& entry) { return entry.ticket.slot != Ticket::nobody; };
+        return static_cast<std::size_t>(std::count_if(batch.entries().begin(), batch.entries().end(), names_somebody));
     }
     void no_longer_sealed(const Batch& batch) noexcept {
         sealed_bytes_ -= batch.footprint();
         sealed_operations_ -= batch.operations();
+        sealed_tickets_ -= tickets_of(batch);
     }
     /// A batch begins as large as the last one became, and grows by doubling.
-    [[nodiscard]] Batch::Growth like_the_last() const noexcept {
+    [[nodiscard]] Batch::Growth like_the_last() const noexcept { return like_the_last(last_bytes_, last_operations_); }
+    [[nodiscard]] Batch::Growth like_the_last(std::size_t last_bytes, std::size_t last_operations) const noexcept {
         Batch::Growth growth{batch_bytes_, options_.max_batch_operations};
         const auto most = options_.max_buffered_bytes / 4;
-        growth.first_bytes = std::min(std::max(growth.first_bytes, last_bytes_ + last_bytes_ / 8), most);
-        growth.first_operations = std::min(std::max(growth.first_operations, last_operations_ + last_operations_ / 8),
+        growth.first_bytes = std::min(std::max(growth.first_bytes, last_bytes + last_bytes / 8), most);
+        growth.first_operations = std::min(std::max(growth.first_operations, last_operations + last_operations / 8),
                                            most / Batch::operation_overhead);
         return growth;
     }
+    /// False when memory ran out.
     bool grow(std::size_t bytes, std::size_t operations, Batch::Growth growth) {
-        const auto before = open_.footprint();
-        const auto after = open_.footprint_after(bytes, operations, growth);
-        if (used_ - before + after > options_.max_buffered_bytes) return false;
+        used_ -= open_.footprint();
+        bool grown = true;
         try {
             open_.reserve_more(bytes, operations, growth);
         } catch (const std::bad_alloc&) {
-            used_ = used_ - before + open_.footprint();
-            return false;
+            grown = false;
         }
-        used_ = used_ - before + open_.footprint();
-        return true;
+        used_ += open_.footprint();
+        return grown;
+    }
+    /// The last resort: an empty open batch gives up a buffer that was kept for speed, whose shape may be the wrong
+    /// one.
+    bool grow_exactly(std::size_t bytes, std::size_t operations) {
+        free_spares();
+        if (open_.empty()) {
+            used_ -= open_.footprint();
+            open_ = Batch{};
+        }
+        return grow(bytes, operations, Batch::Growth{0, 0});
+    }
+    void free_spares() noexcept {
+        for (const auto& spare : spares_) used_ -= spare.footprint();
+        spares_.clear();
     }
     /// False when memory ran out; then the batch stays open, and the next occasion seals it.
     bool seal(std::uint64_t& counter) noexcept {
@@ -494,6 +568,7 @@ private:
         outstanding_.back() += bulk.batch.operations();
         sealed_bytes_ += bulk.batch.footprint();
         sealed_operations_ += bulk.batch.operations();
+        sealed_tickets_ += tickets_of(bulk.batch);
         last_bytes_ = bulk.batch.bytes();
         last_operations_ = bulk.batch.operations();
         ++counter;
@@ -513,6 +588,7 @@ private:
     void drop_oldest() {
         const auto entries = std::as_const(sealed_.front().batch).entries();
         Dropped dropped{sealed_.front().epoch, {}};
+        dropped.tickets.reserve(tickets_of(sealed_.front().batch));
         for (const auto& entry : entries)
             if (entry.ticket.slot != Ticket::nobody) dropped.tickets.push_back(entry.ticket);
         const auto told = dropped.tickets.size();
@@ -533,7 +609,7 @@ private:
         spares_.pop_back();
     }
     void release_epoch(std::uint64_t epoch, std::uint64_t operations) {
-        outstanding_[static_cast<std::size_t>(epoch - first_epoch_)] -= operations;
+        outstanding_[epoch - first_epoch_] -= operations;
         while (outstanding_.size() > 1 && outstanding_.front() == 0) {
             outstanding_.pop_front();
             ++first_epoch_;
@@ -552,7 +628,8 @@ private:
     /// Returns the batch unless it was kept as a spare.
     Batch recycle(Batch&& batch) {
         const auto bytes = batch.footprint();
-        const auto most = options_.max_batch_bytes + options_.max_batch_operations * Batch::operation_overhead;
+        const auto full = options_.max_batch_bytes + options_.max_batch_operations * Batch::operation_overhead;
+        const auto most = std::min(full, options_.max_buffered_bytes / 4); // what is kept must not be the budget
         if (closed_ || bytes == 0 || bytes > most || spares_.size() > options_.max_in_flight ||
             used_ + bytes > options_.max_buffered_bytes)
             return std::move(batch);
@@ -628,6 +705,7 @@ private:
     std::deque<bulk_type> sealed_;
     std::size_t sealed_bytes_ = 0; ///< what they take of the budget
     std::size_t sealed_operations_ = 0;
+    std::size_t sealed_tickets_ = 0; ///< of these: how many name an observer; only under `drop_oldest`
     std::vector<Batch> spares_;
     std::deque<Dropped> dropped_;
     std::size_t used_ = 0;

@@ -84,6 +84,8 @@ void for_each_metric(const Stats& s, Visitor&& visit) {
     list.counter("bulkhead.operations.offered", op, "Operations handed to an enqueue function", s.offered);
     list.counter("bulkhead.operations.accepted", op, "Operations accepted, each to be settled exactly once",
                  s.accepted);
+    list.counter("bulkhead.operations.altered", op, "Accepted operations with a newline in a string, now a space",
+                 s.altered);
     const Metric refused{"bulkhead.operations.refused", op, Kind::counter, "Operations not accepted, by reason",
                          "reason"};
     list.of(refused, "full", s.refused_full);

@@ -50,17 +50,28 @@ private:
     std::string spill_;
 };
 
-[[nodiscard]] constexpr std::string_view action_name(Action action) noexcept {
-    constexpr std::string_view names[] = {"index", "create", "update", "delete"};
-    return names[static_cast<std::size_t>(action)];
-}
-
 [[nodiscard]] constexpr std::string_view trim_json_space(std::string_view text) noexcept {
     constexpr std::string_view space = " \t\r\n";
     if (!text.empty() && text.front() == '{' && text.back() == '}') return text; // nearly always
     const auto first = text.find_first_not_of(space);
     if (first == std::string_view::npos) return {};
     return text.substr(first, text.find_last_not_of(space) - first + 1);
+}
+
+/// Whether a newline stands inside a string: there it is no white space, and JSON does not allow it.
+[[nodiscard]] constexpr bool has_newline_in_string(std::string_view source) noexcept {
+    bool quoted = false;
+    for (std::size_t at = 0; (at = source.find_first_of(quoted ? "\"\\\n" : "\"", at)) != std::string_view::npos;
+         ++at) {
+        if (source[at] == '\n') return true;
+        if (source[at] == '\\') {
+            ++at; // what is escaped; a newline is not
+            if (at < source.size() && source[at] == '\n') return true;
+        } else {
+            quoted = !quoted;
+        }
+    }
+    return false;
 }
 
 /// What the server would refuse the *whole* request for (bulk-level validation of Elasticsearch and OpenSearch), found

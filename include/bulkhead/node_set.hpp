@@ -21,6 +21,14 @@ namespace bulkhead::inline v1 {
            reply.error != error_code{errc::credentials_unavailable};
 }
 
+/// Whether the next connection should begin at another of the node's addresses: the connection failed after it was
+/// made. One that had been idle and took no byte had only been closed meanwhile.
+[[nodiscard]] inline bool speaks_against_address(const Reply& reply, bool reused) noexcept {
+    if (!reply.error || (reused && reply.sent == Sent::none)) return false;
+    return reply.error != asio::error::operation_aborted && reply.error != error_code{errc::credentials_unavailable} &&
+           reply.error != error_code{errc::early_answer} && reply.error != error_code{errc::answer_too_large};
+}
+
 /// The nodes of one cluster: requests go to the one with the fewest in flight, in turn where that is equal. A node that
 /// failed is rested, each time in a row twice as long; when its rest is over it is asked something harmless first
 /// (`probe`), and only an answer makes it trusted again. While no node is trusted, the one that has rested longest gets

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -16,6 +17,14 @@ enum class Action : std::uint8_t {
     update,  ///< `source` is the body of an update: `{"doc":…}`, `{"script":…}`, …
     delete_, ///< remove the document; carries no source
 };
+
+namespace detail {
+/// Its name in the bulk format.
+[[nodiscard]] constexpr std::string_view action_name(Action action) noexcept {
+    constexpr std::string_view names[] = {"index", "create", "update", "delete"};
+    return names[static_cast<std::size_t>(action)];
+}
+} // namespace detail
 
 /// How the server compares `Operation::version` (Elasticsearch and OpenSearch `version_type`).
 enum class VersionType : std::uint8_t {
@@ -68,8 +77,16 @@ struct Operation {
     OnConflict on_conflict = OnConflict::reject;
     /// The document: one JSON object as bytes. It must begin with `{` and end with `}` (white space around it is
     /// dropped); newlines inside are replaced by spaces, since a newline ends a line of the bulk format. Must be empty
-    /// for `delete_`. What is otherwise wrong with it the server says, for this operation alone.
+    /// for `delete_`. See `IndexerOptions::validate`. What is otherwise wrong with it the server says, for this
+    /// operation alone.
     std::string_view source{};
+};
+
+/// How closely a document is looked at before it is accepted.
+enum class Validation : std::uint8_t {
+    off,     ///< it is not empty, and a newline in it becomes a space: no more than keeps its neighbours safe
+    framing, ///< it also begins with `{` and ends with `}`; a newline inside a string is counted (`Stats::altered`)
+    full,    ///< it is valid JSON, one object, in valid UTF-8, from its first byte to its last
 };
 
 /// What became of an operation that was handed in.

@@ -3,6 +3,7 @@
 
 #include <bulkhead/error.hpp>
 #include <bulkhead/index_name.hpp>
+#include <bulkhead/operation.hpp>
 
 #include <chrono>
 #include <concepts>
@@ -105,11 +106,6 @@ struct RetryOptions {
     /// as `max_age`; it does not hold for `max_attempts` 1. 0 to 24 h. When to change: raise it above the longest
     /// restart of your nodes; lower it when a document that fails for ever should be a dead letter sooner.
     std::chrono::milliseconds min_retry_time{std::chrono::minutes{5}};
-    /// An operation that the server has refused for this long as blocked, item by item (429, 503, a red shard, a
-    /// read-only index, a missing permission), is refused for good: a dead letter where there is a sink, else
-    /// `rejected`. Only an answer about the operation decides this. 1 ms to `unlimited`. When to change: where several
-    /// indices share an indexer and one that stays blocked must not fill the buffer of the others.
-    std::chrono::milliseconds max_blocked = unlimited;
     /// Upper bound of the first wait; each further one doubles it up to `max_backoff`. The wait itself is drawn
     /// uniformly between a tenth of this and the bound (full jitter, but no hot loop). 1 ms to 1 h. When to change:
     /// raise it when many clients share a small cluster.
@@ -121,6 +117,11 @@ struct RetryOptions {
     /// attempt was sent and not answered. `unlimited` for no bound, which is what a Kafka source wants. When to change:
     /// `unlimited` for a `KafkaSource`, and where nobody else has the data; shorter where old data are worthless.
     std::chrono::milliseconds max_age{std::chrono::minutes{10}};
+    /// An operation that the server has refused for this long as blocked, item by item (429, 503, a red shard, a
+    /// read-only index, a missing permission), is refused for good: a dead letter where there is a sink, else
+    /// `rejected`. Only an answer about the operation decides this. 1 ms to `unlimited`. When to change: where several
+    /// indices share an indexer and one that stays blocked must not fill the buffer of the others.
+    std::chrono::milliseconds max_blocked = unlimited;
     /// The retry budget: each proven operation allows so many hundredths of one to be sent again, saved up to
     /// `max_batch_operations` times `max_in_flight`. While it is used up, one request at a time repeats operations, so
     /// that a sick cluster is not met by a storm (the idea is Finagle's, and so is the default). 0 to 10,000. When to
@@ -183,6 +184,11 @@ struct IndexerOptions {
     /// use up by default: others are then refused until it has settled. 64 B to 1 GiB. When to change: lower it where
     /// documents come from others, and to refuse those that your cluster would refuse anyway.
     std::size_t max_operation_bytes = std::size_t{64} << 20;
+    /// How closely a document is looked at before it is accepted; what does not pass is `Admission::invalid`. `full`
+    /// parses each document, which costs more than everything else together. A `Batch` checks the framing when it is
+    /// filled, whatever is chosen here. When to change: `full` where documents come from others and one that is no JSON
+    /// should be refused before it travels; `off` where they were checked before.
+    Validation validate = Validation::framing;
     /// What `enqueue()` does when the budget is used up. When to change: `drop_oldest` where the newest data matter
     /// most (metrics), never where nothing may be lost. Not under `KafkaSource`.
     Overflow overflow = Overflow::refuse;

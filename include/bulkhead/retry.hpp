@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <bulkhead/http_date.hpp>
 #include <bulkhead/options.hpp>
 
 #include <algorithm>
@@ -20,7 +21,7 @@ class Jitter {
 public:
     Jitter() noexcept
         : state_{static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count()) ^
-                 (static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(this)) << 17U)} {}
+                 (std::uint64_t{reinterpret_cast<std::uintptr_t>(this)} << 17U)} {}
     /// The same seed gives the same numbers.
     explicit Jitter(std::uint64_t seed) noexcept : state_{seed} {}
     /// The next number, any of 64 bits.
@@ -91,9 +92,9 @@ private:
     return wish;
 }
 
-/// Reads a `Retry-After` header (RFC 9110 10.2.3): a number of seconds, or a date in the preferred form
-/// (`Wed, 21 Oct 2026 07:28:00 GMT`), which is taken relative to `now` and is 0 when past. A number too large to hold
-/// saturates. Absent when the value is neither.
+/// Reads a `Retry-After` header (RFC 9110 10.2.3): a number of seconds, or a date in any of HTTP's three
+/// forms (`Wed, 21 Oct 2026 07:28:00 GMT`), which is taken relative to `now` and is 0 when past. A number too large to
+/// hold saturates. Absent when the value is neither.
 [[nodiscard]] inline std::optional<std::chrono::seconds> parse_retry_after(std::string_view value,
                                                                            std::chrono::system_clock::time_point now) {
     while (!value.empty() && (value.front() == ' ' || value.front() == '\t')) value.remove_prefix(1);
@@ -109,27 +110,10 @@ private:
     };
     if (digits(value)) return std::chrono::seconds{number(value)};
 
-    // 01234567890123456789012345678
-    // Wed, 21 Oct 2026 07:28:00 GMT
-    if (value.size() != 29 || value.substr(3, 2) != ", " || value[7] != ' ' || value[11] != ' ' || value[16] != ' ' ||
-        value[19] != ':' || value[22] != ':' || value.substr(25) != " GMT")
-        return std::nullopt;
-    for (const auto& [at, size] : {std::pair{5, 2}, {12, 4}, {17, 2}, {20, 2}, {23, 2}})
-        if (!digits(value.substr(static_cast<std::size_t>(at), static_cast<std::size_t>(size)))) return std::nullopt;
-    constexpr std::string_view months = "JanFebMarAprMayJunJulAugSepOctNovDec";
-    const auto month_at = months.find(value.substr(8, 3));
-    if (month_at == std::string_view::npos || month_at % 3 != 0) return std::nullopt;
-    const auto part = [&](std::size_t at, std::size_t size) {
-        return static_cast<int>(number(value.substr(at, size)));
-    };
-    const std::chrono::year_month_day day{std::chrono::year{part(12, 4)},
-                                          std::chrono::month{static_cast<unsigned>(month_at / 3 + 1)},
-                                          std::chrono::day{static_cast<unsigned>(part(5, 2))}};
-    if (!day.ok() || part(17, 2) > 23 || part(20, 2) > 59 || part(23, 2) > 60) return std::nullopt;
-    const auto at = std::chrono::sys_days{day} + std::chrono::hours{part(17, 2)} + std::chrono::minutes{part(20, 2)} +
-                    std::chrono::seconds{part(23, 2)};
+    const auto at = detail::parse_http_date(value, now);
+    if (!at) return std::nullopt;
     // In whole seconds before the subtraction: nanoseconds hold no more than 292 years.
-    return std::clamp(at - std::chrono::floor<std::chrono::seconds>(now), std::chrono::seconds::zero(),
+    return std::clamp(*at - std::chrono::floor<std::chrono::seconds>(now), std::chrono::seconds::zero(),
                       std::chrono::seconds{most});
 }
 

@@ -3,6 +3,7 @@
 
 #include <bulkhead/error.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstdlib>
@@ -36,6 +37,15 @@ inline void wipe(std::string& text) noexcept {
     text.resize(text.capacity()); // allocates nothing, and makes the rest its own
     wipe(text.data(), text.size());
     text.clear();
+}
+/// Makes room for so many bytes more. Where the text has to move, what it leaves behind is overwritten.
+inline void make_room(std::string& text, std::size_t more) {
+    if (text.capacity() - text.size() >= more) return;
+    std::string larger;
+    larger.reserve(std::max(text.size() + more, text.capacity() * 2));
+    larger.append(text);
+    text.swap(larger);
+    wipe(larger);
 }
 } // namespace detail
 

@@ -105,16 +105,17 @@ private:
     NodeCheck check;
     check.name = std::move(name);
     const auto status = std::to_string(reply.status);
+    auto said = reply.detail;
+    if (said.starts_with(check.name + ": ")) said.erase(0, check.name.size() + 2);
     // Who may only write documents may not ask (403), and a server may lack the module that answers (405).
     // A 404 in a search server's words comes of a path that it takes for an index's name.
     const bool in_their_words =
         member(body, "error") != nullptr && member(body, "status") != nullptr && reply.status != 404;
     if (reply.error && reply.status == 0) {
-        auto why = reply.detail.empty() ? reply.error.message() : reply.detail;
-        if (why.starts_with(check.name + ": ")) why.erase(0, check.name.size() + 2);
-        check.problem = "cannot be reached: " + why;
+        check.problem = "cannot be reached: " + (said.empty() ? reply.error.message() : said);
         // What a server that expects TLS does when it is spoken to in the clear; Elasticsearch 8 expects it by default.
         const bool cut = reply.sent != Sent::none && reply.error != error_code{errc::request_timeout} &&
+                         reply.error != error_code{errc::malformed_answer} &&
                          reply.error != asio::error::operation_aborted;
         if (cut) check.problem += "; it took the connection and gave no answer: does it want https, or http?";
     } else if (reply.status == 401 || reply.status == 407) {
@@ -128,7 +129,8 @@ private:
         if (version != nullptr) check.version = text_of(member(*version, "number"));
         const bool opensearch = version != nullptr && text_of(member(*version, "distribution")) == "opensearch";
         if (check.version.empty())
-            check.problem = "answers, but not as Elasticsearch or OpenSearch do: is it the right port?";
+            check.problem = "answers, but not as Elasticsearch or OpenSearch do: " +
+                            (reply.detail.empty() ? "is it the right port?" : said);
         else
             check.product = opensearch ? Product::opensearch : Product::elasticsearch;
     }
@@ -185,8 +187,8 @@ asio::awaitable<ServerReport> check_server(T transport, std::string index, std::
 /// `timeout`. Writes nothing. What an account may not ask is not a problem: it may still be allowed to write.
 ///
 /// Completion signature: `void(std::exception_ptr, ServerReport)`; the exception only for want of memory. Runs on
-/// `executor`. Cancelling is seen between two questions, and ends it with an exception; `transport.shutdown()` ends it
-/// soon, with what is known.
+/// `executor`. Cancelling is seen between two questions, and ends it with an exception. The check has a handle of its
+/// own: `transport.shutdown()` does not end it.
 template <class T, class CompletionToken>
 auto async_check(const asio::any_io_executor& executor, T transport, std::string index,
                  std::chrono::nanoseconds timeout, CompletionToken&& token) {

@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <bulkhead/action_line.hpp>
+
+#include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <string>
 #include <string_view>
 
 namespace bulkhead::inline v1 {
@@ -51,6 +56,18 @@ struct Failure {
     std::string_view reason;      ///< the server's reason, or what was wrong with the endpoint; ≤ 1 KiB; may be empty
     std::string_view action_line; ///< the operation's action line as sent, without the newline
     std::string_view source;      ///< the operation's source as sent, without the newline; empty for a delete
+
+    /// The index, alias or data stream that the operation names. Read out of `action_line` at each call, as the next
+    /// two are: nothing is spent on them before. Empty for `Outcome::dropped`, of which only the ticket is kept. Throws
+    /// `std::bad_alloc`.
+    [[nodiscard]] std::string index() const { return named().index; }
+    /// The document's id, decoded; absent when the operation has none: then the server makes it.
+    [[nodiscard]] std::optional<std::string> id() const { return named().id; }
+    /// The operation's routing, decoded.
+    [[nodiscard]] std::optional<std::string> routing() const { return named().routing; }
+
+private:
+    [[nodiscard]] ActionLine named() const { return parse_action_line(action_line).value_or(ActionLine{}); }
 };
 
 /// The end of one operation, told to the observer of the subscription that made its ticket.

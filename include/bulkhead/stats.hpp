@@ -70,6 +70,9 @@ struct Stats {
     /// Not accepted: larger than `max_operation_bytes` or the budget.
     std::uint64_t refused_too_large = 0;
 
+    /// Of `accepted`: a newline stood inside a string of the source, which JSON does not allow, and has become a space.
+    std::uint64_t altered = 0;
+
     // How accepted operations ended.
     /// Operations that ended as `Outcome::indexed`.
     std::uint64_t indexed = 0;

@@ -3,6 +3,7 @@
 
 #include <bulkhead/http_transport.hpp>
 #include <bulkhead/tls_context.hpp>
+#include <bulkhead/tls_files.hpp>
 #include <bulkhead/tls_stream.hpp>
 
 #include <algorithm>
@@ -17,7 +18,8 @@
 namespace bulkhead::inline v1 {
 
 /// TLS, verified in full unless `TlsOptions` says otherwise. A copy shares everything with the original: the files that
-/// were read, and the sessions that make the next handshake with a server a short one.
+/// were read, and the sessions that make the next handshake with a server a short one. Files whose content has changed
+/// are read again before the next connection is made: see `TlsOptions`.
 ///
 /// What ends a handshake: `errc::handshake_timeout`, `errc::untrusted_certificate`, `errc::handshake_failed`, each with
 /// a detail that says why. There is no way back to plain text, and not a byte of a request travels before the server
@@ -34,15 +36,15 @@ public:
 
     /// Reads the files; throws `InvalidOption`.
     TlsConnector(TlsOptions options = {}) // NOLINT(google-explicit-constructor)
-        : context_{std::make_shared<detail::TlsContext>(std::move(options))} {}
+        : files_{std::make_shared<detail::TlsFiles>(std::move(options))} {}
 
-    /// A stream that is not connected yet.
+    /// A stream that is not connected yet. Looks at the files.
     [[nodiscard]] stream_type make_stream(const asio::any_io_executor& executor) const {
-        return context_->make_stream(asio::ip::tcp::socket{executor});
+        return files_->current()->make_stream(asio::ip::tcp::socket{executor});
     }
     /// Once for each stream.
     asio::awaitable<Opened> open(stream_type& stream, NodeAddress peer, ConnectTimeouts timeouts) {
-        return open(context_, stream, std::move(peer), timeouts);
+        return open(files_, stream, std::move(peer), timeouts);
     }
     /// Whether a connection that was idle can carry a request.
     [[nodiscard]] static bool alive(stream_type& stream) noexcept { return !stream.worn_out() && stream.quiet(); }
@@ -64,11 +66,12 @@ public:
     }
 
 private:
-    static asio::awaitable<Opened> open(std::shared_ptr<detail::TlsContext> context, stream_type& stream,
-                                        NodeAddress peer, ConnectTimeouts timeouts) {
+    static asio::awaitable<Opened> open(std::shared_ptr<detail::TlsFiles> files, stream_type& stream, NodeAddress peer,
+                                        ConnectTimeouts timeouts) {
         co_await asio::this_coro::throw_if_cancelled(false);
-        const auto deadline = Clock::now() + timeouts.total;
+        const auto deadline = detail::saturating_add<Clock>(Clock::now(), timeouts.total);
         Opened opened;
+        const auto& context = detail::TlsContext::attempt_of(stream.native_handle()).context;
         if (!context->expect(stream.native_handle(), peer.host, peer.port)) {
             opened.error = errc::handshake_failed;
             opened.detail = "no certificate can be for this host: " + detail::printable(peer.host);
@@ -76,9 +79,10 @@ private:
         }
         opened.error = co_await detail::Dialer<Clock, Resolver>::dial(stream.next_layer(), peer, timeouts);
         if (opened.error) co_return opened;
+        opened.address = detail::Dialer<Clock, Resolver>::address_of(stream.next_layer());
 
         const asio::any_io_executor executor = stream.get_executor();
-        const auto until = std::min(deadline, Clock::now() + timeouts.handshake);
+        const auto until = std::min(deadline, detail::saturating_add<Clock>(Clock::now(), timeouts.handshake));
         detail::Watchdog<Clock> watchdog{executor, until, [&stream] { abort_stream(stream); }};
         opened.error = co_await stream.handshake();
         if (!opened.error && !stream.next_layer().is_open()) opened.error = asio::error::operation_aborted;
@@ -87,6 +91,9 @@ private:
         if (!opened.error || said) co_return opened;
 
         opened.detail = why_failed(stream, opened.error);
+        if (const auto problem = files->problem(); !problem.empty())
+            opened.detail = detail::printable(
+                opened.detail + "; the files have changed, but the old ones are in use: " + problem, 1024);
         const bool untrusted = SSL_get_verify_result(stream.native_handle()) != X509_V_OK;
         opened.error = untrusted ? errc::untrusted_certificate : errc::handshake_failed;
         co_return opened;
@@ -98,7 +105,7 @@ private:
                                             SSL_get_certificate(stream.native_handle()) != nullptr);
     }
 
-    std::shared_ptr<detail::TlsContext> context_;
+    std::shared_ptr<detail::TlsFiles> files_;
 };
 static_assert(Connector<TlsConnector<>>);
 

@@ -23,6 +23,7 @@
 #include <cstdint>
 #include <cstring>
 #include <exception>
+#include <functional>
 #include <limits>
 #include <map>
 #include <memory>
@@ -47,8 +48,12 @@ enum class TlsVerification : std::uint8_t {
 
 /// How TLS is done. The version is 1.2 or 1.3, ciphers are OpenSSL's own choice but never without encryption or
 /// authentication (security level 1 at least), and there is no renegotiation, compression or early data; the system's
-/// OpenSSL configuration can only be stricter. Files are read once, at construction of the connector (`InvalidOption`):
-/// another certificate needs another connector. Revocation is not looked up.
+/// OpenSSL configuration can only be stricter. Revocation is not looked up.
+///
+/// Files are read at construction of the connector (`InvalidOption`), and again before a new connection when their
+/// content has changed; the system's authorities and texts are read once. All files are taken together or not at all:
+/// while one does not parse, or a certificate comes without its key, the old ones stay in use, and
+/// `on_files_changed` is called. Connections that exist go on until `HttpOptions::connection_max_age`.
 struct TlsOptions {
     /// A PEM file with the certificates to trust, instead of the system's. Each is trusted for what it is, whether it
     /// is self-signed, an authority below another, or the server's own. When to change: when your cluster has an
@@ -68,8 +73,8 @@ struct TlsOptions {
     /// The PEM file of its private key; `certificate_file` where empty. When to change: when the key is not in
     /// `certificate_file`.
     std::string key_file{};
-    /// The key's password, where it has one: from a file, the environment, a callback, or as it is. Asked once, when
-    /// the connector is made, and forgotten when the key is read. When to change: when the key has one.
+    /// The key's password, where it has one: from a file, the environment, a callback, or as it is. Asked each time
+    /// the key is read. When to change: when the key has one.
     std::optional<SecretSource> key_password{};
     /// The name, or the address, that the server's certificate is verified against and that is asked for (SNI), where
     /// it is not the URL's. Visible ASCII, at most 253 bytes. When to change: for a tunnel or a port that is forwarded.
@@ -77,6 +82,11 @@ struct TlsOptions {
     /// Whether the server has to prove who it is. When to change: never in production; for a self-signed server set
     /// `ca_fingerprint`.
     TlsVerification verification = TlsVerification::full;
+    /// Called after files were read again because their content had changed. `problem` is empty when they are in use;
+    /// otherwise it says why the old ones stay in use, and is fit for a log. Once for each content, on the thread that
+    /// makes a connection. Must neither block, throw nor use the transport. When to change: for a log, and for an
+    /// alert before the old certificate expires.
+    std::function<void(const std::string& problem)> on_files_changed{};
 };
 
 namespace detail {
@@ -325,6 +335,11 @@ public:
     [[nodiscard]] static TlsAttempt& attempt_of(const SSL* ssl) noexcept {
         return *static_cast<TlsAttempt*>(SSL_get_app_data(ssl));
     }
+    /// Names the host that is wanted (SNI). As `SSL_set_tlsext_host_name`, a macro with a C cast, does.
+    [[nodiscard]] static bool ask_for(SSL* ssl, const std::string& name) noexcept {
+        return SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
+                        const_cast<char*>(name.c_str())) == 1; // NOLINT: it is only read
+    }
     /// Before the handshake: whom to expect, and what was agreed with it the last time. False when there cannot be such
     /// a host.
     [[nodiscard]] bool expect(SSL* ssl, const std::string& host, const std::string& port) {
@@ -336,9 +351,9 @@ public:
         auto* const param = SSL_get0_param(ssl);
         X509_VERIFY_PARAM_set_hostflags(param,
                                         X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
-        const bool set = attempt.name.is_address ? X509_VERIFY_PARAM_set1_ip_asc(param, name.c_str()) == 1
-                                                 : X509_VERIFY_PARAM_set1_host(param, name.data(), name.size()) == 1 &&
-                                                       SSL_set_tlsext_host_name(ssl, name.c_str()) == 1;
+        const bool set = attempt.name.is_address
+                             ? X509_VERIFY_PARAM_set1_ip_asc(param, name.c_str()) == 1
+                             : X509_VERIFY_PARAM_set1_host(param, name.data(), name.size()) == 1 && ask_for(ssl, name);
         ERR_clear_error();
         if (!set) return false;
         if (const auto session = sessions_.find(attempt.server)) SSL_set_session(ssl, session.get());

@@ -136,10 +136,10 @@ private:
         return command == BIO_CTRL_FLUSH ? 1 : 0;
     }
 
-    std::unique_ptr<char[]> in_ = std::make_unique_for_overwrite<char[]>(in_size);
+    std::unique_ptr<char[]> in_{new char[in_size]};
     std::size_t in_begin_ = 0;
     std::size_t in_end_ = 0;
-    std::unique_ptr<char[]> out_ = std::make_unique_for_overwrite<char[]>(out_size);
+    std::unique_ptr<char[]> out_{new char[out_size]};
     std::size_t out_begin_ = 0;
     std::size_t out_end_ = 0;
     std::array<char, 5> heard_{};
@@ -342,7 +342,7 @@ private:
         const std::shared_ptr<void> owner;
         detail::TlsBuffers buffers;
         const detail::SslPtr ssl;
-        const std::unique_ptr<char[]> stage = std::make_unique_for_overwrite<char[]>(detail::TlsBuffers::record);
+        const std::unique_ptr<char[]> stage{new char[detail::TlsBuffers::record]};
         std::array<SentRecord, 8> record_at{};
         std::size_t records = 0;
         std::uint64_t records_sent = 0;

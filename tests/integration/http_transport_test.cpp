@@ -101,6 +101,25 @@ asio::awaitable<void> obliging(Peer& peer) {
     }
 }
 
+/// Every name is this machine's, after some turns of the context.
+struct LoopbackName {
+    explicit LoopbackName(const asio::any_io_executor& executor_in) : executor{executor_in} {}
+    template <class Handler>
+    void async_resolve(const std::string& host, const std::string& service, Handler handler) {
+        const asio::ip::tcp::endpoint found{asio::ip::address_v4::loopback(), port};
+        using Results = asio::ip::tcp::resolver::results_type;
+        asio::co_spawn(executor, later(std::move(handler), Results::create(found, host, service)), asio::detached);
+    }
+    template <class Handler, class Results>
+    static asio::awaitable<void> later(Handler handler, Results results) {
+        for (int i = 0; i < 100; ++i) co_await asio::post(asio::use_awaitable);
+        handler(error_code{}, std::move(results));
+    }
+    void cancel() {}
+    asio::any_io_executor executor;
+    inline static std::uint16_t port = 0;
+};
+
 /// A resolver that never comes to an end, until it is told to give up.
 struct HungResolver {
     explicit HungResolver(const asio::any_io_executor&) {}
@@ -136,9 +155,10 @@ TEST_CASE("a request is sent byte for byte, and the next one uses the same conne
     CHECK(second->sink.bytes == "{\"n\":2}");
     CHECK(server.connections() == 1);
     REQUIRE(requests.size() == 2);
-    CHECK(requests[0].head == "POST /search/_bulk?x=1 HTTP/1.1\r\nHost: 127.0.0.1:" + std::to_string(server.port()) +
-                                  "\r\nUser-Agent: me\r\nAccept: application/json\r\nAuthorization: ApiKey x\r\n"
-                                  "Content-Type: application/x-ndjson\r\nContent-Length: 21\r\n\r\n");
+    CHECK(requests[0].head ==
+          "POST /search/_bulk?x=1 HTTP/1.1\r\nHost: 127.0.0.1:" + std::to_string(server.port()) +
+              "\r\nUser-Agent: me\r\nAccept: application/json\r\nAccept-Encoding: identity\r\n"
+              "Authorization: ApiKey x\r\nContent-Type: application/x-ndjson\r\nContent-Length: 21\r\n\r\n");
     CHECK(requests[0].body == first->text);
     CHECK(requests[1].head == requests[0].head);
 }
@@ -428,7 +448,7 @@ TEST_CASE("two lengths, a negative one, or a length beside chunks: an error, and
                   }};
     Client client{context, {.url = server.url()}};
     const auto send = client.exchange();
-    CHECK(send->reply->error == error_code{errc::protocol_error});
+    CHECK(send->reply->error == error_code{errc::malformed_answer});
     CHECK_FALSE(send->reply->body_complete);
     client.until([&] { return server.open_connections() == 0; });
 }
@@ -460,7 +480,7 @@ TEST_CASE("shutdown ends what is under way, closes what is idle, and refuses wha
     CHECK(later->reply->sent == Sent::none);
 }
 
-TEST_CASE("options are checked at construction, and secrets do not get into the message", "[F162][F163]") {
+TEST_CASE("options are checked at construction, and secrets do not get into the message", "[F162][F163][F215][F230]") {
     asio::io_context context;
     const auto refusal = [&](HttpOptions options) -> std::string {
         try {
@@ -482,6 +502,16 @@ TEST_CASE("options are checked at construction, and secrets do not get into the 
         CAPTURE(url);
         CHECK(refusal({.url = url}).substr(0, 4) == "url|");
     }
+    for (const std::string url :
+         {"http://h:abc", "https://h:abc", "http://h:92x0/path", "http://[::1]:x", "http://h:9200:1"}) {
+        CAPTURE(url);
+        CHECK(refusal({.url = url}).find("a port from 1 to 65535") != std::string::npos);
+    }
+    for (const std::string url : {"http://[fe80::1%25eth0]:9200", "http://[fe80::1%eth0]"}) {
+        CAPTURE(url);
+        CHECK(refusal({.url = url}).find("without a zone") != std::string::npos);
+    }
+    CHECK(refusal({.url = "http://elastic:hunter2"}).find("hunter2") == std::string::npos);
     CHECK(refusal({.url = "https://search"}).find("bulkhead/tls.hpp") != std::string::npos);
     for (const std::string url :
          {"http://elastic:hunter2@search", "http://elastic:hunter2@127.0.0.1:0", "https://elastic:hunter2@search",
@@ -497,6 +527,13 @@ TEST_CASE("options are checked at construction, and secrets do not get into the 
     CHECK(header("X-Opaque-Id", "a\tb c~").empty());
     for (const std::string name : {"", "a b", "a:", "a\r\n", "\xC3\xA4", "host", "Content-Length", "Transfer-Encoding"})
         CHECK_FALSE(header(name, "x").empty());
+    // What frames a request or an answer, or changes what the answer is.
+    for (const std::string name :
+         {"Accept-Encoding", "accept-encoding", "TE", "Trailer", "Expect", "Upgrade", "Range", "If-Range", "Connection",
+          "Keep-Alive", "Proxy-Connection", "Content-Range", "HTTP2-Settings", "User-Agent", "Content-Encoding"}) {
+        CAPTURE(name);
+        CHECK(header(name, "x").substr(0, 8) == "headers|");
+    }
     for (const std::string& value : {std::string{"hunter2\r\nX: y"}, std::string{"hunter2\n"},
                                      std::string{"hunter2\0", 8}, std::string{"hunter2\xC3\xA4"}}) {
         const auto message = header("Authorization", value);
@@ -515,6 +552,9 @@ TEST_CASE("options are checked at construction, and secrets do not get into the 
     CHECK_FALSE(refusal({.max_answer_bytes = 0}).empty());
     CHECK_FALSE(refusal({.idle_max = -1ms}).empty());
     CHECK_FALSE(refusal({.max_idle_connections = 1025}).empty());
+    CHECK_FALSE(refusal({.connection_max_age = 999ms}).empty());
+    CHECK_FALSE(refusal({.connection_max_age = 25h}).empty());
+    CHECK(refusal({.connection_max_age = 0ms}).empty());
     CHECK_FALSE(refusal({.more_urls = std::vector<std::string>(256, "http://x")}).empty());
     CHECK_FALSE(refusal({.credentials = Credentials::basic("a:b", "hunter2")}).empty());
     CHECK_FALSE(refusal({.compatible_with = 100}).empty());
@@ -669,12 +709,14 @@ TEST_CASE("a signer that throws what is no exception fails its attempt, and no m
     CHECK(listener.heads.empty());
 }
 
-TEST_CASE("what a signer makes is checked like any other field", "[F163]") {
+TEST_CASE("what a signer makes is checked like any other field", "[F163][F215]") {
     asio::io_context context;
     Listener listener{context};
     const std::pair<const char*, const char*> bad[] = {{"X-Signature", "hunter2\r\nX-Forged: yes"},
                                                        {"X-Signature", "hunter2\n"},
                                                        {"X Signature", "hunter2"},
+                                                       {"Accept-Encoding", "hunter2"},
+                                                       {"Content-Length", "0"},
                                                        {"", "hunter2"}};
     for (const auto& [name, value] : bad) {
         CAPTURE(name, value);
@@ -893,4 +935,191 @@ TEST_CASE("an address that never answers leaves time for the next one") {
     CHECK_FALSE(send->reply);
     test::run_for(context, 200ms, 100ms);
     CHECK(client.finish(*send).status == 200);
+}
+
+TEST_CASE("shutdown of one handle ends what was sent through it, and no other handle's", "[F217]") {
+    asio::io_context context;
+    std::vector<std::string> heads;
+    bool answers = false;
+    Server server{context, [&](Peer& peer) -> asio::awaitable<void> {
+                      for (;;) {
+                          const auto request = co_await peer.request();
+                          if (request.head.empty()) co_return;
+                          heads.push_back(request.head);
+                          while (!answers) co_await asio::post(asio::use_awaitable);
+                          co_await peer.say(answer("{}"));
+                      }
+                  }};
+    Client client{context, {.url = server.url()}};
+    auto other = client.transport;
+    auto late = std::make_optional(other);
+    Send one;
+    Send two;
+    for (auto* send : {&one, &two}) send->body[0] = asio::buffer(send->text);
+    asio::co_spawn(context, Client<>::run(client.transport, one), asio::detached);
+    asio::co_spawn(context, Client<>::run(other, two), asio::detached);
+    client.until([&] { return heads.size() == 2; });
+    client.transport.shutdown();
+    CHECK(client.finish(one).error == error_code{asio::error::operation_aborted});
+    CHECK(client.exchange()->reply->error == error_code{asio::error::operation_aborted});
+    CHECK(heads.size() == 2);
+    const auto copy_of_closed = client.transport;
+    CHECK_FALSE(two.reply);
+    answers = true;
+    CHECK(client.finish(two).status == 200);
+    Send three;
+    three.body[0] = asio::buffer(three.text);
+    asio::co_spawn(context, Client<>::run(*late, three), asio::detached);
+    CHECK(client.finish(three).status == 200);
+    late->shutdown();
+    late.reset();
+    client.until([&] { return server.open_connections() == 0; }); // idle ones are closed
+    Send four;
+    four.body[0] = asio::buffer(four.text);
+    asio::co_spawn(context, Client<>::run(other, four), asio::detached);
+    CHECK(client.finish(four).status == 200);
+    CHECK_FALSE(four.reply->connection_reused);
+    Send five;
+    five.body[0] = asio::buffer(five.text);
+    auto closed = copy_of_closed;
+    asio::co_spawn(context, Client<>::run(closed, five), asio::detached);
+    CHECK(client.finish(five).error == error_code{asio::error::operation_aborted});
+    other.shutdown();
+    client.until([&] { return server.open_connections() == 0; });
+}
+
+TEST_CASE("without credentials to be had a connection is kept, and the source is asked once", "[F227]") {
+    asio::io_context context;
+    Listener listener{context};
+    int asked = 0;
+    bool there = true;
+    Client client{context,
+                  {.url = listener.server.url(), .credentials = Credentials::bearer(SecretSource::callback([&] {
+                                                     ++asked;
+                                                     return there ? Secret{"token"} : Secret{};
+                                                 }))}};
+    listener.status = "401 Unauthorized";
+    CHECK(client.exchange()->reply->status == 401);
+    there = false;
+    asked = 0;
+    const auto send = client.exchange();
+    CHECK(send->reply->error == error_code{errc::credentials_unavailable});
+    CHECK(send->reply->sent == Sent::none);
+    CHECK(asked == 1);
+    there = true;
+    listener.status = "200 OK";
+    const auto next = client.exchange();
+    CHECK(next->reply->status == 200);
+    CHECK(next->reply->connection_reused);
+    CHECK(listener.server.connections() == 1);
+}
+
+TEST_CASE("a limit of max() is no limit that has passed", "[F222]") {
+    asio::io_context context;
+    Listener listener{context};
+    LoopbackName::port = listener.server.port();
+    Client<PlainConnector<ManualClock, LoopbackName>> client{context, {.url = "http://search.localhost:9200"}};
+    Sink sink;
+    for (const auto limit : {std::chrono::nanoseconds::max(), std::chrono::nanoseconds{24h * 365 * 290}}) {
+        std::optional<Reply> reply;
+        const auto ask = [&]() -> asio::awaitable<void> { reply = co_await client.transport.ask(0, {}, limit, sink); };
+        asio::co_spawn(context, ask(), asio::detached);
+        for (int i = 0; i < 10'000 && !reply; ++i) {
+            context.restart();
+            context.poll_one();
+        }
+        REQUIRE(reply);
+        CHECK(reply->status == 200);
+        client.transport = decltype(client.transport){context.get_executor(), {.url = "http://search.localhost:9200"}};
+    }
+}
+
+TEST_CASE("a name that means another address is found under steady traffic", "[F223]") {
+    asio::io_context context;
+    Listener old_place{context};
+    Listener new_place{context};
+    LoopbackName::port = old_place.server.port();
+    const bool aged = GENERATE(true, false);
+    Client<PlainConnector<ManualClock, LoopbackName>> client{
+        context, {.url = "http://search.localhost:9200", .connection_max_age = aged ? 120s : 0s}};
+    for (int second = 0; second < 60; ++second) {
+        CHECK(client.exchange()->reply->status == 200);
+        ManualClock::advance(1s);
+    }
+    CHECK(old_place.server.connections() == 1);
+    LoopbackName::port = new_place.server.port(); // the old one still answers
+    int fresh = 0;
+    for (int second = 0; second < 600; ++second) {
+        const auto send = client.exchange();
+        CHECK(send->reply->status == 200);
+        fresh += send->reply->connection_reused ? 0 : 1;
+        ManualClock::advance(1s);
+    }
+    if (!aged) {
+        CHECK(new_place.heads.empty());
+        return;
+    }
+    CHECK(old_place.heads.size() <= 121);
+    CHECK(fresh >= 5); // 120 s at the most …
+    CHECK(fresh <= 7); // … and 90 s at the least
+    client.until([&] { return old_place.server.open_connections() == 0; });
+}
+
+TEST_CASE("connections that are made together do not grow old together", "[F223]") {
+    asio::io_context context;
+    Listener listener{context};
+    Client client{context, {.url = listener.server.url(), .idle_max = 1h, .connection_max_age = 1h}};
+    std::vector<std::unique_ptr<Send>> sends;
+    for (int i = 0; i < 16; ++i) sends.push_back(client.start());
+    for (auto& send : sends) CHECK(client.finish(*send).status == 200);
+    std::size_t most = 0;
+    for (int minute = 0; minute < 60; ++minute) {
+        ManualClock::advance(1min);
+        const auto before = listener.server.connections();
+        sends.clear();
+        for (int i = 0; i < 16; ++i) sends.push_back(client.start());
+        for (auto& send : sends) CHECK(client.finish(*send).status == 200);
+        most = std::max(most, listener.server.connections() - before);
+    }
+    CHECK(listener.server.connections() >= 32);
+    CHECK(most < 12);
+}
+
+TEST_CASE("a connection that fails after it was made: the next one begins at another address", "[F224]") {
+    asio::io_context context;
+    bool broken = false;
+    Listener second{context};
+    Server first{context, [&](Peer& peer) -> asio::awaitable<void> {
+                     for (;;) {
+                         const auto request = co_await peer.request();
+                         if (request.head.empty()) co_return;
+                         if (broken) co_return peer.reset();
+                         co_await peer.say(answer("{}"));
+                     }
+                 }};
+    TwoAddresses::first = {asio::ip::address_v4::loopback(), first.port()};
+    TwoAddresses::second = {asio::ip::address_v4::loopback(), second.server.port()};
+    Client<PlainConnector<ManualClock, TwoAddresses>> client{context, {.url = "http://search.localhost:9200"}};
+    std::vector<std::unique_ptr<Send>> sends;
+    for (int i = 0; i < 4; ++i) sends.push_back(client.start());
+    for (auto& send : sends) CHECK(client.finish(*send).status == 200);
+    CHECK(first.connections() == 4);
+    broken = true;
+    CHECK(client.exchange()->reply->error);
+    for (int i = 0; i < 4; ++i) CHECK(client.exchange()->reply->status == 200); // nor over another old connection
+    CHECK(second.heads.size() == 4);
+    CHECK(first.connections() == 4);
+}
+
+TEST_CASE("the order of a name's addresses begins behind the one that failed", "[F224]") {
+    using detail::Endpoint;
+    const auto at = [](std::uint16_t port) { return Endpoint{asio::ip::address_v4::loopback(), port}; };
+    const std::vector<Endpoint> found{at(1), at(2), at(3)};
+    CHECK(detail::address_order(found, {}) == found);
+    CHECK(detail::address_order(found, at(9)) == found);
+    CHECK(detail::address_order(found, at(1)) == std::vector<Endpoint>{at(2), at(3), at(1)});
+    CHECK(detail::address_order(found, at(2)) == std::vector<Endpoint>{at(3), at(1), at(2)});
+    CHECK(detail::address_order(found, at(3)) == found);
+    CHECK(detail::address_order({at(1), at(1), at(2)}, at(1)) == std::vector<Endpoint>{at(2), at(1), at(1)});
+    CHECK(detail::address_order({}, at(1)).empty());
 }

@@ -109,6 +109,23 @@ TEST_CASE("a server that hangs up on what it does not understand may want TLS") 
     CHECK(text.find("does it want https") != std::string::npos);
 }
 
+TEST_CASE("a check names the content coding of an answer that was to have none", "[F218]") {
+    asio::io_context context;
+    Server server{context, [](Peer& peer) -> asio::awaitable<void> {
+                      (void)co_await peer.head();
+                      co_await peer.say("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\nxx");
+                  }};
+    const HttpTransport transport{context.get_executor(), {.url = server.url()}};
+    std::string problem;
+    async_check(context.get_executor(), transport, "", 5s,
+                [&](const std::exception_ptr&, const ServerReport& report) { problem = report.problem(); });
+    while (problem.empty()) {
+        context.restart();
+        context.run_one();
+    }
+    CHECK(problem.find("the content coding gzip") != std::string::npos);
+}
+
 TEST_CASE("who may not ask for the version may still be allowed to write") {
     Canned server{{{"/", {"403 Forbidden", "{}"}}, {"/logs/_settings?flat_settings=true", {"403 Forbidden", "{}"}}}};
     const auto report = server.check("logs");

@@ -27,6 +27,8 @@ LETTERS = ["unit/kafka_letters_test.cpp"]
 CREDENTIALS = ["unit/credentials_test.cpp"]
 EXCHANGE = ["unit/http_exchange_test.cpp"]
 TRANSPORT = ["integration/http_transport_test.cpp"]
+HARD_ANSWERS = ["integration/hard_answers_test.cpp"]
+TLS_FILES = ["tls/tls_files_test.cpp"]
 
 # (what is wrong, header, place, instead, who must notice: sources and arguments for the program of them)
 MUTANTS = [
@@ -94,10 +96,10 @@ MUTANTS = [
     ("a round of refusals halves the limit once for each of them", "concurrency.hpp",
      "        if (generation != generation_) return;\n        failures_ = 0;", "        failures_ = 0;",
      ["unit/concurrency_test.cpp"]),
-    ("the byte budget is not looked at", "intake.hpp",
-     "        if (used_ - before + after > options_.max_buffered_bytes) return false;\n", "", SIMULATION),
-    ("the operation budget is not looked at", "intake.hpp",
-     "if (stats_.pending + operations <= options_.max_buffered_operations) {", "if (true) {", SIMULATION),
+    ("the byte budget is not looked at", "room.hpp", "if (kept + f.amply <= f.limit) return Room::amply;",
+     "return Room::amply;", SIMULATION),
+    ("the operation budget is not looked at", "room.hpp", "    return pending + more <= limit;", "    return true;",
+     SIMULATION),
     ("what is handed in after a close is taken", "intake.hpp",
      "        ++stats_.offered;\n        if (closed_) return refuse(Admission::closed, 1);\n        try {",
      "        ++stats_.offered;\n        try {", ["unit/indexer_close_test.cpp"]),
@@ -259,17 +261,17 @@ MUTANTS = [
      "ClientIds::of<Clock>()", "ClientIds{}", SIMULATION),
     ("an answer that ends with its connection is whole", "http_exchange.hpp", "parser->is_done() && !parser->need_eof();",
      "parser->is_done();", EXCHANGE),
-    ("a connection is used again after a time-out", "http_exchange.hpp", "    if (error && !early) reply.detail =",
+    ("a connection is used again after a time-out", "http_exchange.hpp", "    if (error && !early && error",
      "    if (reply.error == error_code{errc::request_timeout}) result.reusable = true;\n"
-     "    if (error && !early) reply.detail =", ["unit/http_exchange_faults_test.cpp", "[F053]"]),
+     "    if (error && !early && error", ["unit/http_exchange_faults_test.cpp", "[F053]"]),
     ("a connection on which something unasked came is used again", "http_exchange.hpp",
      " && !writer->error && buffer.size() == 0;", " && !writer->error;", EXCHANGE),
     ("a connection is used again that the server wants closed", "http_exchange.hpp",
      "reply.body_complete && parser->keep_alive() && !", "reply.body_complete && !", EXCHANGE),
     ("a body that was taken in part was not sent", "http_exchange.hpp",
      "writer->written > head_bytes ? Sent::partial : Sent::none;", "Sent::none;", EXCHANGE),
-    ("interim answers are read for ever", "http_exchange.hpp", "status == 101 || interim == most_interim",
-     "status == 101", EXCHANGE),
+    ("interim answers are read for ever", "http_exchange.hpp", "status() == 101 || interim == most_interim",
+     "status() == 101", EXCHANGE),
     ("an answer may be as large as it likes", "http_exchange.hpp",
      "            if (piece.size() > body_.room) return errc::answer_too_large;\n", "", EXCHANGE),
     ("an early answer is that of the whole request", "http_exchange.hpp",
@@ -350,12 +352,64 @@ MUTANTS = [
      "if (line.last != 0) waiting_.find(line.last)->second.next = number;", "", ["unit/id_order_test.cpp"]),
     ("a flood that is over begins again with the next bad batch", "dead_letter.hpp", "operations_ = window_;",
      "operations_ = 0;", ["unit/flood_gauge_test.cpp"]),
+    ("an answer in a coding is handed on as it is", "http_exchange.hpp",
+     "            if (!coding.empty()) parser->get().body().sink = &unread;\n", "", EXCHANGE + ["[F218]"]),
+    ("a status needs a reason", "answer_head.hpp", "const bool ends = line.size() == at + 5 || ", "const bool ends = ",
+     EXCHANGE + ["[F219]"]),
+    ("header fields are read without end", "answer_head.hpp", "if (read_ > most_read)", "if (false)",
+     EXCHANGE + ["[F220]"]),
+    ("each header field is kept", "answer_head.hpp", "kept_ = is_needed(name);", "kept_ = true;", EXCHANGE + ["[F220]"]),
+    ("an answer that nobody understands is none", "http_exchange.hpp",
+     "reply.error = misunderstood ? error_code{errc::malformed_answer} : error;", "reply.error = error;", HARD_ANSWERS),
+    ("a head that nobody understands is charged to nobody", "indexer_core.hpp",
+     "(reply.status == 0 && reply.error == error_code{errc::malformed_answer}) ||", "", HARD_ANSWERS),
+    ("a hook that throws ends the attempt", "http_transport.hpp",
+     "            if (hook) hook(event);\n        } catch (...) {\n", "            if (hook) hook(event);\n        } catch (const int&) {\n",
+     HARD_ANSWERS + ["[F216]"]),
+    ("a shutdown ends what other handles have sent", "http_transport.hpp", "if (connection->user == &user) under_way", "under_way",
+     TRANSPORT + ["[F217]"]),
+    ("a handle that was shut down sends", "http_transport.hpp", "                user.closed = true;\n", "", TRANSPORT + ["[F217]"]),
+    ("a user may ask for a coding", "header_field.hpp", "\"Accept\", \"Accept-Encoding\",", "\"Accept\",", TRANSPORT + ["[F215]"]),
+    ("a connection without credentials is closed", "http_transport.hpp",
+     "                reusable = static_cast<bool>(reply.error); // nothing was sent over it\n", "", TRANSPORT + ["[F227]"]),
+    ("a connection lives for ever", "http_transport.hpp", "if (most.count() == 0) return time_point::max();", "return time_point::max();",
+     TRANSPORT + ["[F223]"]),
+    ("connections grow old together", "http_transport.hpp", "static_cast<std::int64_t>(jitter() % spread)", "0",
+     TRANSPORT + ["[F223]"]),
+    ("a connection begins where the last one failed", "http_transport.hpp", "                failed = connection.address;\n",
+     "                failed.reset();\n", TRANSPORT + ["[F224]"]),
+    ("files are read once", "tls_files.hpp", "if (found == seen_ && !again) return context_;", "return context_;", TLS_FILES),
+    ("files that cannot be used are told of each time", "tls_files.hpp", "if (news) tell(problem);", "tell(problem);",
+     TLS_FILES + ["[F226]"]),
+    ("half of a fingerprint is enough", "tls_context.hpp", "                found == wanted)",
+     "                std::equal(found.begin(), found.begin() + 16, wanted.begin()))", TLS_FILES + ["[F229]"]),
+    ("a head that grows leaves its secret behind", "secret.hpp", "    text.swap(larger);\n    wipe(larger);\n",
+     "    text.swap(larger);\n", ["unit/failover_test.cpp", "[F228]"]),
+    ("a date in an obsolete form is none", "http_date.hpp", "if (pattern.size() != text.size()) continue;",
+     "if (text.size() != 29) continue;", ["unit/retry_test.cpp"]),
+    ("a batch's own index is not used", "batch.hpp", "index.empty() ? default_index() : index", "index",
+     ["unit/batch_test.cpp"]),
+    ("a buffer that is kept for speed stands in for room that is promised", "intake.hpp",
+     "        if (open_.empty()) {\n            used_ -= open_.footprint();",
+     "        if (false) {\n            used_ -= open_.footprint();", ["unit/intake_test.cpp"]),
+    ("what is dropped makes no room", "room.hpp", "(f.pending == 0 || f.dropped) &&", "f.pending == 0 &&",
+     ["unit/intake_test.cpp"]),
+    ("the name of a dead-letter file is not synced", "sinks/file_sink.hpp",
+     "            if (!error) error = sync_name_of(file);\n", "", ["unit/sinks_test.cpp"]),
+    ("a name in a caller's own JSON is taken for the document's", "action_line.hpp",
+     "            } else if (c == '{' || c == '[') {\n                ++depth;", "            } else if (c == '[') {\n                ++depth;",
+     ["unit/action_line_test.cpp"]),
+    ("a document of a batch is not parsed, whatever was asked for", "indexer_core.hpp",
+     "if (options_.validate != Validation::full) return std::nullopt;", "return std::nullopt;",
+     ["unit/document_check_test.cpp"]),
+    ("a document that goes on after its end is whole", "document_check.hpp",
+     "if (!error && read == source.size() && read != 0)", "if (!error && read != 0)", ["unit/document_check_test.cpp"]),
 ]
 
 # A test's server waits for what does not come; these are given 20 seconds.
 HANGS = {"nobody looks whether an idle connection is alive", "idle connections stay when nothing is sent",
          "a connection is kept whatever became of it", "the record that did not fit is forgotten",
-         "halves are merged again"}
+         "halves are merged again", "a handle that was shut down sends"}
 
 FOUND_HEAD = """\
 # Seeds at the beginning of their lines: each finds the fault that is named, when that is put into the library, by breaking
@@ -386,7 +440,7 @@ def try_mutant(options, mutant):
         built = subprocess.run(
             [os.environ.get("CXX", "g++"), "-std=c++20", "-O1" if simulating else "-O0", "-w", "-DBOOST_ASIO_DISABLE_EPOLL",
              f"-I{folder}/include", f"-I{ROOT}/tests", *map(str, sources), "-o", str(program), "-lboost_json",
-             "-lboost_url", "-pthread"], capture_output=True, text=True, check=False)
+             "-lboost_url", "-pthread", *(["-lssl", "-lcrypto"] if "tls/" in tests[0] else [])], capture_output=True, text=True, check=False)
         if built.returncode != 0:
             return "it does not compile:\n" + built.stderr[:2000]
         try:

@@ -161,7 +161,7 @@ TEST_CASE("wrong usage is one line that names the option and what is allowed") {
     names(usage_error({}), "BULK_BATCH_SIZE");
 }
 
-TEST_CASE("a malformed URL is refused, and a password in it is not shown") {
+TEST_CASE("a malformed URL is refused, and a password in it is not shown", "[F230]") {
     for (const auto* url : {"127.0.0.1:9200", "http://", "ftp://host:9200", "http://host:99999", "http://host:0",
                             "http://ho st:9200", "http://host:9200?q=1", "http://[::1", "https://host:0"}) {
         CAPTURE(url);
@@ -169,7 +169,10 @@ TEST_CASE("a malformed URL is refused, and a password in it is not shown") {
     }
     const auto error = usage_error({"--url", "http://elastic:hunter2@host:99999"});
     CHECK(error.find("hunter2") == std::string::npos);
-    CHECK(parse({"--url", "http://[::1]:9200", "--brokers", "embedded"}).url == "http://[::1]:9200");
+    const auto url_of = [](const char* url) { return parse({"--url", url, "--brokers", "embedded"}).url; };
+    CHECK(url_of("http://[::1]:9200") == "http://[::1]:9200");
+    CHECK(url_of("HTTP://Search:9200") == "HTTP://Search:9200");
+    CHECK(is_https(url_of("HTTPS://search:9200")));
 }
 
 TEST_CASE("one address without the other is refused, and the other is named", "[F265]") {

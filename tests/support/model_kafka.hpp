@@ -134,7 +134,7 @@ struct ModelMapper {
             op.action = Action::create;
             op.id = id;
             op.source = "{}";
-            out.append(op, std::string_view{"logs"});
+            if (out.append(op, std::string_view{"logs"})) return Mapped::invalid;
         }
         return Mapped::operations;
     }

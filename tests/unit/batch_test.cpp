@@ -483,3 +483,53 @@ TEST_CASE("a moved batch takes everything along", "[batch]") {
     REQUIRE_FALSE(assigned.append({.index = "logs", .source = "{}"}));
     CHECK(seen(assigned.body()).size() == 2);
 }
+
+TEST_CASE("a batch's own index is kept by clear and by a move, and checked where it is used", "[batch][F200]") {
+    Batch batch;
+    CHECK(batch.default_index().empty());
+    CHECK(field_of(batch.append({.source = "{}"})) == "index");
+    batch.default_index("logs");
+    batch.clear();
+    CHECK(batch.default_index() == "logs");
+    REQUIRE_FALSE(batch.append_with({}, [](std::string& out) { out += "{}"; }));
+    REQUIRE_FALSE(batch.append({.id = "1"}, boost::json::value(boost::json::object{})));
+    Batch moved = std::move(batch);
+    REQUIRE_FALSE(moved.append({.action = Action::delete_, .id = "1"}));
+    moved.default_index("Not A Name");
+    CHECK(field_of(moved.append({.source = "{}"})) == "index");
+    const auto ops = seen(moved.body());
+    REQUIRE(ops.size() == 3);
+    for (const auto& op : ops) CHECK(op.text("_index") == "logs");
+}
+
+TEST_CASE("a batch uses its own index after the call's, and that after the operation's", "[batch][F200]") {
+    Batch batch;
+    batch.default_index("own");
+    REQUIRE_FALSE(batch.append({.source = "{}"}));
+    REQUIRE_FALSE(batch.append({.source = "{}"}, "called"));
+    REQUIRE_FALSE(batch.append({.index = "named", .source = "{}"}, "called"));
+    const auto ops = seen(batch.body());
+    REQUIRE(ops.size() == 3);
+    CHECK(ops[0].text("_index") == "own");
+    CHECK(ops[1].text("_index") == "called");
+    CHECK(ops[2].text("_index") == "named");
+}
+
+TEST_CASE("a batch remembers why it last refused an operation, until it is cleared", "[batch][F201]") {
+    Batch batch;
+    batch.default_index("logs");
+    CHECK(batch.last_error() == nullptr);
+    const auto wrong = batch.append({.action = Action::update, .source = "{}"});
+    REQUIRE(wrong);
+    REQUIRE(batch.last_error() != nullptr);
+    CHECK(batch.last_error()->message() == wrong->message());
+    CHECK(batch.last_error()->field == "id");
+    REQUIRE_FALSE(batch.append({.source = "{}"})); // one that is taken hides nothing
+    REQUIRE(batch.last_error() != nullptr);
+    CHECK(batch.append_with({}, [](std::string& out) { out += "[]"; }));
+    CHECK(batch.last_error()->field == "source");
+    CHECK(batch.append({.index = "Upper", .source = "{}"}));
+    CHECK(batch.last_error()->field == "index");
+    batch.clear();
+    CHECK(batch.last_error() == nullptr);
+}

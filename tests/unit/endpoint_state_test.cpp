@@ -23,7 +23,6 @@ by_operation(std::function<std::string(const std::string& action, const std::str
     };
 }
 bool names(const std::string& line, const std::string& what) { return line.find(what) != std::string::npos; }
-std::string red() { return item(503, "unavailable_shards_exception"); }
 
 /// A server that fails a whole request for a reason that depends on what it carries.
 struct Fussy {

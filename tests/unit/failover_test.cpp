@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
+#include "support/allocations.hpp"
 #include "support/catch.hpp"
 #include "support/memory_stream.hpp"
 
@@ -237,4 +238,34 @@ TEST_CASE("a question that would be more than one line of a request is not sent"
         CHECK(cluster->links.empty());
     }
     transport.shutdown();
+}
+
+TEST_CASE("a head that grows behind its secret leaves no copy of it in memory", "[F228]") {
+    static constexpr std::string_view secret = "sesame, open the eleventh head";
+    asio::io_context context;
+    const asio::ip::tcp::acceptor silent{context, {asio::ip::address_v4::loopback(), 0}}; // and reads nothing
+    HttpOptions options{.url = "http://127.0.0.1:" + std::to_string(silent.local_endpoint().port())};
+    options.signer = [](const SigningInput&, HeaderFields& fields) {
+        fields.emplace_back("Authorization", std::string{secret});
+        for (int i = 0; i < 8; ++i) fields.emplace_back("X-Pad", std::string(8000, 'x'));
+    };
+    HttpTransport transport{context.get_executor(), options};
+    struct Sink final : AnswerSink {
+        bool on_body(std::string_view) override { return true; }
+    } sink;
+    std::optional<Reply> reply;
+    const std::string text = "{\"index\":{}}\n{}\n";
+    const asio::const_buffer body[] = {asio::buffer(text)};
+    const auto send = [&]() -> asio::awaitable<void> {
+        reply = co_await transport.send({.target = "/_bulk", .body = body, .body_bytes = text.size(), .timeout = 30s},
+                                        sink);
+    };
+    bulkhead_test::FreedMemory freed{secret};
+    asio::co_spawn(context, send(), asio::detached);
+    for (int i = 0; i < 1000; ++i) context.poll_one();
+    transport.shutdown();
+    while (!reply) context.run_one();
+    CHECK(reply->sent != Sent::none);
+    CHECK(freed.blocks() > 10);
+    CHECK(freed.found() == 0);
 }

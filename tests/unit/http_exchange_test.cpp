@@ -136,6 +136,7 @@ TEST_CASE("an answer whose end is the connection's end proves nothing") {
     REQUIRE(e.result);
     CHECK_FALSE(e.result->reply.error);
     CHECK(e.sink.bytes == "{\"errors\":true}");
+    CHECK(e.result->reply.detail == "only the connection's end ends the answer");
     CHECK_FALSE(e.result->reply.body_complete);
     CHECK_FALSE(e.result->reusable);
 }
@@ -207,24 +208,142 @@ TEST_CASE("interim answers are skipped, but not for ever", "[F170]") {
     for (int i = 0; i < 20; ++i) endless.peer->say(interim);
     test::run_ready(endless.context);
     REQUIRE(endless.result);
-    CHECK(endless.result->reply.error == error_code{errc::protocol_error});
+    CHECK(endless.result->reply.error == error_code{errc::malformed_answer});
 }
 
-TEST_CASE("what is not HTTP/1.1 as it must be is a protocol error, not a hang", "[F058][F062]") {
-    for (const std::string& garbage :
-         {std::string{"\x15\x03\x01\x00\x02\x02\x28\r\n", 9}, std::string{"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"},
-          std::string{"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"},
-          std::string{"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n"},
-          std::string{"HTTP/1.1 101 Switching Protocols\r\n\r\n"},
-          std::string{"HTTP/1.1 200 OK\r\nX: "} + std::string(70000, 'x')}) {
+TEST_CASE("what is not HTTP/1.1 as it must be is a malformed answer, not a hang", "[F058][F062][F221]") {
+    const std::string ok = "HTTP/1.1 200 OK\r\n";
+    for (const std::string& garbage : {std::string{"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"},
+                                       std::string{"SSH-2.0-x\r\n"},
+                                       std::string{"\r\n"} + ok,
+                                       ok + "Content-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+                                       ok + "Content-Length: -1\r\n\r\n",
+                                       ok + "no colon\r\n",
+                                       ok + "a b: c\r\n",
+                                       ok + ": c\r\n",
+                                       ok + " folded, behind nothing\r\n",
+                                       ok + "X: a\rContent-Length: 0\r\n",
+                                       ok + std::string{"X: \0\r\n", 6},
+                                       ok + "X: a\n",
+                                       std::string{"HTTP/1.1 2000 OK\r\n"},
+                                       std::string{"HTTP/1.1 20 OK\r\n"},
+                                       std::string{"HTTP/1.1 020 OK\r\n"},
+                                       std::string{"HTTP/1.1  200 OK\r\n"},
+                                       std::string{"HTTP/1.1200 OK\r\n"},
+                                       std::string{"HTTP/1.1\r\n"},
+                                       "HTTP/1.1 200 " + std::string(std::size_t{2} << 20, 'r'),
+                                       std::string{"HTTP/2 200\r\n"},
+                                       std::string{"HTTP/1.1 101 Switching Protocols\r\n\r\n"},
+                                       ok + "Connection: x" + std::string(70000, 'x') + "\r\n",
+                                       ok + "Transfer-Encoding: chunked\r\n\r\nzz\r\n"}) {
+        CAPTURE(garbage.substr(0, 60));
         Exchange e;
         e.start();
         e.peer->say(garbage);
         test::run_ready(e.context);
         REQUIRE(e.result);
-        CHECK(e.result->reply.error == error_code{errc::protocol_error});
+        CHECK(e.result->reply.error == error_code{errc::malformed_answer});
+        CHECK(e.result->reply.status == (garbage.starts_with(ok) ? 200U : 0U));
+        CHECK(e.result->reply.sent == Sent::complete);
         CHECK(e.peer->closed);
+        CHECK(e.result->reply.detail.find("cannot be understood") != std::string::npos);
         for (const char c : e.result->reply.detail) CHECK(static_cast<unsigned char>(c) >= 0x20);
+    }
+}
+
+TEST_CASE("a peer that speaks TLS is not taken for one that has answered", "[F062][F221]") {
+    Exchange e;
+    e.start();
+    e.peer->say({"\x15\x03\x01\x00\x02\x02\x28", 7});
+    test::run_ready(e.context);
+    REQUIRE(e.result);
+    CHECK(e.result->reply.error == error_code{errc::protocol_error});
+    CHECK(e.result->reply.detail == "the server speaks TLS on this port");
+}
+
+TEST_CASE("a status counts when the head behind it cannot be understood", "[F221]") {
+    Exchange e;
+    e.start();
+    e.peer->say("HTTP/1.1 429 Too Many Requests\r\nno colon\r\n");
+    test::run_ready(e.context);
+    REQUIRE(e.result);
+    CHECK(e.result->reply.status == 429);
+    CHECK(e.result->reply.error);
+}
+
+TEST_CASE("a status line without a reason is taken, with the blank and without it", "[F219]") {
+    for (const std::string line : {"HTTP/1.1 200", "HTTP/1.1 200 ", "HTTP/1.0 200", "HTTP/1.1 200 \xFF\x01 reason"}) {
+        for (const bool in_pieces : {false, true}) {
+            CAPTURE(line, in_pieces);
+            Exchange e;
+            if (in_pieces) e.peer->most_per_read = 1;
+            e.start();
+            e.peer->say(line + "\r\nContent-Length: 15\r\n\r\n{\"errors\":true}");
+            test::run_ready(e.context);
+            REQUIRE(e.result);
+            CHECK_FALSE(e.result->reply.error);
+            CHECK(e.result->reply.status == 200);
+            CHECK(e.result->reply.body_complete);
+            CHECK(e.result->reusable == line.starts_with("HTTP/1.1"));
+            CHECK(e.sink.bytes == "{\"errors\":true}");
+        }
+    }
+}
+
+TEST_CASE("fields that nobody needs are passed over within a bound", "[F170][F220]") {
+    const auto answer = [](const std::string& fields) {
+        return "HTTP/1.1 200 OK\r\n" + fields + "Content-Length: 15\r\n\r\n{\"errors\":true}";
+    };
+    std::string warnings;
+    while (warnings.size() < 150'000) warnings += "Warning: 299 Elasticsearch \"" + std::string(200, 'w') + "\"\r\n";
+    for (const std::string& fields :
+         {warnings, "Warning: " + std::string(900'000, 'w') + "\r\n", std::string{"Warning: \xE4\x01\x7F\r\n"},
+          std::string{"Warning: folded\r\n into lines\r\n\tand lines\r\n"}, std::string{"Warning:\r\n"}}) {
+        Exchange e;
+        e.start();
+        e.peer->say(answer(fields));
+        test::run_ready(e.context);
+        REQUIRE(e.result);
+        CHECK_FALSE(e.result->reply.error);
+        CHECK(e.result->reply.body_complete);
+        CHECK(e.result->reusable);
+        CHECK(e.sink.bytes == "{\"errors\":true}");
+        CHECK(e.buffer.capacity() <= 256U << 10);
+    }
+    for (const bool in_one_line : {true, false}) { // endless
+        CAPTURE(in_one_line);
+        Exchange e;
+        e.start();
+        e.peer->say("HTTP/1.1 200 OK\r\n");
+        for (int i = 0; i < 16; ++i) e.peer->say("W: " + std::string(100'000, 'w') + (in_one_line ? "" : "\r\n"));
+        test::run_ready(e.context);
+        REQUIRE(e.result);
+        CHECK(e.result->reply.error == error_code{errc::answer_too_large});
+        CHECK(e.result->reply.status == 200);
+        CHECK(e.buffer.capacity() <= 256U << 10);
+    }
+}
+
+TEST_CASE("an answer in a content coding is named, and not handed on", "[F218]") {
+    const std::string coded = "\x1F\x8B\x08 not for the sink";
+    for (const auto& [fields, coding] : {std::pair<std::string, std::string>{"Content-Encoding: gzip", "gzip"},
+                                         {"content-encoding: identity, X-GZip", "x-gzip"},
+                                         {"Content-Encoding: br", "br"},
+                                         {"Content-Encoding: utf-8", ""},
+                                         {"Content-Encoding: identity", ""}}) {
+        CAPTURE(fields);
+        Exchange e;
+        e.start();
+        e.peer->say("HTTP/1.1 200 OK\r\n" + fields + "\r\nContent-Length: " + std::to_string(coded.size()) +
+                    "\r\n\r\n" + coded);
+        test::run_ready(e.context);
+        REQUIRE(e.result);
+        CHECK_FALSE(e.result->reply.error);
+        CHECK(e.result->reusable);
+        const std::string said =
+            coding.empty() ? "" : "the answer has the content coding " + coding + ", which was not asked for";
+        CHECK(e.result->reply.detail == said);
+        CHECK(e.sink.bytes == (coding.empty() ? coded : said));
     }
 }
 
@@ -276,7 +395,7 @@ TEST_CASE("what comes between the chunks, and behind them, takes no more memory 
         for (int i = 0; i < 16; ++i) e.peer->say(std::string(1U << 20, 'a'));
         test::run_ready(e.context);
         REQUIRE(e.result);
-        CHECK(e.result->reply.error == error_code{errc::protocol_error});
+        CHECK(e.result->reply.error == error_code{errc::malformed_answer});
         CHECK_FALSE(e.result->reusable);
         CHECK(e.buffer.capacity() <= 256U << 10);
     }

@@ -11,10 +11,10 @@
 #include <random>
 #include <utility>
 
-using Order = bulkhead::detail::IdOrder<int>;
+using IdLines = bulkhead::detail::IdOrder<int>;
 
 TEST_CASE("id order: the first holds its key, the next get it in the order of coming", "[F286]") {
-    Order order;
+    IdLines order;
     REQUIRE(order.claim(1));
     CHECK_FALSE(order.claim(1));
     order.wait(1, 10);
@@ -29,7 +29,7 @@ TEST_CASE("id order: the first holds its key, the next get it in the order of co
 }
 
 TEST_CASE("id order: keys do not wait for each other", "[F286]") {
-    Order order;
+    IdLines order;
     REQUIRE(order.claim(1));
     order.wait(1, 10);
     REQUIRE(order.claim(2));
@@ -41,7 +41,7 @@ TEST_CASE("id order: keys do not wait for each other", "[F286]") {
 }
 
 TEST_CASE("id order: a key that nobody holds is released without harm", "[F286]") {
-    Order order;
+    IdLines order;
     CHECK(order.release(7) == std::nullopt);
     CHECK(order.claim(7));
     CHECK(order.release(7) == std::nullopt);
@@ -50,7 +50,7 @@ TEST_CASE("id order: a key that nobody holds is released without harm", "[F286]"
 }
 
 TEST_CASE("id order: the oldest of all lines can be taken out, and its line goes on", "[F286]") {
-    Order order;
+    IdLines order;
     CHECK(order.oldest() == nullptr);
     REQUIRE(order.claim(1));
     REQUIRE(order.claim(2));
@@ -81,7 +81,7 @@ TEST_CASE("id order: an operation that can only be moved", "[F286]") {
 
 TEST_CASE("id order: any order of calls agrees with plain queues", "[F286]") {
     std::mt19937 random{7};
-    Order order;
+    IdLines order;
     std::map<std::uint64_t, std::deque<int>> held; // those that wait, by the keys that are held
     std::deque<std::pair<std::uint64_t, int>> coming;
     int number = 0;

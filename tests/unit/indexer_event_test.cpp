@@ -64,6 +64,22 @@ TEST_CASE("what the network says is told, what a server says is not", "[events]"
     CHECK(to_text(event) == "1 operation met: client_error (document_parsing_exception, status 400)");
 }
 
+TEST_CASE("a failure of the indexer's own is told in words", "[events][F206]") {
+    const auto line = [](std::string_view type) {
+        return to_text(IndexerEvent{.kind = IndexerEvent::Kind::operations_failed,
+                                    .count = 4,
+                                    .failure = bulkhead::FailureClass::local,
+                                    .type = type,
+                                    .reason = "what was wrong with {\"password\":1}"});
+    };
+    CHECK(line("closed") == "4 operations met: local (closed: not settled before the close)");
+    CHECK(line("too_old") == "4 operations met: local (too_old: older than max_age)");
+    CHECK(line("overflow") == "4 operations met: local (overflow: dropped to make room)");
+    CHECK(line("invalid_operation") == "4 operations met: local (invalid_operation: malformed, and never sent)");
+    CHECK(line("observer_threw") == "4 operations met: local (observer_threw: an observer threw an exception)");
+    CHECK(line("out_of_memory") == "4 operations met: local (out_of_memory)");
+}
+
 TEST_CASE("a flood of failures is a line a second, and none is forgotten", "[events]") {
     Heard heard;
     Bench b{{.max_batch_operations = 10, .max_in_flight = 1, .on_event = heard.hook()}};

@@ -396,3 +396,24 @@ TEST_CASE("a thread that runs the indexer's context is known through any strands
         CHECK(inside);
     }
 }
+
+TEST_CASE("a large operation does not wait on an idle indexer, whatever small ones went before it", "[F202]") {
+    Bench b{{.max_batch_operations = 10'000, .max_buffered_bytes = std::size_t{1} << 20}};
+    b.script->respond = [](const test::SeenRequest& request) { return Answer::ok(request.operations); };
+    REQUIRE(b.put_many(0, 1500));
+    b.flush();
+    REQUIRE(b.stats().pending == 0);
+    const auto large = "{\"a\":\"" + std::string(960'000, 'x') + "\"}";
+    CHECK(b.indexer->has_room(large.size() + 100));
+    CHECK_FALSE(b.indexer->has_room(b.stats().buffered_bytes_limit));
+    CHECK(b.indexer->try_enqueue({.source = large}) == Admission::accepted);
+    CHECK_FALSE(b.indexer->has_room(large.size() + 100));
+    b.flush();
+    REQUIRE(b.put_many(1500, 1500));
+    std::vector<Admission> ended;
+    b.indexer->async_enqueue({.source = large}, [&](error_code, Admission how) { ended.push_back(how); });
+    b.indexer->async_enqueue({.source = "{}"}, [&](error_code, Admission how) { ended.push_back(how); });
+    b.run_for(3s);
+    CHECK(ended == std::vector{Admission::accepted, Admission::accepted});
+    CHECK(b.stats().indexed == 3003);
+}

@@ -25,8 +25,7 @@ struct DeletingMapper : ModelMapper {
         Operation op;
         op.action = Action::delete_;
         op.id = *record.key;
-        out.append(op, std::string_view{"logs"});
-        return Mapped::operations;
+        return out.append(op, std::string_view{"logs"}) ? Mapped::invalid : Mapped::operations;
     }
 };
 

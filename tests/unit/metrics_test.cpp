@@ -60,6 +60,7 @@ std::vector<Field<Stats>> fields_of(const Stats& /*unused*/) {
             BULKHEAD_FIELD(dropped),
             BULKHEAD_FIELD(undelivered),
             BULKHEAD_FIELD(unknown),
+            BULKHEAD_FIELD(altered),
             BULKHEAD_FIELD(redirected),
             BULKHEAD_FIELD(unobserved),
             BULKHEAD_FIELD(order_uncertain),

@@ -82,7 +82,7 @@ TEST_CASE("jitter is the same from the same seed, and differs from object to obj
     CHECK(x() != y());
 }
 
-TEST_CASE("Retry-After is seconds or a date; anything else is as if it were absent", "[retry][F071]") {
+TEST_CASE("Retry-After is seconds or a date; anything else is as if it were absent", "[retry][F071][F231]") {
     const auto now = time_of(2026, 10, 21, 7h + 27min + 30s);
     const auto parse = [&](std::string_view text) { return parse_retry_after(text, now); };
     CHECK(parse("5") == 5s);
@@ -96,6 +96,15 @@ TEST_CASE("Retry-After is seconds or a date; anything else is as if it were abse
     CHECK(parse("Thu, 01 Jan 1970 00:00:00 GMT") == 0s);
     CHECK(parse("Sat, 01 Jan 0000 00:00:00 GMT") == 0s);
     CHECK(parse("Tue, 29 Feb 2028 00:00:00 GMT").has_value());
+    INFO("the two obsolete forms");
+    CHECK(parse("Wednesday, 21-Oct-26 07:28:00 GMT") == 30s);
+    CHECK(parse("Friday, 23-Oct-26 07:27:30 GMT") == 48h);
+    CHECK(parse("Wed Oct 21 07:28:00 2026") == 30s);
+    CHECK(parse("Sun Nov  1 07:27:30 2026") == 24h * 11);
+    CHECK(parse("Sunday, 06-Nov-94 08:49:37 GMT") == 0s);                // 1994
+    CHECK(*parse("Tuesday, 01-Jan-75 00:00:00 GMT") > 24h * 365 * 48);   // 2075
+    CHECK(*parse("Wednesday, 01-Jan-76 00:00:00 GMT") > 24h * 365 * 49); // 2076, the last one
+    CHECK(parse("Saturday, 01-Jan-77 00:00:00 GMT") == 0s);              // 1977
 
     for (const auto* huge : {"1000000000000", "9223372036854775807", "9223372036854775808",
                              "99999999999999999999999999999999999999", "Fri, 31 Dec 9999 23:59:60 GMT"}) {
@@ -126,8 +135,20 @@ TEST_CASE("Retry-After is seconds or a date; anything else is as if it were abse
                              "Wed, 21 Oct 2026 07:28:61 GMT",
                              "Wed, -1 Oct 2026 07:28:00 GMT",
                              "Wed, 21 Oct 2026 07:28:+1 GMT",
-                             "Wednesday, 21-Oct-26 07:28:00 GMT",
-                             "Wed Oct 21 07:28:00 2026",
+                             "Wednesday, 21-Oct-2026 07:28:00 GMT",
+                             "Wednesday 21-Oct-26 07:28:00 GMT",
+                             "Wed, 21-Oct-26 07:28:00 GMT",
+                             "Wednesday, 21-Oct-26 07:28:00",
+                             "Wednesday, -1-Oct-26 07:28:00 GMT",
+                             "Wednesday, 31-Sep-26 07:28:00 GMT",
+                             "W3dnesday, 21-Oct-26 07:28:00 GMT",
+                             "Wed Oct 21 07:28:00 26",
+                             "Wed Oct 1 07:28:00 2026",
+                             "Wed Oct 32 07:28:00 2026",
+                             "Wed Oct  0 07:28:00 2026",
+                             "Wed, Oct 21 07:28:00 2026",
+                             "Wed Oct 21 07:28:00 2026 GMT",
+                             "Wed Oct 21 07: 8:00 2026",
                              "Wed, 21 Oct 2026 07.28.00 GMT"}) {
         CAPTURE(none);
         CHECK_FALSE(parse(none).has_value());

@@ -9,12 +9,56 @@
 #include <boost/asio/use_future.hpp>
 
 #include <array>
+#include <cerrno>
 #include <cstdio>
 #include <filesystem>
 #include <future>
+#include <mutex>
 #include <thread>
 
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
 using namespace bench;
+
+namespace {
+
+/// What was synced, in order, as `fsync` and `fdatasync` of this program see it.
+struct Syncs {
+    std::mutex mutex;
+    std::string seen; ///< `d` for a directory, `f` for a file
+    bool directories_fail = false;
+};
+Syncs& syncs() {
+    static Syncs all;
+    return all;
+}
+std::string seen_syncs() {
+    const std::lock_guard lock{syncs().mutex};
+    return std::exchange(syncs().seen, {});
+}
+void directories_fail(bool fail) {
+    const std::lock_guard lock{syncs().mutex};
+    syncs().directories_fail = fail;
+}
+int note_sync(int fd, long call) {
+    struct ::stat about {};
+    const bool directory = ::fstat(fd, &about) == 0 && S_ISDIR(about.st_mode);
+    {
+        const std::lock_guard lock{syncs().mutex};
+        syncs().seen += directory ? 'd' : 'f';
+        if (directory && syncs().directories_fail) {
+            errno = EIO;
+            return -1;
+        }
+    }
+    return static_cast<int>(::syscall(call, fd));
+}
+
+} // namespace
+
+extern "C" int fsync(int fd) { return note_sync(fd, SYS_fsync); }
+extern "C" int fdatasync(int fd) { return note_sync(fd, SYS_fdatasync); }
 
 namespace {
 
@@ -120,6 +164,57 @@ TEST_CASE("a dead-letter file grows no larger than it may, and takes more when i
     CHECK(sources_in(folder.file()).size() == written);
     std::filesystem::rename(folder.file(), folder.file() + ".1");
     CHECK_FALSE(write(sink, {"{\"b\":2}"}));
+    CHECK(sources_in(folder.file()).size() == 1);
+}
+
+TEST_CASE("a dead letter counts when its file's name is on the disk as well", "[F129][F207]") {
+    const Folder folder;
+    (void)seen_syncs();
+    FileSink sink{{.path = folder.file()}};
+    CHECK(seen_syncs() == "d"); // it made the file
+    CHECK_FALSE(write(sink, {"{\"a\":1}"}));
+    CHECK(seen_syncs() == "f");
+    std::filesystem::rename(folder.file(), folder.file() + ".1");
+    CHECK_FALSE(write(sink, {"{\"b\":2}"}));
+    CHECK(seen_syncs() == "fd"); // it made another
+    CHECK_FALSE(write(sink, {"{\"c\":3}"}));
+    CHECK(seen_syncs() == "f");
+    std::filesystem::remove(folder.file()); // a new file may have the old one's number
+    CHECK_FALSE(write(sink, {"{\"d\":4}"}));
+    CHECK(seen_syncs() == "fd");
+    std::filesystem::rename(folder.file(), folder.file() + ".1");
+    append_raw(folder.file(), ""); // somebody else has made it, and perhaps nobody has synced it
+    CHECK_FALSE(write(sink, {"{\"e\":5}"}));
+    CHECK(seen_syncs() == "fd");
+    const FileSink next_life{{.path = folder.file()}}; // what an earlier life did before its crash is not known
+    CHECK(seen_syncs() == "d");
+    const FileSink without{{.path = folder.file(), .sync = false}};
+    CHECK(seen_syncs().empty());
+}
+
+TEST_CASE("a letter whose file's name cannot be synced does not count, and is there once in the end", "[F129][F207]") {
+    const Folder folder;
+    FileSink sink{{.path = folder.file()}};
+    std::filesystem::rename(folder.file(), folder.file() + ".1");
+    directories_fail(true);
+    CHECK(write(sink, {"{\"a\":1}"}) == boost::system::errc::io_error);
+    CHECK(write(sink, {"{\"a\":1}"}) == boost::system::errc::io_error); // though the file is there now
+    CHECK_THROWS_WITH(FileSink({.path = folder.file()}), contains("sync"));
+    directories_fail(false);
+    CHECK_FALSE(write(sink, {"{\"a\":1}"}));
+    CHECK(sources_in(folder.file()) == std::vector<std::string>{"{\"a\":1}"});
+    (void)seen_syncs();
+    CHECK_FALSE(write(sink, {"{\"b\":2}"}));
+    CHECK(seen_syncs() == "f");
+}
+
+TEST_CASE("a dead-letter file may lie in the folder that the program runs in", "[F207]") {
+    const Folder folder;
+    const auto here = std::filesystem::current_path();
+    std::filesystem::current_path(folder.path);
+    FileSink sink{{.path = "dead.ndjson"}};
+    CHECK_FALSE(write(sink, {"{\"a\":1}"}));
+    std::filesystem::current_path(here);
     CHECK(sources_in(folder.file()).size() == 1);
 }
 

@@ -17,6 +17,8 @@ namespace bulkhead::inline v1::kafka {
 
 /// The category of librdkafka's error codes.
 [[nodiscard]] inline const boost::system::error_category& rdkafka_category() noexcept {
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wnon-virtual-dtor" // Boost's base class: nothing is ever deleted through it
     struct Category final : boost::system::error_category {
         constexpr Category() noexcept : error_category{0x7264'6b61'666b'6121ULL} {}
         [[nodiscard]] const char* name() const noexcept override { return "rdkafka"; }
@@ -24,6 +26,7 @@ namespace bulkhead::inline v1::kafka {
             return rd_kafka_err2str(static_cast<rd_kafka_resp_err_t>(value));
         }
     };
+#pragma GCC diagnostic pop
     static constexpr Category category{};
     return category;
 }

@@ -36,8 +36,9 @@ struct FileSinkOptions {
     /// `max_batch_bytes`: what does not fit into an empty file never gets in. When to change: as much as you would look
     /// through, and as the disk can spare.
     std::uint64_t max_bytes = std::uint64_t{1} << 30;
-    /// Whether what was written is on the disk (`fdatasync`), and not only in the kernel, before it counts. When to
-    /// change: `false` where a crash of the machine may lose the newest letters.
+    /// Whether what was written is on the disk (`fdatasync`; for a file that is new also `fsync` of its directory), and
+    /// not only in the kernel, before it counts. The directory must then be readable. When to change: `false` where a
+    /// crash of the machine may lose the newest letters.
     bool sync = true;
 };
 
@@ -50,13 +51,18 @@ struct FileSinkOptions {
 /// only.
 class FileSink {
 public:
-    /// Opens the file once. Throws `InvalidOption` when that fails.
+    /// Opens the file once, and syncs its directory. Throws `InvalidOption` when that fails.
     explicit FileSink(FileSinkOptions options) : shared_{std::make_shared<Shared>(std::move(options))} {
+        auto& writer = *shared_->writer;
         error_code error;
-        const File file{shared_->options.path, error};
+        const File file{writer.options.path, error};
         if (error)
             throw InvalidOption{{"path", "a dead-letter file that can be opened, and is no symbolic link",
-                                 shared_->options.path + ": " + error.message()}};
+                                 writer.options.path + ": " + error.message()}};
+        error = writer.sync_name_of(file);
+        if (error)
+            throw InvalidOption{{"path", "a dead-letter file in a directory that can be synced, or sync = false",
+                                 writer.options.path + ": " + error.message()}};
     }
 
     /// See `DeadLetterSink`; on a strand or a single thread, as an indexer calls it. Without an error the lines are on
@@ -70,7 +76,7 @@ public:
             append_dead_letter(job->text, letter, now);
             job->text += '\n';
         }
-        asio::post(shared->thread, [job, options = shared->options] { job->end(append(options, job->text)); });
+        asio::post(shared->thread, [job, writer = shared->writer] { job->end(writer->append(job->text)); });
         while (!job->ended()) {
             error_code ignored;
             co_await job->woken->async_wait(asio::redirect_error(asio::use_awaitable, ignored));
@@ -79,11 +85,6 @@ public:
     }
 
 private:
-    struct Shared {
-        explicit Shared(FileSinkOptions options_in) : options{std::move(options_in)} {}
-        FileSinkOptions options;
-        asio::thread_pool thread{1};
-    };
     /// What the sink's thread and the waiting coroutine share. The context may go while the thread still writes, and
     /// the coroutine with it: then nobody is woken, and the thread holds nothing of the context.
     struct Job {
@@ -123,11 +124,16 @@ private:
         }
         Job& job;
     };
-    /// An open file, closed at the end.
+    /// An open file, made where there is none, and closed at the end.
     class File {
     public:
-        File(const std::string& path, error_code& error)
-            : fd_{::open(path.c_str(), O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600)} {
+        File(const std::string& path, error_code& error) {
+            constexpr int flags = O_RDWR | O_APPEND | O_NOFOLLOW | O_CLOEXEC;
+            fd_ = ::open(path.c_str(), flags);
+            if (fd_ < 0 && errno == ENOENT) {
+                fd_ = ::open(path.c_str(), flags | O_CREAT, 0600);
+                made_ = fd_ >= 0;
+            }
             if (fd_ < 0) error = last_error();
         }
         File(const File&) = delete;
@@ -136,27 +142,71 @@ private:
             if (fd_ >= 0) ::close(fd_);
         }
         [[nodiscard]] int fd() const noexcept { return fd_; }
+        [[nodiscard]] bool made() const noexcept { return made_; } ///< or it came between two looks
 
     private:
-        int fd_;
+        int fd_ = -1;
+        bool made_ = false;
     };
     [[nodiscard]] static error_code last_error() noexcept { return {errno, boost::system::system_category()}; }
 
-    static error_code append(const FileSinkOptions& options, std::string_view text) {
-        error_code error;
-        const File file{options.path, error};
-        if (error) return error;
-        struct ::stat about {};
-        if (::fstat(file.fd(), &about) != 0) return last_error();
-        const auto size = static_cast<std::uint64_t>(about.st_size);
-        if (options.max_bytes != 0 && size + text.size() > options.max_bytes) return errc::sink_full;
-        char last = '\n';
-        if (size != 0 && ::pread(file.fd(), &last, 1, about.st_size - 1) != 1) return last_error();
-        if (last != '\n' && (error = write_all(file.fd(), "\n"))) return error; // a torn line of an earlier life
-        error = write_all(file.fd(), text);
-        if (!error && options.sync && ::fdatasync(file.fd()) != 0) error = last_error();
-        // All of these letters come again: what is there of them now would be there twice.
-        if (error && ::ftruncate(file.fd(), about.st_size) != 0) return error;
+    /// What the sink's thread works with. It outlives the sink while a write is under way.
+    struct Writer {
+        explicit Writer(FileSinkOptions options_in) : options{std::move(options_in)} {}
+        error_code append(std::string_view text) {
+            error_code error;
+            const File file{options.path, error};
+            if (error) return error;
+            struct ::stat about {};
+            if (::fstat(file.fd(), &about) != 0) return last_error();
+            const auto size = static_cast<std::uint64_t>(about.st_size);
+            if (options.max_bytes != 0 && size + text.size() > options.max_bytes) return errc::sink_full;
+            char last = '\n';
+            if (size != 0 && ::pread(file.fd(), &last, 1, about.st_size - 1) != 1) return last_error();
+            if (last != '\n' && (error = write_all(file.fd(), "\n"))) return error; // a torn line of an earlier life
+            error = write_all(file.fd(), text);
+            if (!error && options.sync && ::fdatasync(file.fd()) != 0) error = last_error();
+            if (!error) error = sync_name_of(file);
+            // All of these letters come again: what is there of them now would be there twice.
+            if (error && ::ftruncate(file.fd(), about.st_size) != 0) return error;
+            return error;
+        }
+        /// Syncs the directory unless this sink has done so for this very file: whether an earlier life came to it, or
+        /// whoever else made the file, is not known.
+        error_code sync_name_of(const File& file) {
+            if (!options.sync) return {};
+            struct ::stat about {};
+            if (::fstat(file.fd(), &about) != 0) return last_error();
+            if (!S_ISREG(about.st_mode)) return {};
+            if (!file.made() && named && about.st_dev == device && about.st_ino == number) return {};
+            named = false;
+            if (const auto error = sync_directory_of(options.path)) return error;
+            named = true;
+            device = about.st_dev;
+            number = about.st_ino;
+            return {};
+        }
+
+        FileSinkOptions options;
+        bool named = false; ///< `device` and `number` are those of the file whose name is on the disk
+        ::dev_t device{};
+        ::ino_t number{};
+    };
+    struct Shared {
+        explicit Shared(FileSinkOptions options) : writer{std::make_shared<Writer>(std::move(options))} {}
+        std::shared_ptr<Writer> writer;
+        asio::thread_pool thread{1};
+    };
+
+    static error_code sync_directory_of(const std::string& path) {
+        const auto slash = path.rfind('/');
+        const auto directory = slash == std::string::npos ? std::string{"."} : path.substr(0, slash + 1);
+        const int fd = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0) return last_error();
+        const auto error = ::fsync(fd) == 0 ? error_code{} : last_error();
+        ::close(fd);
+        // Some file systems have no such thing as a directory to be synced.
+        if (error == boost::system::errc::invalid_argument || error == boost::system::errc::not_supported) return {};
         return error;
     }
     static error_code write_all(int fd, std::string_view text) {

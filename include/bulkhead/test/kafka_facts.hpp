@@ -170,7 +170,7 @@ private:
                                 [](const RecordFact& record, std::int64_t wanted) { return record.offset < wanted; });
     }
     [[nodiscard]] Found found(std::uint64_t log, std::int64_t offset, std::size_t operation) {
-        auto* const record = find(static_cast<Log>(log), offset);
+        auto* const record = find(log, offset);
         return record == nullptr || operation >= record->operations.size() ? Found{} : Found{record, operation};
     }
 

@@ -360,7 +360,7 @@ private:
         std::string_view keep(std::string_view bytes) {
             if (bytes.size() > left_) {
                 const auto size = std::max(bytes.size(), std::size_t{1} << 20);
-                blocks_.emplace_back(new char[size]); // NOLINT: libc++ 14 has no make_unique_for_overwrite
+                blocks_.push_back(std::unique_ptr<char[]>{new char[size]}); // libc++ 14 lacks make_unique_for_overwrite
                 at_ = blocks_.back().get();
                 left_ = size;
             }

@@ -43,6 +43,7 @@ struct ItemRefusal {
 /// A server's lasting troubles, for a `ModelElasticsearch`: what fails by size, by time or by what a request holds.
 /// Plain data, which a test sets and resets when it wants; nothing is set by default.
 struct ServerTroubles {
+    /// No limit.
     static constexpr auto unlimited = static_cast<std::size_t>(-1);
 
     /// A request whose body has more bytes fails as `over_limit` says.

@@ -15,6 +15,7 @@
 #include <bit>
 #include <deque>
 #include <functional>
+#include <limits>
 #include <map>
 #include <optional>
 #include <set>
@@ -46,7 +47,7 @@ public:
         return z ^ (z >> 31U);
     }
     /// 0 to limit - 1.
-    std::size_t below(std::size_t limit) noexcept { return static_cast<std::size_t>(next() % limit); }
+    std::size_t below(std::size_t limit) noexcept { return next() % limit; }
     std::size_t between(std::size_t least, std::size_t most) noexcept { return least + below(most - least + 1); }
     bool once_in(std::size_t times) noexcept { return below(times) == 0; }
     template <class T>
@@ -95,6 +96,7 @@ public:
 
 private:
     using time_point = ManualClock::time_point;
+    static constexpr auto never = time_point::min();
 
     /// What the server has said of an operation, by this simulation's own table.
     enum class Said : std::uint8_t {
@@ -140,7 +142,8 @@ private:
             enqueue(std::move(op), made);
         }
         for (int i = 0; i < 1000 && indexer_->stats().pending != 0; ++i) pass(10ms);
-        const auto levels = static_cast<std::size_t>(std::bit_width(count - 1));
+        const auto levels =
+            static_cast<std::size_t>(std::numeric_limits<std::size_t>::digits - std::countl_zero(count - 1));
         expect(script_->requests().size() <= 2 * levels + 1, "a lone malformed operation is found by halving");
         for (const auto& op : operations_)
             expect(op.settled == 1 &&
@@ -181,22 +184,28 @@ private:
         bool already_there = false; ///< a conflict says that it is there
         bool waiting = false;       ///< for room
         bool waited = false;
-        bool awaited = false;  ///< its end is told to who waits for it, not to the observer
-        bool lost = false;     ///< it was sent, and no proof came back
-        bool half = false;     ///< it was applied by a request that was refused because of another
-        bool read = false;     ///< a request with it was refused as malformed, perhaps after a part of it was applied
-        bool told = true;      ///< its subscription is there
-        bool buried = false;   ///< the sink has taken it
-        bool makes_id = false; ///< the indexer gives it an id
-        std::string sent_as{}; ///< its lines, when it was sent first
+        bool awaited = false;    ///< its end is told to who waits for it, not to the observer
+        bool lost = false;       ///< it was sent, and no proof came back
+        bool half = false;       ///< it was applied by a request that was refused because of another
+        bool read = false;       ///< a request with it was refused as malformed, perhaps after a part of it was applied
+        bool told = true;        ///< its subscription is there
+        bool buried = false;     ///< the sink has taken it
+        bool makes_id = false;   ///< the indexer gives it an id
+        bool unpassable = false; ///< no request that holds it is taken
+        std::string sent_as{};   ///< its lines, when it was sent first
         int settled = 0;
         int applied = 0;
         int in_flight = 0;
         int sent = 0;
-        std::uint32_t charged = 0;             ///< answers that count as attempts
-        Said said{};                           ///< in the last answer
-        time_point not_before{};               ///< when it may be sent again
-        time_point since = ManualClock::now(); ///< handed in, or let in after it had waited for room
+        std::uint32_t charged = 0;                    ///< answers that count as attempts
+        Said said{};                                  ///< in the last answer
+        bool takes_time = false;                      ///< it may be given up only when a while has passed as well
+        std::uint32_t perhaps_charged = 0;            ///< of these
+        time_point failed_at = never;                 ///< a request with it, and it was not answered since
+        time_point failed_alone_at = never;           ///< a request with nothing else
+        time_point refused_since = time_point::max(); ///< refused in every answer since
+        time_point not_before{};                      ///< when it may be sent again
+        time_point since = ManualClock::now();        ///< handed in, or let in after it had waited for room
         Outcome outcome{};
         /// An attempt that did not end as a success may have been applied all the same.
         [[nodiscard]] bool perhaps_there() const noexcept { return lost || half; }
@@ -210,7 +219,7 @@ private:
     struct Items {
         std::vector<std::string> text;
         std::vector<Said> said;
-        std::size_t pushed_back = 0; ///< with 429
+        std::size_t busy = 0; ///< with 429, and no block
     };
     /// A dead-letter sink that fails and takes its time, as the seed says.
     class Sink {
@@ -260,6 +269,7 @@ private:
         options_.retry.max_attempts = static_cast<std::uint32_t>(random_.between(1, 6));
         options_.retry.initial_backoff = std::chrono::milliseconds{random_.between(1, 200)};
         options_.retry.max_backoff = std::chrono::milliseconds{random_.between(200, 5000)};
+        options_.retry.min_retry_time = std::chrono::milliseconds{random_.once_in(3) ? 0 : random_.below(4000)};
         options_.retry.max_age =
             random_.once_in(2) ? unlimited : std::chrono::milliseconds{random_.between(500, 20'000)};
         options_.duplicates = random_.pick<Duplicates>({Duplicates::forbid, Duplicates::allow, Duplicates::client_id});
@@ -281,6 +291,8 @@ private:
         }
         trouble_ = random_.between(1, 6);
         largest_body_ = random_.between(600, 6000);
+        most_at_once_ = random_.once_in(5) ? random_.between(1, options_.max_batch_operations) : no_limit;
+        bulky_failure_ = random_.below(5);
         choose_refusals();
         lone_poison_ = random_.once_in(12);
         if (lone_poison_) only_a_poison();
@@ -310,6 +322,8 @@ private:
     void only_a_poison() {
         troubles_.clear();
         allowed_[std::size_t(Fate::too_large)] = false;
+        allowed_[std::size_t(Fate::unpassable)] = false;
+        most_at_once_ = no_limit;
         sink_trouble_ = 0;
         called_back_ = false;
         options_.max_batch_operations = random_.between(1, 300);
@@ -334,6 +348,9 @@ private:
         op.number = operations_.size();
         op.poison = allowed_[std::size_t(Fate::malformed)] && random_.once_in(40);
         op.bad = !op.poison && random_.once_in(one_in_bad_);
+        op.unpassable =
+            allowed_[std::size_t(Fate::unpassable)] && !op.poison && !op.bad && unpassable_ < 2 && random_.once_in(60);
+        unpassable_ += op.unpassable ? 1U : 0U;
         op.source = source_of(op.number, random_.below(120));
         Operation made;
         if (stream_) {
@@ -341,7 +358,7 @@ private:
         } else {
             draw(op, made);
         }
-        if (op.action == Action::delete_) op.bad = op.poison = false;
+        if (op.action == Action::delete_) op.bad = op.poison = op.unpassable = false;
         made.action = op.action;
         if (!op.id.empty()) made.id = op.id;
         op.versioned = made.version.has_value();
@@ -668,7 +685,7 @@ private:
             if (options_.ordering == Ordering::per_id && !op.id.empty()) await_turn(op);
             expect(op.accepted || op.waiting, "only what was accepted is sent", op);
             expect(now >= op.not_before, "what was refused is sent again after its backoff", op);
-            expect(op.charged < options_.retry.max_attempts || with_sink_, // whose floods take charges back
+            expect(op.charged < options_.retry.max_attempts || op.takes_time || with_sink_, // floods take charges back
                    "no operation is sent again when its attempts ran out", op);
             expect(op.settled == 0, "what has settled is not sent again", op);
             expect(op.in_flight == 0, "an operation is in one request at a time", op);
@@ -676,6 +693,7 @@ private:
                    "what may have been applied is repeated only where that does no harm", op);
             ++op.sent;
             ++op.in_flight;
+            if (found.size() != 1) op.failed_alone_at = never; // from now on it has a history with others
         }
         const auto position = script_->requests().size() - 1;
         const auto fate = choose_fate(request.body, found);
@@ -698,6 +716,9 @@ private:
         if (allowed_[std::size_t(Fate::too_large)] && body.size() > largest_body_) return Fate::too_large;
         for (const auto& one : found)
             if (operations_[one.number].poison) return Fate::malformed;
+        for (const auto& one : found)
+            if (operations_[one.number].unpassable) return Fate::unpassable;
+        if (found.size() > most_at_once_) return Fate::too_many;
         if (calm_ || troubles_.empty() || random_.below(10) >= trouble_) return Fate::fine;
         return random_.pick(troubles_);
     }
@@ -709,6 +730,8 @@ private:
         case Fate::fine: return whole(found, apply(found));
         case Fate::items_429: return whole(found, apply(found, {Refusal::capacity}));
         case Fate::items_refused: return whole(found, apply(found, some_refusals()));
+        case Fate::too_many: failed_by_size_ = true; return fail_under_any_name(found, alone_now);
+        case Fate::unpassable: return fail_under_any_name(found, alone_now);
         case Fate::refused: trouble(); return Answer::unreachable();
         case Fate::lost_before: return lose(found, random_.once_in(2) ? Sent::partial : Sent::complete);
         case Fate::lost_after: (void)apply(found); return lose(found, Sent::complete);
@@ -719,7 +742,7 @@ private:
         case Fate::slow:
             later_.push_back({ManualClock::now() + some_time, position, apply(found), {}});
             return std::nullopt;
-        case Fate::busy: return busy(alone_now);
+        case Fate::busy: return busy(found, alone_now);
         case Fate::unauthorized: trouble(); return Answer::status(random_.pick<unsigned>({401, 403, 407}), "{}");
         case Fate::misconfigured:
             trouble();
@@ -745,7 +768,7 @@ private:
             return Answer::items(items);
         }
         case Fate::early:
-            if (random_.once_in(2)) return early(busy(alone_now));
+            if (random_.once_in(2)) return early(busy(found, alone_now));
             // It looks like a success, and cannot be one: it came before all of the operations had.
             (void)apply(some_first(found));
             lost(found);
@@ -773,11 +796,24 @@ private:
         judged(found, items);
         return Answer::items(items.text);
     }
-    Answer busy(bool alone_now) {
+    /// Always in one way in one life: what a proxy, a circuit breaker or a time-out makes of it.
+    Answer fail_under_any_name(const std::vector<Found>& found, bool alone_now) {
+        switch (bulky_failure_) {
+        case 0:
+        case 1: return busy(found, alone_now);
+        case 2: return lose(found, Sent::partial);
+        case 3: (void)apply(found); return lose(found, Sent::complete);
+        default:
+            if (random_.once_in(2)) (void)apply(found);
+            lost(found);
+            return Answer::status(504, "<html>");
+        }
+    }
+    Answer busy(const std::vector<Found>& found, bool alone_now) {
         const auto wish = random_.once_in(2) ? std::optional{std::chrono::seconds{random_.below(10)}} : std::nullopt;
-        trouble();
+        const bool pauses = suspicious(found, Said::again);
         // What met trouble before in this instant has set the pause.
-        if (wish && alone_now) {
+        if (wish && alone_now && pauses) {
             quiet_until_ = std::max<time_point>(
                 quiet_until_, ManualClock::now() + std::min<ManualClock::duration>(*wish, options_.retry.max_backoff));
             wished_ = *wish != 0s;
@@ -825,23 +861,62 @@ private:
         quiet_until_ = trouble_at_ + least_backoff_;
         wished_ = false;
     }
+    /// A request failed in a way that a smaller one might not. The endpoint is to blame, and nothing is sent for a
+    /// while, unless an operation of it failed before and others were taken since. A lone one is then charged for it.
+    /// True when it is certainly the endpoint. `means`: what it means for an operation that is charged.
+    bool suspicious(const std::vector<Found>& found, Said means) {
+        const auto now = ManualClock::now();
+        bool fresh = true;
+        for (const auto& one : found) {
+            auto& op = operations_[one.number];
+            const auto before = std::exchange(op.failed_at, now);
+            const auto alone_before = std::exchange(op.failed_alone_at, found.size() == 1 ? now : never);
+            fresh = fresh && (before == never || !any_taken(before, now));
+            if (found.size() != 1 || alone_before == never || !any_taken(alone_before, now)) continue;
+            // What happens in one instant may be seen in another order.
+            if (!any_taken(alone_before + 1ns, now - 1ns)) ++op.perhaps_charged;
+            if (means != Said::done) ++op.charged; // an answer that is nonsense is charged anyway
+            if (means != Said::done) op.said = means;
+            op.takes_time = true;
+            op.refused_since = std::min(op.refused_since, now);
+            mark(Mark::charged_alone);
+        }
+        if (fresh) trouble();
+        return fresh;
+    }
+    /// Whether a request was taken between these two times, both included.
+    [[nodiscard]] bool any_taken(time_point from, time_point to) const {
+        const auto first = std::lower_bound(taken_at_.begin(), taken_at_.end(), from);
+        return first != taken_at_.end() && *first <= to;
+    }
     /// A whole answer arrives.
     void judged(const std::vector<Found>& found, const Items& items) {
-        if (found.size() > 1 && items.pushed_back == found.size()) return trouble(); // which is nobody's fault
         lone_refusals_ = 0;
+        if (std::any_of(items.said.begin(), items.said.end(), [](Said said) { return said != Said::wait; })) {
+            taken_at_.push_back(ManualClock::now());
+            for (const auto& one : found)
+                operations_[one.number].failed_at = operations_[one.number].failed_alone_at = never;
+            if (std::exchange(failed_by_size_, false)) mark(Mark::passed_smaller);
+        } else if (found.size() == 1 && items.busy == 1) {
+            (void)suspicious(found, Said::again);
+            return;
+        }
         for (std::size_t i = 0; i < found.size(); ++i) {
             auto& op = operations_[found[i].number];
             op.said = items.said[i];
             if (op.said != Said::wait) ++op.charged;
-            if (op.said == Said::wait || op.said == Said::again) op.not_before = ManualClock::now() + least_backoff_;
+            op.takes_time = items.text[i].find("\"status\":5") != std::string::npos;
+            if (op.said != Said::wait && op.said != Said::again) continue;
+            op.not_before = ManualClock::now() + least_backoff_;
+            op.refused_since = std::min(op.refused_since, ManualClock::now());
         }
     }
     Answer lose(const std::vector<Found>& found, Sent sent) {
         lost(found);
         return Answer::lost(sent);
     }
-    void lost(const std::vector<Found>& found) {
-        trouble();
+    void lost(const std::vector<Found>& found, Said means = Said::nothing) {
+        (void)suspicious(found, means);
         for (const auto& one : found) {
             operations_[one.number].lost = true;
             operations_[one.number].said = Said::nothing;
@@ -849,7 +924,7 @@ private:
     }
     /// A success that proves nothing is an answer all the same.
     void nonsense(const std::vector<Found>& found) {
-        lost(found);
+        lost(found, Said::done);
         for (const auto& one : found) ++operations_[one.number].charged;
     }
     void landed(const std::vector<Found>& found) {
@@ -867,7 +942,7 @@ private:
                 items.text[i] = item(400, "document_parsing_exception");
                 items.said[i] = discard_unparsable_ ? Said::never_mind : Said::no;
             } else if (!may_refuse.empty() && random_.once_in(2) && refuse(random_.pick(may_refuse), op, items, i)) {
-                items.pushed_back += items.text[i].find("\"status\":429") != std::string::npos ? 1U : 0U;
+                items.busy += items.text[i].find("es_rejected") != std::string::npos ? 1U : 0U;
             } else {
                 body += found[i].lines;
                 taken.push_back(i);
@@ -910,14 +985,15 @@ private:
             const char* type;
             Said said;
         };
-        static constexpr std::array<Line, refusals> lines{{{429, "es_rejected_execution_exception", Said::again},
+        static constexpr std::array<Line, refusals> lines{{{429, "es_rejected_execution_exception", Said::wait},
                                                            {429, "cluster_block_exception", Said::wait},
                                                            {403, "cluster_block_exception", Said::wait},
                                                            {403, "security_exception", Said::wait},
                                                            {401, "security_exception", Said::wait},
                                                            {408, "timeout_exception", Said::again},
                                                            {425, "too_early_exception", Said::again},
-                                                           {503, "unavailable_shards_exception", Said::again},
+                                                           {503, "unavailable_shards_exception", Said::wait},
+                                                           {500, "illegal_state_exception", Said::again},
                                                            {409, "resource_busy_exception", Said::again},
                                                            {409, "version_conflict_engine_exception", Said::again},
                                                            {403, "index_closed_exception", Said::no},
@@ -989,10 +1065,12 @@ private:
         auto& op = operations_[told.key];
         ++coverage_.outcome[std::size_t(told.outcome)];
         op.outcome = told.outcome;
-        expect(told.attempts <= options_.retry.max_attempts, "attempts stay within their bound", op);
-        expect(told.attempts == op.charged || (with_sink_ && told.attempts < op.charged),
+        expect(told.attempts <= op.charged && (told.attempts + op.perhaps_charged >= op.charged || with_sink_),
                "attempts are counted by operation, wherever it travels", op);
-        const bool exhausted = op.said == Said::again && op.charged >= options_.retry.max_attempts;
+        const auto least_time =
+            options_.retry.max_attempts == 1 ? 0ms : std::min(options_.retry.min_retry_time, options_.retry.max_age);
+        const bool exhausted = op.said == Said::again && op.charged >= options_.retry.max_attempts &&
+                               (!op.takes_time || ManualClock::now() - op.refused_since >= least_time);
         if (exhausted) mark(Mark::attempts_ended);
         expect(op.told, "who is gone is told nothing", op);
         expect(op.accepted && ++op.settled == 1, "an accepted operation settles once", op);
@@ -1102,6 +1180,11 @@ private:
             expect(stats.oldest_pending >= ManualClock::now() - operations_[oldest_].since,
                    "the oldest pending operation's age is told", operations_[oldest_]);
         if (stats.pending == 0) expect(stats.oldest_pending == 0ns, "without a pending operation there is no age");
+        if (stats.pending == 0 && !closing_) { // and nothing is ready to run: every observer has returned
+            expect(indexer_->has_room(stats.buffered_bytes_limit - Batch::operation_overhead),
+                   "when nothing is pending, what fits the budget is taken");
+            expect(waiting_ == 0, "when nothing is pending, nobody waits for room");
+        }
         expect(stats.oldest_dead_letter <= (stats.dead_letters_waiting == 0 ? 0ns : stats.oldest_pending),
                "a dead letter's age is told while it waits for the sink");
         expect(stats.buffered_bytes <= most_buffered_bytes_, "the byte budget holds");
@@ -1136,8 +1219,14 @@ private:
     IndexerOptions options_;
     std::array<bool, fates> allowed_{true};
     std::vector<Fate> troubles_;
-    std::size_t trouble_ = 0;      ///< of ten requests
-    std::size_t largest_body_ = 0; ///< of which a 413 follows
+    std::size_t trouble_ = 0; ///< of ten requests
+    static constexpr auto no_limit = static_cast<std::size_t>(-1);
+    std::size_t most_at_once_ = no_limit; ///< operations of a request that is taken
+    std::size_t bulky_failure_ = 0;       ///< how a larger one fails
+    bool failed_by_size_ = false;         ///< since the last request that was taken
+    std::vector<time_point> taken_at_;    ///< requests
+    std::size_t unpassable_ = 0;          ///< operations that no request is taken with
+    std::size_t largest_body_ = 0;        ///< of which a 413 follows
     bool calm_ = false;
     bool closing_ = false;
     bool with_sink_ = false;

@@ -36,24 +36,27 @@ enum class Fate : std::uint8_t {
     oversized,     ///< applied, and the answer is cut off since it is too large
     too_large,     ///< 413, by the request's size
     malformed,     ///< 400, because of one of the operations; perhaps what stands before it was applied
+    too_many,      ///< fails by the request's size, under another name than 413
+    unpassable,    ///< fails because of one of the operations, under another name than 400
 };
-inline constexpr std::size_t fates = 20;
+inline constexpr std::size_t fates = 22;
 inline constexpr std::array<std::string_view, fates> fate_names{
-    "fine",  "items 429", "items refused", "refused",      "lost before",   "lost after", "prefix",
-    "late",  "slow",      "busy",          "unauthorized", "misconfigured", "gateway",    "html",
-    "short", "surplus",   "early",         "oversized",    "413",           "400"};
+    "fine",  "items 429", "items refused", "refused",       "lost before", "lost after", "prefix", "late",
+    "slow",  "busy",      "unauthorized",  "misconfigured", "gateway",     "html",       "short",  "surplus",
+    "early", "oversized", "413",           "400",           "too many",    "unpassable"};
 
 /// Why the server refuses a single operation, and what that must lead to: again and charged an attempt, again and
 /// charged nothing, or what the user's own rule says.
 enum class Refusal : std::uint8_t {
-    capacity,        ///< 429: again
+    capacity,        ///< 429: charged nothing
     disk_full,       ///< 429 `cluster_block_exception`: charged nothing
     read_only,       ///< 403 `cluster_block_exception`: charged nothing
     forbidden,       ///< 403 `security_exception`: charged nothing
     unauthorized,    ///< 401: charged nothing
     timed_out,       ///< 408: again
     too_early,       ///< 425: again
-    unavailable,     ///< 5xx: again
+    unavailable,     ///< 5xx that means not now: charged nothing
+    fault,           ///< another 5xx: again, for a while
     conflict,        ///< 409 that is not about the document's version: again
     lost_race,       ///< 409 that is, of a plain update or index: somebody else wrote meanwhile, again
     index_closed,    ///< 403 of another type: for good
@@ -65,7 +68,7 @@ enum class Refusal : std::uint8_t {
     own_reject,      ///< …
     own_discard,     ///< …
 };
-inline constexpr std::size_t refusals = 18;
+inline constexpr std::size_t refusals = 19;
 inline constexpr std::array<std::string_view, refusals> refusal_names{"item 429",
                                                                       "item disk full",
                                                                       "item read-only",
@@ -73,6 +76,7 @@ inline constexpr std::array<std::string_view, refusals> refusal_names{"item 429"
                                                                       "item 401",
                                                                       "item 408",
                                                                       "item 425",
+                                                                      "item not now",
                                                                       "item 5xx",
                                                                       "item conflict",
                                                                       "item lost race",
@@ -111,13 +115,16 @@ enum class Mark : std::uint8_t {
     doc_updated,     ///< an update with a `doc` was applied
     idle,            ///< nothing was left to do, and nothing was done
     told_operator,   ///< requests failed, and whoever runs this was told, once
+    passed_smaller,  ///< after requests that failed by their size smaller ones were taken
+    charged_alone,   ///< an operation that failed alone while others were taken
 };
-inline constexpr std::size_t marks = 24;
+inline constexpr std::size_t marks = 26;
 inline constexpr std::array<std::string_view, marks> mark_names{
-    "sent again",  "waited for an id", "order proven",    "sink failed",    "sink slow",   "limits changed",
-    "flushed",     "flush late",       "closed early",    "handed back",    "called back", "threw",
-    "told nobody", "attempts ended",   "waited for room", "closed waiting", "awaited",     "half applied",
-    "wish kept",   "lone poison",      "data stream",     "doc updated",    "idle",        "told operator"};
+    "sent again",     "waited for an id", "order proven",    "sink failed",    "sink slow",   "limits changed",
+    "flushed",        "flush late",       "closed early",    "handed back",    "called back", "threw",
+    "told nobody",    "attempts ended",   "waited for room", "closed waiting", "awaited",     "half applied",
+    "wish kept",      "lone poison",      "data stream",     "doc updated",    "idle",        "told operator",
+    "passed smaller", "charged alone"};
 
 inline constexpr std::size_t healths = 6;
 
