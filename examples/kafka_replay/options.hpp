@@ -4,6 +4,7 @@
 #include "failure.hpp"
 #include "kafka_probe.hpp"
 #include "streams.hpp"
+#include "tool/server_options.hpp"
 
 #include <bulkhead/http_options.hpp>
 #include <bulkhead/kafka_source.hpp>
@@ -27,6 +28,11 @@ enum class Ids : unsigned char {
     automatic, ///< the server makes them: faster there, but a redelivered record is stored twice
 };
 
+<<<<<<< HEAD
+=======
+using tool::is_https;
+
+>>>>>>> tool
 /// What the user asks for. Every limit that the library has itself is checked by the library.
 struct Options {
     // Kafka
