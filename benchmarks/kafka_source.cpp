@@ -34,7 +34,7 @@ constexpr std::int32_t partitions = 6;
 template <class M>
 void deliver(benchmark::State& state, M mapper, const KafkaSourceOptions& options = {}) {
     const std::string payload = R"({"message":")" + std::string(400 - 14, 'x') + R"("})";
-    StandaloneIndexer<ObligingTransport> indexer{0, IndexerOptions{.index = "logs"}};
+    StandaloneIndexer<ObligingTransport> indexer{0, IndexerOptions{.index = "logs", .retry = {.max_age = unlimited}}};
     NullConsumer consumer;
     KafkaSource<typename StandaloneIndexer<ObligingTransport>::indexer_type, NullConsumer, M> source{
         *indexer, consumer, std::move(mapper), options};

@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <string>
 
-/// The payload as it is, under the id `topic-partition-offset`.
+/// The payload as it is, under the id `topic-partition-offset@timestamp`.
 struct Passthrough {
     bulkhead::Mapped operator()(const bulkhead::Record& record, bulkhead::Batch& out) {
         id.assign(record.topic).append("-");

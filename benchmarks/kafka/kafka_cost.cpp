@@ -102,7 +102,7 @@ Result driver(const Arguments& arguments, Argument transport, bulkhead::IndexerO
     return {report.stats.source.settled, report.stats.bytes_received, took.count()};
 }
 Result driver(const Arguments& arguments) {
-    bulkhead::IndexerOptions options{.index = "logs"};
+    bulkhead::IndexerOptions options{.index = "logs", .retry = {.max_age = bulkhead::unlimited}};
     if (arguments.speed.operations_a_second == 0) return driver<ObligingTransport>(arguments, 0, options);
     options.max_in_flight = 1024; // so that latency alone does not slow it down: only the budget does
     return driver<SlowTransport>(arguments, arguments.speed, options);

@@ -1,14 +1,63 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "letters.hpp"
 
+#include "tool/server_options.hpp"
+
+#include <bulkhead/server_check.hpp>
+#include <bulkhead/tls.hpp>
+
+#include <boost/asio/use_future.hpp>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+
 #include <fstream>
 #include <mutex>
 #include <ostream>
-#include <stdexcept>
+#include <set>
+#include <utility>
 
 namespace letters {
 
 namespace json = boost::json;
+namespace asio = boost::asio;
+
+// Not in the unnamed namespace: coroutines of the library have them as members, of which GCC warns.
+namespace access {
+
+/// What a transport is made of, plain or by TLS.
+struct Access {
+    bulkhead::HttpOptions http;
+    bulkhead::TlsOptions tls;
+};
+struct Plain : bulkhead::HttpTransport {
+    Plain(asio::any_io_executor executor, Access to)
+        : bulkhead::HttpTransport{std::move(executor), std::move(to.http)} {}
+};
+struct Tls : bulkhead::HttpsTransport {
+    Tls(asio::any_io_executor executor, Access to)
+        : bulkhead::HttpsTransport{std::move(executor), std::move(to.http), std::move(to.tls)} {}
+};
+
+} // namespace access
+
+namespace {
+
+using namespace std::chrono_literals;
+using access::Access;
+
+/// Without it, each letter would be tried for a minute, and then remain without a word of why.
+template <class Transport>
+void check_server(asio::any_io_executor executor, const Access& to) {
+    Transport transport{executor, to};
+    const auto report = bulkhead::async_check(executor, transport, {}, 5s, asio::use_future).get();
+    transport.shutdown();
+    if (!report.usable()) throw NoServer{"search server " + report.problem()};
+}
+
+template <class Transport>
+Replayed replay_by(const Options& options, const Access& to);
+
+} // namespace
 
 std::optional<std::string> read_operation(std::string_view action_line, std::string_view source, Stored& out) {
     bulkhead::error_code error;
@@ -74,7 +123,11 @@ std::uint64_t list(const Options& options, std::ostream& out) {
     const auto read = bulkhead::read_dead_letters(options.file, [&](const bulkhead::StoredDeadLetter& letter) {
         if (!options.type.empty() && letter.type != options.type) return;
         ++listed;
-        out << letter.time << "  " << letter.status << "  " << letter.type << "  " << letter.action_line << "  "
+        const auto what = letter.action_line.empty()
+                              ? "record " + letter.topic + "-" + std::to_string(letter.partition) + " at offset " +
+                                    std::to_string(letter.offset)
+                              : letter.action_line;
+        out << letter.time << "  " << letter.status << "  " << letter.type << "  " << what << "  "
             << letter.source.size() << " bytes" << (letter.reason.empty() ? "" : "  ") << letter.reason << '\n';
     });
     if (read.error) throw std::runtime_error{options.file + ": " + read.error.message()};
@@ -83,12 +136,19 @@ std::uint64_t list(const Options& options, std::ostream& out) {
 }
 
 Replayed replay(const Options& options) {
-    using namespace std::chrono_literals;
-    bulkhead::HttpOptions http;
-    http.url = options.url;
+    Access to{options.http, options.tls};
+    to.http.url = options.url;
     if (const auto colon = options.header.find(':'); colon != std::string::npos)
-        http.headers.emplace_back(options.header.substr(0, colon),
-                                  options.header.substr(options.header.find_first_not_of(' ', colon + 1)));
+        to.http.headers.emplace_back(options.header.substr(0, colon),
+                                     options.header.substr(options.header.find_first_not_of(' ', colon + 1)));
+    return tool::is_https(options.url) ? replay_by<access::Tls>(options, to)
+                                             : replay_by<access::Plain>(options, to);
+}
+
+namespace {
+
+template <class Transport>
+Replayed replay_by(const Options& options, const Access& to) {
     bulkhead::IndexerOptions indexing;
     indexing.flush_interval = 100ms;
     indexing.retry.max_age = 1min;
@@ -98,7 +158,10 @@ Replayed replay(const Options& options) {
     std::mutex mutex;
     std::set<std::uint64_t> not_indexed; // by line
     {
-        bulkhead::StandaloneIndexer<bulkhead::HttpTransport> indexer{http, indexing};
+        bulkhead::StandaloneIndexer<Transport> indexer{to, indexing};
+        std::ifstream file{options.file, std::ios::binary};
+        if (!file) throw std::runtime_error{options.file + ": cannot be read"};
+        check_server<Transport>(indexer.get_executor(), to);
         const auto subscription = indexer.subscribe([&](std::span<const bulkhead::Settlement> settlements) {
             const std::lock_guard lock{mutex};
             for (const auto& one : settlements) {
@@ -109,8 +172,6 @@ Replayed replay(const Options& options) {
                 }
             }
         });
-        std::ifstream file{options.file, std::ios::binary};
-        if (!file) throw std::runtime_error{options.file + ": cannot be read"};
         std::uint64_t number = 0;
         Stored stored;
         for (std::string line; std::getline(file, line); ++number) {
@@ -124,6 +185,7 @@ Replayed replay(const Options& options) {
                 ++result.left_out;
                 continue;
             }
+            if (letter->action_line.empty()) ++result.records;
             const bool readable = !read_operation(letter->action_line, letter->source, stored);
             if (stored.operation.action == bulkhead::Action::create)
                 stored.operation.on_conflict = bulkhead::OnConflict::already_there; // e.g. by an earlier replay
@@ -134,7 +196,7 @@ Replayed replay(const Options& options) {
             not_indexed.insert(number);
         }
         if (file.bad()) throw std::runtime_error{options.file + ": cannot be read to its end"};
-        (void)indexer.close(2min);
+        result.failures = indexer.close(2min).stats.failures;
     }
     result.remaining = not_indexed.size();
     if (not_indexed.empty()) return result;
@@ -146,5 +208,7 @@ Replayed replay(const Options& options) {
     if (!out.flush()) throw std::runtime_error{options.remaining + ": cannot be written"};
     return result;
 }
+
+} // namespace
 
 } // namespace letters

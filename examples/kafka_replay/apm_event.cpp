@@ -35,14 +35,14 @@ void append_member(std::string& out, std::string_view name) {
     out += "\":";
 }
 
-void append_labels(std::string& out, std::span<const EventFields::Label> labels, std::string& held) {
+void append_labels(std::string& out, std::span<const EventFields::Label> labels) {
     out += R"(,"labels":{)";
     bool first = true;
     for (const auto& label : labels) {
         if (!std::exchange(first, false)) out += ',';
         append_json_string(out, label.key);
         out += ':';
-        append_json_string(out, cut(text_of(label.value, held).value_or(""), max_label_bytes));
+        append_json_string(out, cut(text_of(label.value).value_or(""), max_label_bytes));
     }
     out += '}';
 }
@@ -55,18 +55,15 @@ bool ApmEventReader::read(StreamKey stream, std::string_view event, std::int64_t
 }
 
 bool ApmEventReader::parse(StreamKey stream, std::string_view event) {
-    parser_.reset();
-    parser_.handler().start(event, schema_of(stream));
-    boost::system::error_code error;
-    const auto used = parser_.write_some(false, event.data(), event.size(), error);
-    if (!error && event.find_first_not_of(" \t\r\n", used) != std::string_view::npos)
-        error = boost::json::error::extra_data;
-    if (error) problem_ = "not JSON: " + error.message();
-    return !error;
+    fields_.start(event, schema_of(stream));
+    if (json_.read(event, fields_)) return true;
+    problem_ = "not JSON: ";
+    problem_ += json_.problem();
+    return false;
 }
 
 bool ApmEventReader::write(StreamKey stream, std::int64_t record_ms, std::int64_t now_ms, std::string& document) {
-    const auto& event = parser_.handler();
+    const auto& event = fields_;
     if (!event.is_object()) {
         problem_ = "not a JSON object";
         return false;
@@ -86,7 +83,7 @@ bool ApmEventReader::write(StreamKey stream, std::int64_t record_ms, std::int64_
         const auto& field = schema.fields[i];
         const auto& value = event.value(i);
         if (field.kind == FieldKind::text) {
-            const auto text = text_of(value, held_);
+            const auto text = text_of(value);
             if (text && !(field.required && text->empty())) {
                 append_member(document, field.name);
                 append_json_string(document, *text);
@@ -108,7 +105,7 @@ bool ApmEventReader::write(StreamKey stream, std::int64_t record_ms, std::int64_
             return false;
         }
     }
-    if (event.has_labels()) append_labels(document, event.labels(), held_);
+    if (event.has_labels()) append_labels(document, event.labels());
     document += '}';
     return true;
 }

@@ -2,9 +2,8 @@
 #pragma once
 
 #include "event_fields.hpp"
+#include "json_reader.hpp"
 #include "streams.hpp"
-
-#include <boost/json/basic_parser_impl.hpp>
 
 #include <cstdint>
 #include <string>
@@ -35,8 +34,8 @@ private:
     [[nodiscard]] bool parse(StreamKey stream, std::string_view event);
     [[nodiscard]] bool write(StreamKey stream, std::int64_t record_ms, std::int64_t now_ms, std::string& document);
 
-    boost::json::basic_parser<EventFields> parser_{boost::json::parse_options{}};
-    std::string held_; ///< a scalar's text
+    JsonReader json_;
+    EventFields fields_;
     std::string problem_;
     bool error_or_above_ = false;
 };

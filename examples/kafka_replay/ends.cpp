@@ -55,15 +55,15 @@ void Ends::nothing_from(const std::string& topic, std::int32_t partition, std::i
     end.end = std::min(end.end, offset);
 }
 
-std::int64_t Ends::lag(const Partitions& ours, const EndNow& end_now) const {
+std::int64_t Ends::lag(const Partitions& ours, const LagNow& lag_now) const {
     std::int64_t lag = 0;
     for (const auto& [topic, numbers] : ends_) {
         for (const auto& [number, end] : numbers) {
             const auto* const p = find(ours, topic, number);
             if (p == nullptr && !ours.empty()) continue;
-            const auto to = p == nullptr ? end.end : std::max(end.end, end_now(topic, number).value_or(0));
+            const auto known = p != nullptr ? lag_now(topic, number) : std::nullopt;
             const auto from = p != nullptr && p->next ? *p->next : end.begin;
-            lag += std::max<std::int64_t>(0, to - from);
+            lag += known ? static_cast<std::int64_t>(*known) : std::max<std::int64_t>(0, end.end - from);
         }
     }
     return lag;

@@ -19,8 +19,8 @@ namespace replay {
 class Ends {
 public:
     using Partitions = std::vector<bulkhead::PartitionState>; ///< those assigned to us, as the source sees them
-    /// The end of a partition now; nothing when it is not known.
-    using EndNow = std::function<std::optional<std::int64_t>(const std::string& topic, std::int32_t partition)>;
+    /// The lag of a partition of ours now; nothing when it is not known.
+    using LagNow = std::function<std::optional<std::uint64_t>(const std::string& topic, std::int32_t partition)>;
 
     explicit Ends(const std::vector<PartitionEnd>& ends);
 
@@ -37,7 +37,7 @@ public:
     void nothing_from(const std::string& topic, std::int32_t partition, std::int64_t offset);
     /// Records that are there and not taken, as far as known: in the partitions assigned to us; in all of them before
     /// there are any.
-    [[nodiscard]] std::int64_t lag(const Partitions& ours, const EndNow& end_now) const;
+    [[nodiscard]] std::int64_t lag(const Partitions& ours, const LagNow& lag_now) const;
 
 private:
     std::map<std::string, std::map<std::int32_t, PartitionEnd>> ends_; ///< `begin`: what the group has committed

@@ -2,6 +2,7 @@
 #include "error_forwarder.hpp"
 
 #include "failure.hpp"
+#include "kafka_setting.hpp"
 
 #include <array>
 
@@ -26,11 +27,7 @@ ErrorLogForwarder::ErrorLogForwarder(const std::string& brokers, const std::stri
     std::array<char, 512> error{};
     std::unique_ptr<rd_kafka_conf_t, decltype(&rd_kafka_conf_destroy)> conf{rd_kafka_conf_new(),
                                                                             &rd_kafka_conf_destroy};
-    const auto set = [&](const std::string& key, const std::string& value) {
-        // The value may be a password, and librdkafka's text would quote it.
-        if (rd_kafka_conf_set(conf.get(), key.c_str(), value.c_str(), error.data(), error.size()) != RD_KAFKA_CONF_OK)
-            throw UsageError{"--kafka-option: librdkafka does not take this value for " + key};
-    };
+    const auto set = [&](const std::string& key, const std::string& value) { set_property(conf.get(), key, value); };
     set("bootstrap.servers", brokers);
     set("log_level", "0"); // the consumer says what is wrong with the brokers
     set("linger.ms", "100");

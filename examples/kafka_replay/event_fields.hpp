@@ -5,22 +5,20 @@
 #include "scalar.hpp"
 #include "streams.hpp"
 
-#include <boost/json/error.hpp>
-#include <boost/json/string_view.hpp>
-
 #include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
-#include <limits>
+#include <iterator>
+#include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace replay {
 
 /// An event's labels, so that they never blow up a mapping: an object whose values are strings.
-/// - Numbers and booleans become strings; null is left out.
+/// - Booleans become strings, and numbers, as they were written; null is left out.
 /// - An object or array becomes its JSON text, a string.
 /// - A value longer than `max_label_bytes` is cut there, between two characters.
 /// - In a key `.`, `*` and `"` become `_`; an empty key, or one longer than `max_label_key_bytes`, is left out.
@@ -30,9 +28,9 @@ inline constexpr std::size_t max_labels = 64;
 inline constexpr std::size_t max_label_bytes = 1024;
 inline constexpr std::size_t max_label_key_bytes = 128;
 
-/// Collects the known members of one event as `boost::json::basic_parser` meets them; of a member that comes twice the
-/// last counts. Texts are views into the event, or into memory of its own where they had to be made, and are valid
-/// until the next `start`.
+/// Collects the known members of one event as `JsonReader` meets them; of a member that comes twice the last counts.
+/// Texts are the reader's, or views into memory of its own where they had to be made, and are valid until the next
+/// `start`.
 class EventFields {
 public:
     struct Label {
@@ -41,19 +39,20 @@ public:
     };
 
     void start(std::string_view event, const Schema& schema) {
-        event_ = event;
         schema_ = &schema;
-        // No view into these may move. A number's shortest form can be longer than what was written, but not twice.
-        for (auto* const held : {&made_, &nested_}) {
-            held->clear();
-            held->reserve(2 * event.size() + 64);
-        }
+        // No view into these may move. A key is as long as it was in the event; of nested text `\b` grows most, to
+        // `\u0008`.
+        keys_.clear();
+        keys_.reserve(event.size());
+        nested_.clear();
+        nested_.reserve(3 * event.size());
         values_.fill({});
         timestamp_ = {};
         labels_ = 0;
         has_labels_ = is_object_ = false;
         depth_ = 0;
-        text_begin_ = nested_begin_ = none;
+        nested_begin_ = none;
+        member_ = unknown_member;
     }
 
     [[nodiscard]] bool is_object() const noexcept { return is_object_; }
@@ -63,80 +62,25 @@ public:
     [[nodiscard]] bool has_labels() const noexcept { return has_labels_; }
     [[nodiscard]] std::span<const Label> labels() const noexcept { return {all_labels_.data(), labels_}; }
 
-    // ---- What basic_parser calls ----
+    // ---- What the reader calls ----
 
-    using Error = boost::system::error_code;
-    using View = boost::json::string_view;
-    static constexpr std::size_t unlimited = std::numeric_limits<std::size_t>::max();
-    static constexpr std::size_t max_object_size = unlimited;
-    static constexpr std::size_t max_array_size = unlimited;
-    static constexpr std::size_t max_key_size = unlimited;
-    static constexpr std::size_t max_string_size = unlimited;
-
-    bool on_document_begin(Error&) { return true; }
-    bool on_document_end(Error&) { return true; }
-    bool on_object_begin(Error&) {
-        if (depth_ == 0) {
+    void begin(char bracket) {
+        if (depth_ == 0 && bracket == '{') {
             is_object_ = true;
-        } else if (depth_ == 1 && member_ == labels_member) {
+        } else if (depth_ == 1 && bracket == '{' && member_ == labels_member) {
             has_labels_ = true;
             labels_ = 0;
         } else {
-            open('{');
+            open(bracket);
         }
         ++depth_;
-        return true;
     }
-    bool on_object_end(std::size_t, Error&) { return close('}'); }
-    bool on_array_begin(Error&) {
-        open('[');
-        ++depth_;
-        return true;
+    void end(char bracket) {
+        --depth_;
+        if (nested_begin_ == none) return;
+        nested_ += bracket;
+        if (depth_ == nested_depth_) label(std::string_view{nested_}.substr(std::exchange(nested_begin_, none)));
     }
-    bool on_array_end(std::size_t, Error&) { return close(']'); }
-    bool on_key_part(View part, std::size_t, Error&) { return add_part(part); }
-    bool on_key(View rest, std::size_t, Error&) {
-        key(whole_text(rest));
-        return true;
-    }
-    bool on_string_part(View part, std::size_t, Error&) { return add_part(part); }
-    bool on_string(View rest, std::size_t, Error&) {
-        scalar(whole_text(rest));
-        return true;
-    }
-    bool on_number_part(View, Error&) { return true; }
-    bool on_int64(std::int64_t value, View, Error&) { return scalar(value); }
-    bool on_uint64(std::uint64_t value, View, Error&) { return scalar(value); }
-    bool on_double(double value, View, Error&) { return scalar(value); }
-    bool on_bool(bool value, Error&) { return scalar(value); }
-    bool on_null(Error&) { return scalar({}); }
-    bool on_comment_part(View, Error&) { return true; }
-    bool on_comment(View, Error&) { return true; }
-
-private:
-    static constexpr std::size_t most_fields = 16;
-    static constexpr std::size_t timestamp_member = most_fields;
-    static constexpr std::size_t labels_member = most_fields + 1;
-    static constexpr std::size_t unknown_member = most_fields + 2;
-    static constexpr auto none = static_cast<std::size_t>(-1);
-
-    // A text arrives whole, as a view into the event, unless it holds an escape: then it is put together here.
-    bool add_part(View part) {
-        if (text_begin_ == none) text_begin_ = made_.size();
-        made_.append(part.data(), part.size());
-        return true;
-    }
-    std::string_view whole_text(View rest) {
-        const std::less_equal<> before;
-        const bool in_event =
-            before(event_.data(), rest.data()) && before(rest.data() + rest.size(), event_.data() + event_.size());
-        if (text_begin_ == none && in_event) return {rest.data(), rest.size()};
-        add_part(rest);
-        return std::string_view{made_}.substr(std::exchange(text_begin_, none));
-    }
-
-    [[nodiscard]] bool in_labels() const noexcept { return depth_ >= 2 && member_ == labels_member && has_labels_; }
-
     void key(std::string_view name) {
         if (depth_ == 1) {
             member_ = member(name);
@@ -149,21 +93,7 @@ private:
             nested_ += ':';
         }
     }
-    [[nodiscard]] std::size_t member(std::string_view name) const noexcept {
-        for (std::size_t i = 0; i < schema_->fields.size(); ++i)
-            if (schema_->fields[i].name == name) return i;
-        return name == "timestamp" ? timestamp_member : name == "labels" ? labels_member : unknown_member;
-    }
-    std::string_view normal_key(std::string_view name) {
-        if (name.size() > max_label_key_bytes) return {};
-        constexpr auto not_allowed = [](char c) { return c == '.' || c == '*' || c == '"'; };
-        if (std::none_of(name.begin(), name.end(), not_allowed)) return name;
-        const auto begin = made_.size();
-        std::replace_copy_if(name.begin(), name.end(), std::back_inserter(made_), not_allowed, '_');
-        return std::string_view{made_}.substr(begin);
-    }
-
-    bool scalar(const Scalar& value) {
+    void scalar(const Scalar& value) {
         if (depth_ == 1) {
             if (member_ < schema_->fields.size()) values_[member_] = value;
             if (member_ == timestamp_member) timestamp_ = value;
@@ -173,8 +103,31 @@ private:
         } else if (in_labels()) {
             label(value);
         }
-        return true;
     }
+
+private:
+    static constexpr std::size_t most_fields = 16;
+    static constexpr std::size_t timestamp_member = most_fields;
+    static constexpr std::size_t labels_member = most_fields + 1;
+    static constexpr std::size_t unknown_member = most_fields + 2;
+    static constexpr auto none = static_cast<std::size_t>(-1);
+
+    [[nodiscard]] bool in_labels() const noexcept { return depth_ >= 2 && member_ == labels_member && has_labels_; }
+
+    [[nodiscard]] std::size_t member(std::string_view name) const noexcept {
+        for (std::size_t i = 0; i < schema_->fields.size(); ++i)
+            if (schema_->fields[i].name == name) return i;
+        return name == "timestamp" ? timestamp_member : name == "labels" ? labels_member : unknown_member;
+    }
+    std::string_view normal_key(std::string_view name) {
+        if (name.size() > max_label_key_bytes) return {};
+        constexpr auto not_allowed = [](char c) { return c == '.' || c == '*' || c == '"'; };
+        if (std::none_of(name.begin(), name.end(), not_allowed)) return name;
+        const auto begin = keys_.size();
+        std::replace_copy_if(name.begin(), name.end(), std::back_inserter(keys_), not_allowed, '_');
+        return std::string_view{keys_}.substr(begin);
+    }
+
     void label(const Scalar& value) {
         if (labels_ == max_labels || label_key_.empty() || is_null(value)) return;
         const auto same = [this](const Label& other) { return other.key == label_key_; };
@@ -195,25 +148,14 @@ private:
         }
         nested_ += bracket;
     }
-    bool close(char bracket) {
-        --depth_;
-        if (nested_begin_ == none) return true;
-        nested_ += bracket;
-        if (depth_ != nested_depth_) return true;
-        const auto text = std::string_view{nested_}.substr(std::exchange(nested_begin_, none));
-        label(text);
-        return true;
-    }
     void nested_comma() {
         const char last = nested_.back();
         if (last != '{' && last != '[' && last != ':') nested_ += ',';
     }
 
-    std::string_view event_;
     const Schema* schema_ = nullptr;
-    std::string made_;   ///< texts that are not in the event as they are
+    std::string keys_;   ///< of labels, where they are not as they were in the event
     std::string nested_; ///< what is nested in labels, as JSON
-    std::size_t text_begin_ = none;
     std::size_t nested_begin_ = none;
     std::size_t nested_depth_ = 0;
     std::size_t depth_ = 0;

@@ -12,10 +12,10 @@ namespace replay {
 
 using bulkhead::append_json_string;
 
-/// Appends a number in its shortest form that reads back the same.
-template <class Number>
-requires(std::integral<Number> || std::floating_point<Number>) void append_number(std::string& out, Number value) {
-    char digits[32]; // NOLINT: enough for any 64-bit integer or double
+/// Appends an integer's digits.
+template <std::integral Integer>
+void append_number(std::string& out, Integer value) {
+    char digits[32]; // NOLINT: enough for any 64-bit integer
     const auto end = std::to_chars(digits, digits + sizeof digits, value).ptr;
     out.append(digits, end);
 }

@@ -2,6 +2,7 @@
 #include "kafka_probe.hpp"
 
 #include "failure.hpp"
+#include "kafka_setting.hpp"
 
 #include <bulkhead/kafka/rdkafka_handles.hpp>
 
@@ -33,11 +34,7 @@ Handle make_handle(const std::string& brokers, const std::string& group,
                    const std::vector<std::pair<std::string, std::string>>& fixed = {}) {
     std::array<char, 512> error{};
     ConfPtr conf{rd_kafka_conf_new()};
-    const auto set = [&](const std::string& key, const std::string& value) {
-        // The value may be a password, and librdkafka's text would quote it.
-        if (rd_kafka_conf_set(conf.get(), key.c_str(), value.c_str(), error.data(), error.size()) != RD_KAFKA_CONF_OK)
-            throw UsageError{"--kafka-option: librdkafka does not take this value for " + key};
-    };
+    const auto set = [&](const std::string& key, const std::string& value) { set_property(conf.get(), key, value); };
     set("bootstrap.servers", brokers);
     set("group.id", group);
     set("log_level", "0");

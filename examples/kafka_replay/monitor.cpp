@@ -63,6 +63,11 @@ Probe alive(Pulse::Clock::duration since_beat, bool draining) {
 Probe ready(const bulkhead::Stats& indexer, const bulkhead::kafka::DriverStats& driver, bool draining) {
     if (draining) return {false, "draining"};
     if (driver.rebalances == 0) return {false, "the consumer group is being joined"};
+    if (!driver.troubles.empty()) {
+        const auto more = driver.troubles.size() - 1;
+        return {false, "Kafka: " + driver.troubles.front().text +
+                           (more == 0 ? "" : "; and " + std::to_string(more) + " more")};
+    }
     if (indexer.health == bulkhead::Health::ok) return {};
     auto words = "search server: " + std::string{to_string(indexer.health)};
     if (!indexer.health_detail.empty()) words += ": " + indexer.health_detail;

@@ -59,6 +59,9 @@ function parse(text) {
 }
 const of = (s, name) => s.values.get("bulkhead_" + name) ?? 0;
 const settled = (s, outcome) => of(s, `operations_settled_total{outcome="${outcome}"}`);
+// Records that came to nothing, though not because there was nothing in them.
+const passedOver = (s) => of(s, 'kafka_records_passed_over_total{reason="invalid"}') +
+  of(s, 'kafka_records_passed_over_total{reason="too_large"}');
 const sum = (s, prefix) => {
   let total = 0;
   for (const [name, value] of s.values) if (name.startsWith("bulkhead_" + prefix)) total += value;
@@ -102,7 +105,7 @@ const charts = [
   ["Failures", number, [["requests/s", rate((s) => sum(s, "requests_failures_total"))],
                         ["operations/s", rate((s) => sum(s, "operations_failures_total"))],
                         ["not indexed/s", rate((s) => ["rejected", "dead_lettered", "dropped", "undelivered", "unknown"]
-                          .reduce((total, outcome) => total + settled(s, outcome), 0))]]],
+                          .reduce((total, outcome) => total + settled(s, outcome), passedOver(s)))]]],
   ["Requests", number, [["in flight", (s) => of(s, "requests_in_flight")],
                         ["limit", (s) => of(s, "requests_in_flight_limit")],
                         ["batches waiting", (s) => of(s, "batches_waiting")]]],
@@ -113,7 +116,9 @@ const numbers = [
   ["pending", (s) => number(of(s, "operations_pending"))],
   ["oldest pending", (s) => seconds(of(s, "oldest_pending_seconds"))],
   ["lag", (s) => number(of(s, "kafka_lag"))],
-  ["dead letters", (s) => number(settled(s, "dead_lettered"))],
+  ["dead letters", (s) => number(settled(s, "dead_lettered") + of(s, "kafka_dead_letters_written_total"))],
+  ["invalid records", (s) => number(of(s, 'kafka_records_passed_over_total{reason="invalid"}'))],
+  ["skipped records", (s) => number(of(s, 'kafka_records_passed_over_total{reason="skipped"}'))],
   ["rejected", (s) => number(settled(s, "rejected"))],
   ["partitions (paused)", (s) => of(s, 'kafka_partitions{state="assigned"}') + " (" +
                         of(s, 'kafka_partitions{state="paused"}') + ")"],

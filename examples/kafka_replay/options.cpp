@@ -1,32 +1,43 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "options.hpp"
 
+#include "environment.hpp"
 #include "timestamp.hpp"
+#include "tool/server_options.hpp"
+#include "tool/version_text.hpp"
 
 #include <bulkhead/ndjson.hpp>
-
-#include <boost/url/parse.hpp>
-#include <boost/url/scheme.hpp>
 
 #include <charconv>
 #include <cstdlib>
 #include <iostream>
 
 #include <CLI/CLI.hpp>
+#include <librdkafka/rdkafka.h>
+#include <openssl/crypto.h>
+#include <unistd.h>
 
 namespace replay {
 
 namespace {
 
+using tool::check_url;
+using tool::one_line;
+using tool::refuse;
+
 constexpr const char* description =
     "Replays log events from a Kafka topic into Elasticsearch or OpenSearch, without ever blocking the consumer.\n\n"
-    "Without --brokers it brings a Kafka broker of its own (librdkafka's mock cluster) and fills the topic with\n"
-    "generated events or with --input; without --url it brings a search server of its own that parses, stores and\n"
-    "counts. So without any option it is a demonstration. With --brokers and --url it is the real thing:\n\n"
     "  kafka_replay --brokers kafka1:9092,kafka2:9092 --url http://search:9200 --install-template\n\n"
-    "It consumes until Ctrl-C (with an embedded broker, or --exit-at-end: until the records that were there at the\n"
-    "start are done), then drains, commits, and prints a summary on standard output. Progress and warnings go to\n"
+    "Both addresses are given, or neither. Each may be 'embedded': --brokers embedded is a Kafka broker inside this\n"
+    "process (librdkafka's mock cluster), whose topic is filled with generated events or with --input; --url embedded\n"
+    "is a search server inside this process that parses, stores and counts, and vanishes with it. Neither address is\n"
+    "a demonstration: both are embedded.\n\n"
+    "It consumes until Ctrl-C (with an embedded broker, or --until-end: until the records that were there at the\n"
+    "start are done), then drains, commits, and prints a summary on standard output. A second Ctrl-C ends it at once,\n"
+    "with status 130 and without a summary: what was not committed is read again. Progress and warnings go to\n"
     "standard error. Values may also come from the environment variables named below; the command line wins.";
+
+constexpr const char* embedded = "embedded";
 
 constexpr const char* footer =
     "Exit status: 0 everything consumed is accounted for, also after Ctrl-C; 1 something went wrong or is missing;\n"
@@ -36,31 +47,8 @@ constexpr const char* footer =
     "stands, and why it is paused.\n\n"
     "Events are JSON objects with service_name and message, and perhaps timestamp, environment, trace_id, span_id,\n"
     "level, http_method, http_path, http_status_code, labels. A timestamp may be epoch seconds, milli-, micro- or\n"
-    "nanoseconds, or ISO 8601; when it is missing or absurd the record's own is taken. An event that is invalid, or a\n"
-    "record without payload, is skipped with a warning and counted.\n";
-
-/// Throws `UsageError` naming the option, what is allowed and what was found.
-[[noreturn]] void refuse(const std::string& option, const std::string& expected, const std::string& found) {
-    throw UsageError{option + ": expected " + expected + ", found " + (found.empty() ? "nothing" : found)};
-}
-
-/// What the transport itself would refuse is refused here, before anything is started.
-void check_url(const std::string& url) {
-    const auto parsed = boost::urls::parse_uri(url);
-    const auto port_is_good = [&] {
-        if (!parsed->has_port()) return true;
-        const std::string digits{parsed->port()};
-        return !digits.empty() && digits.size() <= 5 && std::stoi(digits) >= 1 && std::stoi(digits) <= 65535;
-    };
-    const bool good =
-        parsed.has_value() &&
-        (parsed->scheme_id() == boost::urls::scheme::http || parsed->scheme_id() == boost::urls::scheme::https) &&
-        !parsed->host().empty() && !parsed->has_query() && !parsed->has_fragment() && port_is_good();
-    if (good) return;
-    // What stands before an @ may be a password.
-    const auto at = url.rfind('@');
-    refuse("--url", "http[s]://HOST[:PORT][/PATH]", at == std::string::npos ? url : "…" + url.substr(at));
-}
+    "nanoseconds, or ISO 8601; when it is missing or absurd the record's own is taken. A record without payload is\n"
+    "skipped with a warning and counted; so is an event that is invalid, where there is no place for dead letters.\n";
 
 void check_topic(const std::string& option, const std::string& topic) {
     constexpr std::string_view allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
@@ -85,6 +73,89 @@ std::string option_of(const std::string& field) {
     return field;
 }
 
+/// `--name=` becomes the option and an empty value; CLI11 would take the next argument for its value.
+std::vector<const char*> with_empty_values(int argc, const char* const* argv, std::vector<std::string>& kept) {
+    kept.reserve(static_cast<std::size_t>(argc)); // so that none of the texts moves
+    std::vector<const char*> arguments;
+    for (int i = 0; i < argc; ++i) {
+        const std::string_view text{argv[i]};
+        if (i == 0 || !text.starts_with("--") || text.find('=') + 1 != text.size()) {
+            arguments.push_back(argv[i]);
+            continue;
+        }
+        arguments.push_back(kept.emplace_back(text.substr(0, text.size() - 1)).c_str());
+        arguments.push_back("");
+    }
+    return arguments;
+}
+
+/// An address as it was given: by an option, or by its variable. Nothing: not at all.
+struct Address {
+    const char* option;
+    const char* variable;
+    std::vector<std::string> given; ///< separated by commas
+
+    [[nodiscard]] bool is_embedded() const { return given.size() == 1 && given.front() == embedded; }
+    [[nodiscard]] std::string names() const { return std::string{option} + " (or " + variable + ")"; }
+};
+
+Address address(const CLI::App& app, const char* option, const char* variable) {
+    Address found{option, variable, {}};
+    for (const auto& text : app.get_option(option)->results())
+        for (auto& part : CLI::detail::split(text, ',')) found.given.push_back(std::move(part));
+    const char* const value = std::getenv(variable);
+    // A variable without a value is not the same as none: perhaps a deployment has lost it.
+    if (app.count(option) == 0 && value != nullptr && *value == '\0')
+        throw UsageError{std::string{variable} + ": expected an address or '" + embedded + "', found nothing"};
+    return found;
+}
+
+/// Both addresses or neither: one alone would replay real records into a store that vanishes, or made-up events into a
+/// real index. `remarks`: what the other may have been meant by.
+void check_addresses(const Address& brokers, const Address& url, bool dry_run,
+                     const std::vector<std::string>& remarks) {
+    for (const auto& node : url.given)
+        if (!node.empty() && node != embedded) check_url(node);
+    for (const auto* one : {&brokers, &url}) {
+        if (one->is_embedded()) continue;
+        for (const auto& part : one->given) {
+            if (part.empty()) refuse(one->option, std::string{"an address or '"} + embedded + "'", "");
+            if (part == embedded) refuse(one->option, std::string{"addresses, or '"} + embedded + "' alone", "both");
+        }
+    }
+    const auto remarked = [&](std::string text) {
+        for (const auto& remark : remarks) text += "; " + remark;
+        return text;
+    };
+    const auto lacks = [&](const Address& missing, const Address& given, const char* what) {
+        throw UsageError{remarked(missing.names() + ": expected beside " + given.names() + ", found nothing; " +
+                                  missing.option + " " + embedded + " asks for " + what)};
+    };
+    if (brokers.given.empty() && !url.given.empty())
+        lacks(brokers, url, "a broker in this process, filled with generated events or with --input");
+    if (url.given.empty() && !brokers.given.empty() && !dry_run)
+        lacks(url, brokers, "a search server that vanishes with this process");
+    if (!brokers.given.empty() || !url.given.empty()) return;
+    for (const auto& remark : remarks)
+        if (remark.find(brokers.variable) != std::string::npos || remark.find(url.variable) != std::string::npos)
+            throw UsageError{remarked("--brokers and --url: expected both, or for the demonstration '" +
+                                      std::string{embedded} + "' for both, found neither")};
+}
+
+/// One line for each variable that looks like a misspelt one of ours. Values are not shown: they may be secrets.
+std::vector<std::string> misspelt_variables(const CLI::App& app) {
+    std::vector<std::string> ours{"ELASTICSEARCH_PASSWORD", "ELASTICSEARCH_API_KEY"}; // these are no options
+    for (const auto* option : app.get_options())
+        if (!option->get_envname().empty()) ours.push_back(option->get_envname());
+    std::vector<std::string_view> all;
+    for (char** variable = environ; variable != nullptr && *variable != nullptr; ++variable)
+        all.emplace_back(*variable);
+    std::vector<std::string> remarks;
+    for (const auto& [found, meant] : misspelt(all, ours))
+        remarks.push_back(found + " is set, but " + meant + " is what is read");
+    return remarks;
+}
+
 void check(const Options& o) {
     check_topic("--topic", o.topic);
     if (!o.span_topic.empty()) check_topic("--span-topic", o.span_topic);
@@ -98,34 +169,31 @@ void check(const Options& o) {
             refuse("--dead-letter-topic", "a topic that is not replayed itself", o.dead_letter_topic);
         if (!o.dead_letter_file.empty())
             throw UsageError{"--dead-letter-topic: it does not go together with --dead-letter-file"};
-    } else if (o.on_invalid == bulkhead::OnInvalid::dead_letter ||
-               o.on_tombstone == bulkhead::OnTombstone::dead_letter ||
-               o.on_unknown == bulkhead::OnUnknown::dead_letter || o.keep_records) {
-        throw UsageError{"--on-invalid, --on-tombstone, --on-unknown dead_letter and --keep-records need "
-                         "--dead-letter-topic"};
+    } else if (o.on_tombstone == bulkhead::OnTombstone::dead_letter || o.keep_records) {
+        throw UsageError{"--on-tombstone dead_letter and --keep-records need --dead-letter-topic"};
+    } else if (o.dead_letter_file.empty() &&
+               (o.on_invalid == bulkhead::OnInvalid::dead_letter || o.on_unknown == bulkhead::OnUnknown::dead_letter)) {
+        throw UsageError{"--on-invalid and --on-unknown dead_letter need --dead-letter-topic or --dead-letter-file"};
     }
     if (o.keep_records && o.delivery == bulkhead::Delivery::best_effort)
         throw UsageError{"--keep-records: it does not go together with --delivery best_effort"};
     if (o.group.empty()) refuse("--group", "a consumer group", o.group);
     check_stream("--data-stream", o.streams.name(StreamKey::apm_logs));
     check_stream("--span-data-stream", o.streams.name(StreamKey::apm_spans));
-    if (!o.url.empty()) check_url(o.url);
-    for (const auto& url : o.http.more_urls) {
-        check_url(url);
-        if (is_https(url) != is_https(o.url)) throw UsageError{"--url: all nodes by http or all by https"};
-    }
     if (const auto wrong = bulkhead::validate(o.http)) refuse(option_of(wrong->field), wrong->limit, wrong->value);
     if (!o.input.empty() && !o.embedded_broker())
-        throw UsageError{"--input: it fills the embedded broker, so it does not go together with --brokers"};
+        throw UsageError{"--input: it fills the embedded broker, so it goes together with --brokers embedded"};
     if (o.dry_run && o.embedded_broker())
-        throw UsageError{"--dry-run: it reads a topic of --brokers; the embedded broker's records are known"};
+        throw UsageError{"--dry-run: it reads a topic of real --brokers; the embedded broker's records are known"};
     if (o.from.kind != Start::Kind::stored && o.embedded_broker())
-        throw UsageError{"--from: the embedded broker's topic is new, so it goes together with --brokers"};
+        throw UsageError{"--from: the embedded broker's topic is new, so it needs the --brokers of real ones"};
     if (o.server_port != 0 && !o.embedded_server())
-        throw UsageError{"--server-port: it is the embedded server's, so it does not go together with --url"};
+        throw UsageError{"--server-port: it is the embedded server's, so it goes together with --url embedded"};
     if (o.messages < 1 || o.messages > 10'000'000) refuse("--messages", "1 to 10000000", std::to_string(o.messages));
     if (o.drain_timeout < std::chrono::seconds{1} || o.drain_timeout > std::chrono::hours{1})
         refuse("--drain-timeout", "1 to 3600 seconds", std::to_string(o.drain_timeout.count()));
+    if (o.stall_after < std::chrono::seconds{1} || o.stall_after > std::chrono::hours{1})
+        refuse("--stall-after", "1 to 3600 seconds", std::to_string(o.stall_after.count() / 1000));
     if (const auto wrong = bulkhead::validate(o.indexer)) refuse(option_of(wrong->field), wrong->limit, wrong->value);
 }
 
@@ -140,30 +208,6 @@ std::vector<std::pair<std::string, std::string>> key_values(const std::vector<st
         pairs.emplace_back(setting.substr(0, equals), setting.substr(equals + 1));
     }
     return pairs;
-}
-
-/// From files or from the environment, never from arguments, which every user of the machine can read.
-bulkhead::Credentials credentials(const std::string& user, const std::string& password_file,
-                                  const std::string& api_key_file) {
-    using bulkhead::Credentials;
-    using bulkhead::SecretSource;
-    const bool key_is_set = std::getenv("ELASTICSEARCH_API_KEY") != nullptr;
-    if (!user.empty() && (!api_key_file.empty() || key_is_set))
-        throw UsageError{"--user: it does not go together with an API key"};
-    if (user.empty() && !password_file.empty()) throw UsageError{"--password-file: it needs --user"};
-    if (!user.empty())
-        return Credentials::basic(user, password_file.empty() ? SecretSource::environment("ELASTICSEARCH_PASSWORD")
-                                                              : SecretSource::file(password_file));
-    if (!api_key_file.empty()) return Credentials::api_key(SecretSource::file(api_key_file));
-    if (key_is_set) return Credentials::api_key(SecretSource::environment("ELASTICSEARCH_API_KEY"));
-    return {};
-}
-
-std::string one_line(std::string text) {
-    while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
-    for (auto& c : text)
-        if (c == '\n') c = ' ';
-    return text;
 }
 
 Start parse_start(const std::string& text) {
@@ -207,22 +251,19 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
     std::uint64_t flush_interval_ms = 1000;
     std::uint64_t request_timeout_ms = 60'000;
     std::uint64_t drain_seconds = 30;
+    std::uint64_t stall_seconds = 30;
     std::string delivery = "at_least_once";
     std::string ids = "record";
     std::string from = "stored";
     std::string format = "text";
     std::vector<std::string> urls;
-    std::string user;
-    std::string password_file;
-    std::string api_key_file;
-    std::string key_password_file;
-    bool insecure = false;
+    tool::ServerOptions server;
     CLI::App app{description, "kafka_replay"};
     app.footer(footer);
     app.get_formatter()->column_width(34);
 
     const auto kafka_group = "Kafka";
-    app.add_option("--brokers", o.brokers, "Bootstrap servers; none: an embedded broker")
+    app.add_option("--brokers", o.brokers, "Bootstrap servers; 'embedded': a broker inside this process")
         ->envname("KAFKA_BROKERS")
         ->group(kafka_group);
     app.add_option("--topic", o.topic, "Topic of the log events")
@@ -262,47 +303,14 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
         ->group(kafka_group);
 
     const auto server_group = "Search server";
-    app.add_option("--url", urls,
-                   "http[s]://HOST[:PORT][/PATH], several nodes of one cluster separated by commas; none: an embedded\n"
-                   "server")
+    app.add_option(
+           "--url", urls,
+           "http[s]://HOST[:PORT][/PATH], several nodes of one cluster separated by commas; 'embedded': a server\n"
+           "inside this process")
         ->delimiter(',')
         ->envname("ELASTICSEARCH_URL")
         ->group(server_group);
-    app.add_option("--user", user, "User for basic authentication; the password is never an argument")
-        ->envname("ELASTICSEARCH_USER")
-        ->group(server_group);
-    app.add_option("--password-file", password_file,
-                   "Its password, read again after a 401; without it, from $ELASTICSEARCH_PASSWORD")
-        ->envname("ELASTICSEARCH_PASSWORD_FILE")
-        ->type_name("FILE")
-        ->group(server_group);
-    app.add_option("--api-key-file", api_key_file,
-                   "An encoded API key, read again after a 401; without it, from $ELASTICSEARCH_API_KEY if that is set")
-        ->envname("ELASTICSEARCH_API_KEY_FILE")
-        ->type_name("FILE")
-        ->group(server_group);
-    app.add_option("--ca-file", o.tls.ca_file, "Certificates (PEM) to trust instead of the system's")
-        ->envname("ELASTICSEARCH_CA_FILE")
-        ->type_name("FILE")
-        ->group(server_group);
-    app.add_option("--ca-fingerprint", o.tls.ca_fingerprint,
-                   "SHA-256 of the certificate authority's certificate, as Elasticsearch prints it at set-up")
-        ->envname("ELASTICSEARCH_CA_FINGERPRINT")
-        ->type_name("HEX")
-        ->group(server_group);
-    app.add_option("--client-certificate", o.tls.certificate_file, "Our own certificate (PEM)")
-        ->type_name("FILE")
-        ->group(server_group);
-    app.add_option("--client-key", o.tls.key_file, "and its key (PEM)")->type_name("FILE")->group(server_group);
-    app.add_option("--client-key-password-file", key_password_file, "and the key's password, if it has one")
-        ->type_name("FILE")
-        ->group(server_group);
-    app.add_flag("--insecure-trust-any-certificate", insecure,
-                 "Do not verify the server: whoever is on the way can read and change everything")
-        ->group(server_group);
-    app.add_flag("--allow-credentials-in-clear", o.http.allow_credentials_in_clear,
-                 "Send credentials also by plain http to another host")
-        ->group(server_group);
+    server.add_to(app, server_group);
     app.add_flag("--gzip", o.gzip, "Compress bulk requests")->envname("BULK_GZIP")->group(server_group);
     app.add_option("--gzip-level", o.http.compression_level, "1 (quick) to 12")
         ->capture_default_str()
@@ -384,7 +392,9 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
     policy(
         "--on-invalid", "BULK_ON_INVALID", o.on_invalid,
         Names<OnInvalid>{{"skip", OnInvalid::skip}, {"dead_letter", OnInvalid::dead_letter}, {"stop", OnInvalid::stop}},
-        "A record that is no event");
+        "A record that is no event; the default is dead_letter where there is a --dead-letter-topic, and skip where "
+        "there\n"
+        "is none");
     policy("--on-tombstone", "BULK_ON_TOMBSTONE", o.on_tombstone,
            Names<OnTombstone>{{"skip", OnTombstone::skip}, {"dead_letter", OnTombstone::dead_letter}},
            "A record without payload");
@@ -401,23 +411,29 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
                  "A refused document's dead letter is its record (key, payload, headers), not only the operation")
         ->group(indexing_group);
     app.add_option("--id-prefix", o.id_prefix,
-                   "Before the ids of --ids record: where several Kafka clusters feed one stream, or a topic was made\n"
-                   "anew")
+                   "Before the ids of --ids record: where several Kafka clusters feed one stream")
         ->envname("BULK_ID_PREFIX")
         ->group(indexing_group);
     app.add_option(
            "--dead-letter-file", o.dead_letter_file,
-           "A refused document goes to the end of this file, one line of JSON each, and its offset moves on\n"
+           "A refused document or an invalid record goes to the end of this file, one line of JSON each, and its "
+           "offset moves on\n"
            "when it is on the disk; a flood of them pauses the replay (see dead_letters for listing and replaying)")
         ->envname("BULK_DEAD_LETTER_FILE")
         ->type_name("FILE")
         ->group(indexing_group);
-    app.add_option("--ids", ids, "record: topic-partition-offset, so nothing is stored twice; auto: the server's")
+    app.add_option("--ids", ids, "record: topic-partition-offset@timestamp, so nothing is stored twice; auto: the server's")
         ->check(CLI::IsMember{{"record", "auto"}})
         ->capture_default_str()
         ->group(indexing_group);
     app.add_option("--drain-timeout", drain_seconds, "Seconds to finish what is under way at the end or at Ctrl-C")
         ->envname("BULK_DRAIN_TIMEOUT_S")
+        ->capture_default_str()
+        ->group(indexing_group);
+    app.add_option("--stall-after", stall_seconds,
+                   "Seconds until a partition that stands still, though there is something to read, is a trouble;\n"
+                   "after ten times as long --until-end gives up, with exit status 6")
+        ->envname("BULK_STALL_AFTER_S")
         ->capture_default_str()
         ->group(indexing_group);
 
@@ -448,10 +464,14 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
                  "Show the server's reasons too, in warnings and in the report: they may quote what documents hold")
         ->group(output_group);
     app.add_flag("-q,--quiet", o.quiet, "No progress, only warnings and the summary")->group(output_group);
-    app.set_version_flag("--version", "kafka_replay of bulkhead");
+    app.set_version_flag("--version",
+                         tool::version_text("kafka_replay", {{"librdkafka", rd_kafka_version_str()},
+                                                             {"OpenSSL", OpenSSL_version(OPENSSL_VERSION_STRING)}}));
 
     try {
-        app.parse(argc, argv);
+        std::vector<std::string> kept;
+        const auto arguments = with_empty_values(argc, argv, kept);
+        app.parse(static_cast<int>(arguments.size()), arguments.data());
     } catch (const CLI::Success& asked) {
         app.exit(asked, std::cout, std::cerr);
         return std::nullopt;
@@ -465,18 +485,23 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
     o.indexer.flush_interval = std::chrono::milliseconds{flush_interval_ms};
     o.indexer.request_timeout = std::chrono::milliseconds{request_timeout_ms};
     o.drain_timeout = std::chrono::seconds{std::min(drain_seconds, an_hour)};
+    o.stall_after = std::chrono::seconds{std::min(stall_seconds, an_hour)};
     o.delivery = delivery == "best_effort" ? bulkhead::Delivery::best_effort : bulkhead::Delivery::at_least_once;
     o.ids = ids == "auto" ? Ids::automatic : Ids::record;
     o.format = format == "json" ? Format::json : Format::text;
     if (o.ids == Ids::automatic) o.indexer.duplicates = bulkhead::Duplicates::allow; // lost would be worse
     o.kafka = key_values(kafka);
-    if (!urls.empty()) {
-        o.url = urls.front();
-        o.http.more_urls.assign(urls.begin() + 1, urls.end());
-    }
-    o.http.credentials = credentials(user, password_file, api_key_file);
-    if (!key_password_file.empty()) o.tls.key_password = bulkhead::SecretSource::file(key_password_file);
-    if (insecure) o.tls.verification = bulkhead::TlsVerification::none_this_is_insecure;
+    // What is passed over is kept where there is a place for it.
+    const bool kept = !o.dead_letter_topic.empty() || !o.dead_letter_file.empty();
+    if (app.count("--on-invalid") == 0 && kept) o.on_invalid = OnInvalid::dead_letter;
+    const auto brokers_given = address(app, "--brokers", "KAFKA_BROKERS");
+    const auto url_given = address(app, "--url", "ELASTICSEARCH_URL");
+    o.remarks = misspelt_variables(app);
+    check_addresses(brokers_given, url_given, o.dry_run, o.remarks);
+    if (brokers_given.is_embedded()) o.brokers.clear();
+    if (url_given.is_embedded()) urls.clear();
+    server.finish(urls, o.http, o.tls);
+    if (!urls.empty()) o.url = urls.front();
     o.from = parse_start(from);
     check(o);
     if (o.embedded_broker()) o.exit_at_end = true;

@@ -23,19 +23,14 @@ namespace replay {
 enum class Format : unsigned char { text, json };
 /// Where document ids come from.
 enum class Ids : unsigned char {
-    record,    ///< `topic-partition-offset`: a record that is delivered again finds its document
+    record,    ///< `topic-partition-offset@timestamp`: a record that is delivered again finds its document
     automatic, ///< the server makes them: faster there, but a redelivered record is stored twice
 };
-
-/// Whether a URL is one of https, in whatever letters.
-[[nodiscard]] inline bool is_https(std::string_view url) noexcept {
-    return bulkhead::detail::equal_ignoring_case(url.substr(0, 6), "https:");
-}
 
 /// What the user asks for. Every limit that the library has itself is checked by the library.
 struct Options {
     // Kafka
-    std::string brokers; ///< empty: an embedded broker
+    std::string brokers; ///< empty: an embedded broker, `--brokers embedded`
     std::string topic = "apm.logs";
     std::string span_topic;                 ///< empty: no spans
     std::string error_topic = "apm.errors"; ///< empty: errors are not forwarded
@@ -47,7 +42,7 @@ struct Options {
     bool dry_run = false;
 
     // The search server
-    std::string url;            ///< empty: an embedded server
+    std::string url;            ///< empty: an embedded server, `--url embedded`
     bulkhead::HttpOptions http; ///< all but its `url`
     bulkhead::TlsOptions tls;
     bool gzip = false;
@@ -68,6 +63,7 @@ struct Options {
     Ids ids = Ids::record;
     std::string id_prefix{};
     std::chrono::seconds drain_timeout{30};
+    std::chrono::milliseconds stall_after{30'000}; ///< `DriverOptions::stall_after`
 
     // The embedded broker's records
     std::uint64_t messages = 1'000'000;
@@ -77,16 +73,19 @@ struct Options {
     // What it says
     Format format = Format::text;
     bool quiet = false;
-    bool show_reasons = false; ///< the server's words, which may quote documents
-    std::string report{};      ///< a file for the report of the run; empty: none
-    std::string metrics{};     ///< `[ADDRESS:]PORT` for who watches the run; empty: none
+    bool show_reasons = false;          ///< the server's words, which may quote documents
+    std::string report{};               ///< a file for the report of the run; empty: none
+    std::string metrics{};              ///< `[ADDRESS:]PORT` for who watches the run; empty: none
+    std::vector<std::string> remarks{}; ///< what looks wrong and stops nothing, e.g. a misspelt variable; for the log
 
     [[nodiscard]] bool embedded_broker() const noexcept { return brokers.empty(); }
     [[nodiscard]] bool embedded_server() const noexcept { return url.empty(); }
+    /// Nothing outside this process is read or written.
+    [[nodiscard]] bool demonstration() const noexcept { return embedded_broker() && embedded_server(); }
 };
 
-/// Reads the command line, and the environment for what it does not name. Nothing when `--help` or `--version` was
-/// asked for and answered. Throws `UsageError`.
+/// Reads the command line, and the environment for what it does not name. Either both addresses are given or neither;
+/// `embedded` is one. Nothing when `--help` or `--version` was asked for and answered. Throws `UsageError`.
 [[nodiscard]] std::optional<Options> parse_options(int argc, const char* const* argv);
 
 } // namespace replay

@@ -5,6 +5,7 @@
 #include "embedded.hpp"
 #include "ends.hpp"
 #include "error_forwarder.hpp"
+#include "file_letters.hpp"
 #include "kafka_probe.hpp"
 #include "monitor.hpp"
 #include "progress.hpp"
@@ -53,6 +54,40 @@ constexpr milliseconds ask_group_every{500};
 /// Nothing has moved for so long, and the end is not reached: perhaps nothing that can be read is left.
 constexpr milliseconds stalled_after{2000};
 constexpr milliseconds look_at_least_every{30'000};
+/// A trouble that has lasted for so many times `stall_after` ends `--until-end`.
+constexpr int patience_with_troubles = 10;
+
+/// Asks the brokers what only they know of partitions that others read: what the group has committed, and where nothing
+/// can be read. On a thread of its own, since the brokers may take seconds and the client must be polled meanwhile.
+class Inquiry {
+public:
+    struct Answer {
+        std::vector<CommittedOffset> committed;
+        std::vector<PartitionEnd> empty;
+    };
+    /// `look`: also whether anything can be read. Nothing happens while a question is open.
+    void ask(const Options& options, const std::string& brokers, std::vector<PartitionEnd> left, bool look) {
+        if (answer_.valid()) return;
+        answer_ = std::async(
+            std::launch::async, [brokers, left = std::move(left), look, group = options.group, kafka = options.kafka] {
+                Answer answer;
+                try {
+                    answer.committed = committed_offsets(brokers, group, left, kafka, milliseconds{1000});
+                    if (look) answer.empty = without_records(brokers, group, left, kafka, probe_timeout);
+                } catch (const std::exception&) { // it is asked again
+                }
+                return answer;
+            });
+    }
+    /// The answer, once.
+    [[nodiscard]] std::optional<Answer> take() {
+        if (!answer_.valid() || answer_.wait_for(milliseconds{0}) != std::future_status::ready) return std::nullopt;
+        return answer_.get();
+    }
+
+private:
+    std::future<Answer> answer_;
+};
 
 /// The context on which the indexer lives, and its thread. Ctrl-C and SIGTERM are noticed here; the second one ends the
 /// process, for whoever does not want to wait.
@@ -122,6 +157,9 @@ void tell(Progress& progress, const SourceEvent& event, bool show_reasons) {
     case Kind::store_failed:
         progress.trouble(Trouble::offsets, "offset not stored yet: " + place(event) + ": " + std::string{event.reason});
         break;
+    case Kind::rewound:
+        progress.trouble(Trouble::kafka, "the client went back: " + place(event) + ": " + std::string{event.reason});
+        break;
     case Kind::stopped: progress.error("the source has stopped: " + std::string{event.type}); break;
     }
 }
@@ -142,6 +180,9 @@ void tell(Progress& progress, const bulkhead::kafka::ClientEvent& event) {
         if (event.partitions > 0) progress.info("assigned " + std::to_string(event.partitions) + " partitions");
         break;
     case Kind::revoked: break;
+    case Kind::trouble:
+    case Kind::records_lost: progress.error("Kafka: " + text); break;
+    case Kind::trouble_over: progress.info("Kafka: " + text); break;
     case Kind::lost:
         if (event.partitions > 0) progress.warn("lost " + std::to_string(event.partitions) + " partitions");
         break;
@@ -194,13 +235,14 @@ public:
     [[nodiscard]] Clock::duration paused() const { return paused_; }
     /// Records that are there and not taken.
     [[nodiscard]] std::int64_t lag() const {
-        return ends_.lag(driver_.source().partitions(), [this](const std::string& topic, std::int32_t partition) {
-            std::int64_t low = 0;
-            std::int64_t high = -1;
-            rd_kafka_get_watermark_offsets(driver_.handle(), topic.c_str(), partition, &low, &high);
-            return high < 0 ? std::nullopt : std::optional{high};
+        const auto standings = driver_.standings();
+        return ends_.lag(driver_.source().partitions(), [&](const std::string& topic, std::int32_t partition) {
+            const auto* const standing = find(standings, topic, partition);
+            return standing == nullptr ? std::nullopt : standing->lag;
         });
     }
+    /// What has lasted too long for `--until-end`; empty: nothing.
+    [[nodiscard]] const std::string& gave_up() const { return gave_up_; }
 
     /// True when everything that the topics held at the start has been replayed by the group.
     [[nodiscard]] bool run() {
@@ -217,6 +259,9 @@ public:
             // The last batch need not wait for the flush interval. An outage is waited for, whatever it takes.
             if (ends_.taken(partitions) && !std::exchange(flushed, true)) indexer_.flush();
             if (nothing_left(partitions)) return true;
+            for (const auto& trouble : driver_.stats().troubles)
+                if (trouble.lasted >= patience_with_troubles * options_.stall_after) gave_up_ = trouble.text;
+            if (!gave_up_.empty()) return false;
         }
         return false;
     }
@@ -228,43 +273,56 @@ private:
         noted_at_ = now;
         paused_before_ = driver_.source().stats().paused_partitions > 0;
     }
-    /// Asks the brokers what they alone know, now and then: what other members have committed, and, where nothing moves
-    /// any more, whether there is anything that can be read.
+    template <class One>
+    [[nodiscard]] static const One* find(const std::vector<One>& all, const std::string& topic,
+                                         std::int32_t partition) {
+        for (const auto& one : all)
+            if (one.partition == partition && one.topic == topic) return &one;
+        return nullptr;
+    }
+    /// Whether the group has replayed all that was there at the start. Of our partitions the client knows where nothing
+    /// is left to be read; the brokers are asked, now and then, about those of other members.
     bool nothing_left(const Ends::Partitions& partitions) {
         const auto now = Clock::now();
+        if (const auto answer = inquiry_.take()) {
+            for (const auto& [topic, partition, offset] : answer->committed) ends_.committed(topic, partition, offset);
+            for (const auto& end : answer->empty) ends_.nothing_from(end.topic, end.partition, end.begin);
+        }
+        const auto standings = driver_.standings();
+        for (const auto& end : ends_.left(partitions)) {
+            const auto* const standing = find(standings, end.topic, end.partition);
+            const auto* const p = find(partitions, end.topic, end.partition);
+            if (standing != nullptr && p != nullptr && !p->paused && standing->reached >= end.end)
+                ends_.nothing_from(end.topic, end.partition, p->next.value_or(end.begin));
+        }
         auto left = ends_.left(partitions);
         if (left != left_) {
             left_ = left;
             look_at_ = now + (look_after_ = stalled_after);
         }
+        std::erase_if(left, [&](const auto& end) { return find(standings, end.topic, end.partition) != nullptr; });
         const bool stalled = now >= look_at_;
-        if (left.empty() || !(stalled || (ends_.taken(partitions) && now >= ask_at_))) return left.empty();
-        for (const auto& [topic, partition, offset] : committed_offsets(driver_.handle(), left, milliseconds{1000}))
-            ends_.committed(topic, partition, offset);
-        if (stalled) {
-            for (const auto& end :
-                 without_records(brokers_, options_.group, ends_.left(partitions), options_.kafka, probe_timeout))
-                ends_.nothing_from(end.topic, end.partition, end.begin);
-            look_at_ = Clock::now() + (look_after_ = std::min(2 * look_after_, look_at_least_every));
+        if (!left.empty() && (stalled || (ends_.taken(partitions) && now >= ask_at_))) {
+            inquiry_.ask(options_, brokers_, std::move(left), stalled);
+            if (stalled) look_at_ = now + (look_after_ = std::min(2 * look_after_, look_at_least_every));
+            ask_at_ = now + ask_group_every;
         }
-        ask_at_ = Clock::now() + ask_group_every;
-        return ends_.left(partitions).empty();
+        return left_.empty();
     }
     /// Where each partition stands, on request.
     void tell_standing() {
         const auto& source = driver_.source();
         const auto stats = indexer_.stats();
         const auto number = [](const auto& value) { return value ? std::to_string(*value) : std::string{"-"}; };
+        const auto standings = driver_.standings();
         for (const auto& p : source.partitions()) {
-            std::int64_t low = 0;
-            std::int64_t high = -1;
-            rd_kafka_get_watermark_offsets(driver_.handle(), p.topic.c_str(), p.partition, &low, &high);
-            const auto lag =
-                p.next && high >= 0 ? std::optional{std::max<std::int64_t>(high - *p.next, 0)} : std::nullopt;
+            const auto* const found = find(standings, p.topic, p.partition);
+            const auto standing = found == nullptr ? bulkhead::kafka::PartitionStanding{} : *found;
             progress_.answer(p.topic + "-" + std::to_string(p.partition) + ": next " + number(p.next) + ", watermark " +
-                             number(p.watermark) + ", stored " + number(p.stored) + ", end " +
-                             (high < 0 ? "-" : std::to_string(high)) + ", lag " + number(lag) + ", span " +
-                             std::to_string(p.span) + (p.paused ? ", paused: " + describe(p.why) : ""));
+                             number(p.watermark) + ", stored " + number(p.stored) + ", end " + number(standing.end) +
+                             ", lag " + number(standing.lag) + ", span " + std::to_string(p.span) +
+                             (p.paused ? ", paused: " + describe(p.why) : "") +
+                             (standing.stalled ? ", stands still" : ""));
         }
         progress_.answer("buffer: " + grouped(stats.buffered_bytes) + " of " +
                          grouped(indexer_.options().max_buffered_bytes) + " bytes, " + grouped(stats.pending) +
@@ -315,11 +373,13 @@ private:
     Clock::time_point noted_at_{};
     bool paused_before_ = false;
     std::vector<PartitionEnd> left_{};
+    std::string gave_up_{};
     Clock::time_point ask_at_{};
     Clock::time_point look_at_{};
     milliseconds look_after_ = stalled_after;
     bulkhead::Stats told_{};
     Clock::time_point tell_at_{};
+    Inquiry inquiry_{};
 };
 
 Monitored monitored(const Indexer& indexer, const Driver& driver, const Pulse& pulse) {
@@ -357,17 +417,20 @@ Summary summarize(const Options& options, const bulkhead::SourceStats& source, c
     s.failed_requests = indexer.failed_requests;
     s.peak_buffered_bytes = indexer.peak_buffered_bytes;
     s.set_enqueue(latencies);
+    s.invalid_kept = options.on_invalid == bulkhead::OnInvalid::dead_letter;
     s.delivery = options.delivery == bulkhead::Delivery::at_least_once ? "at_least_once" : "best_effort";
     return s;
 }
 
 void print(const Options& options, const Summary& summary, Progress& progress) {
     std::string text = options.format == Format::json ? to_json(summary) + '\n' : to_text(summary);
-    const auto comparison = compare_with_source_system(summary);
-    if (options.format == Format::json) {
-        progress.info(comparison);
-    } else {
-        text += comparison + '\n';
+    if (options.demonstration()) {
+        const auto comparison = compare_with_source_system(summary);
+        if (options.format == Format::json) {
+            progress.info(comparison);
+        } else {
+            text += comparison + '\n';
+        }
     }
     errno = 0;
     if (std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0) return;
@@ -394,6 +457,7 @@ int run_dry(const Options& options, const std::string& brokers, Progress& progre
 
 int replay(const Options& options, Report& report_of_run) {
     Progress progress{options.quiet};
+    for (const auto& remark : options.remarks) progress.warn(remark);
     Background background;
     const auto interrupted = [&] { return background.interrupted(); };
     if (options.dry_run && !options.embedded_broker()) return run_dry(options, options.brokers, progress, interrupted);
@@ -411,10 +475,12 @@ int replay(const Options& options, Report& report_of_run) {
     const auto version = server.check(data_streams(options), [&](const std::string& text) { progress.warn(text); });
     bulkhead::DeadLetters dead_letters;
     std::optional<bulkhead::KafkaDeadLetters> places;
+    std::optional<FileLetters> records_to_file;
     if (!options.dead_letter_file.empty()) {
         try {
-            dead_letters =
-                places.emplace().sink(background.executor(), bulkhead::FileSink{{.path = options.dead_letter_file}});
+            const bulkhead::FileSink file{{.path = options.dead_letter_file}};
+            dead_letters = places.emplace().sink(background.executor(), file);
+            records_to_file.emplace(background.executor(), file);
         } catch (const bulkhead::InvalidOption& wrong) { // of the machine, not of the command
             throw Failure{"--dead-letter-file: " + wrong.error().value};
         }
@@ -429,11 +495,14 @@ int replay(const Options& options, Report& report_of_run) {
     for (std::uint32_t node = 0; node < transport.node_count(); ++node)
         nodes += (node == 0 ? "" : ", ") + transport.node_url(node);
     progress.info("search server: " + nodes + " (" + (own_server ? "embedded" : version) + ")");
+    if (own_server && !options.embedded_broker())
+        progress.warn("the search server is embedded: what is consumed and committed vanishes with this process");
 
     // The broker.
     std::optional<EmbeddedBroker> own_broker;
     if (options.embedded_broker()) {
         own_broker.emplace();
+        if (!own_server) progress.warn("the broker is embedded: the server is sent what was made or read for it");
         progress.info("embedded Kafka broker: filling " + options.topic +
                       (options.input.empty() ? " with " + grouped(options.messages) + " generated events"
                                              : " from " + options.input));
@@ -462,6 +531,11 @@ int replay(const Options& options, Report& report_of_run) {
     driver_options.topics = topics;
     driver_options.config = options.kafka;
     driver_options.dead_letter_topic = options.dead_letter_topic;
+    driver_options.stall_after = options.stall_after;
+    if (records_to_file)
+        driver_options.write_letter = [&](const bulkhead::KafkaLetter& letter, bulkhead::LetterReceipt receipt) {
+            records_to_file->write(letter, std::move(receipt));
+        };
     driver_options.max_records_per_second = options.rate;
     driver_options.on_event = [&](const bulkhead::kafka::ClientEvent& event) { tell(progress, event); };
     bulkhead::KafkaSourceOptions source_options;
@@ -526,6 +600,8 @@ int replay(const Options& options, Report& report_of_run) {
     }
     progress.finish();
     if (!count_failure.empty()) progress.warn(count_failure);
+    if (summary.invalid != 0 && options.on_invalid == bulkhead::OnInvalid::skip)
+        progress.warn(grouped(summary.invalid) + " records were no events and are passed over: --on-invalid");
     for (const auto& failure : close.stats.failures)
         progress.warn(grouped(failure.count) + " times " + failure.type + " (status " + std::to_string(failure.status) +
                       ")" +
@@ -542,16 +618,29 @@ int replay(const Options& options, Report& report_of_run) {
     auto fault = find_fault(summary, expected);
     if (stop_reason != bulkhead::StopReason::none)
         fault = "stopped (" + std::string{to_string(stop_reason)} + ")" + (fault.empty() ? "" : "; " + fault);
+    if (!consumption.gave_up().empty()) fault = "Kafka: " + consumption.gave_up() + (fault.empty() ? "" : "; " + fault);
     if (driver.fatal())
         fault = "Kafka client: fatal error" + (fatal.empty() ? "" : ": " + fatal) + (fault.empty() ? "" : "; " + fault);
+    for (const auto& lost : report.stats.lost)
+        progress.warn(lost.topic + "-" + std::to_string(lost.partition) + ": " + grouped(lost.records) +
+                      " records were gone before they were read");
     if (fault.empty()) {
         progress.info("everything consumed is accounted for");
     } else {
         progress.error(fault);
     }
-    const auto status = driver.fatal() || (!fault.empty() && stop_reason == bulkhead::StopReason::none) ? exit_fault
-                        : stop_reason != bulkhead::StopReason::none                                     ? exit_policy
-                                                                                                        : exit_ok;
+    auto status = exit_ok;
+    if (driver.fatal()) {
+        status = exit_fault;
+    } else if (stop_reason != bulkhead::StopReason::none) {
+        status = exit_policy;
+    } else if (!consumption.gave_up().empty()) {
+        status = exit_stalled;
+    } else if (!fault.empty()) {
+        status = exit_fault;
+    } else if (report.stats.lost_records > 0) {
+        status = exit_lost;
+    }
     if (!options.report.empty()) {
         auto& r = report_of_run;
         r.summary = summary;
@@ -559,6 +648,7 @@ int replay(const Options& options, Report& report_of_run) {
         if (!options.show_reasons)
             for (auto& failure : r.failures) failure.reason.clear();
         r.dead_letters = report.stats.source.dead_letters;
+        r.lost = report.stats.lost;
         r.rebalances = report.stats.rebalances;
         r.full = report.stats.source.full;
         r.longest_poll_gap_ms = report.stats.max_poll_gap.count();
@@ -589,6 +679,7 @@ int run_replay(const Options& options) {
             if (also.what() != what) std::fprintf(stderr, "%s\n", also.what());
         }
     };
+    if (!options.report.empty()) check_writable(options.report); // not after a day's work
     try {
         return replay(options, report);
     } catch (const Failure& failure) {

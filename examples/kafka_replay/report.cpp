@@ -14,6 +14,7 @@
 #include <cstring>
 #include <fstream>
 
+#include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -40,6 +41,8 @@ std::string to_json(const Report& report) {
         entry["next"] = ours != nullptr && ours->next ? json::value(*ours->next) : json::value(nullptr);
         entry["stored"] = ours != nullptr && ours->stored ? json::value(*ours->stored) : json::value(nullptr);
         entry["span"] = number(ours, &bulkhead::PartitionState::span);
+        const auto* const lost = find(report.lost, p);
+        entry["lost"] = lost != nullptr ? lost->records : 0;
         partitions.push_back(std::move(entry));
     }
     json::array failures;
@@ -62,11 +65,31 @@ std::string to_json(const Report& report) {
     return json::serialize(all) + '\n';
 }
 
+namespace {
+
+/// What is there and no regular file is written as it is.
+bool written_in_place(const std::string& path) {
+    struct ::stat about {};
+    return ::lstat(path.c_str(), &about) == 0 && !S_ISREG(about.st_mode);
+}
+std::string beside(const std::string& path) { return path + ".new"; }
+
+} // namespace
+
+void check_writable(const std::string& path) {
+    const bool in_place = written_in_place(path);
+    const auto target = in_place ? path : beside(path);
+    const int file = ::open(target.c_str(), O_WRONLY | O_CREAT | O_NONBLOCK | O_CLOEXEC, 0666);
+    if (file < 0 && in_place && errno == ENXIO) return; // a pipe whose reader may still come
+    if (file < 0) throw Failure{"--report " + path + ": " + std::strerror(errno)};
+    ::close(file);
+    if (!in_place) ::unlink(target.c_str());
+}
+
 void write_file(const std::string& path, const std::string& text) {
     const auto fail = [&] { throw Failure{"--report " + path + ": " + std::strerror(errno)}; };
-    struct ::stat about {};
-    const bool in_place = ::lstat(path.c_str(), &about) == 0 && !S_ISREG(about.st_mode);
-    const auto target = in_place ? path : path + ".new";
+    const bool in_place = written_in_place(path);
+    const auto target = in_place ? path : beside(path);
     errno = 0;
     auto* const file = std::fopen(target.c_str(), "wb");
     if (file == nullptr) fail();

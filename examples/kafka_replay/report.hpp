@@ -4,6 +4,7 @@
 #include "kafka_probe.hpp"
 #include "summary.hpp"
 
+#include <bulkhead/kafka/driver_stats.hpp>
 #include <bulkhead/kafka_options.hpp>
 #include <bulkhead/stats.hpp>
 
@@ -19,7 +20,8 @@ struct Report {
     std::vector<CommittedOffset> committed;           ///< by the group, after the run
     std::vector<bulkhead::PartitionState> partitions; ///< ours, as they stood before they were given back
     std::vector<bulkhead::FailureSample> failures;
-    std::uint64_t dead_letters = 0; ///< records that the policies sent to the dead-letter topic
+    std::uint64_t dead_letters = 0;                   ///< records that the policies sent to the dead-letter topic
+    std::vector<bulkhead::kafka::PartitionLoss> lost; ///< records that were gone before they were read
     std::uint64_t rebalances = 0;
     std::uint64_t full = 0; ///< how often the buffer was found full
     std::int64_t longest_poll_gap_ms = 0;
@@ -37,6 +39,9 @@ struct Report {
 /// Replaces the file as a whole: never is there half a report. What is there and no regular file (a device, a pipe, a
 /// symbolic link) is written, not replaced. Throws `Failure`.
 void write_file(const std::string& path, const std::string& text);
+
+/// Whether `write_file` will be able to, as far as can be tried without changing what is there. Throws `Failure`.
+void check_writable(const std::string& path);
 
 /// What this process has held at most; 0 where the system does not say.
 [[nodiscard]] std::uint64_t peak_rss_bytes();

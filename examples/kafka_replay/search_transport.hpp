@@ -2,6 +2,7 @@
 #pragma once
 
 #include "options.hpp"
+#include "tool/server_options.hpp"
 
 #include <bulkhead/gzip.hpp>
 #include <bulkhead/http_transport.hpp>
@@ -55,7 +56,7 @@ private:
     static Any make(bulkhead::asio::any_io_executor executor, const Options& o) {
         auto http = o.http;
         http.url = o.url;
-        if (!is_https(o.url)) {
+        if (!tool::is_https(o.url)) {
             if (o.gzip) return PlainGzip{std::move(executor), std::move(http)};
             return Plain{std::move(executor), std::move(http)};
         }

@@ -2,12 +2,14 @@
 #include "server_api.hpp"
 
 #include "failure.hpp"
+#include "tool/server_options.hpp"
 
 #include <bulkhead/request_target.hpp>
 
 #include <boost/asio/use_future.hpp>
 #include <boost/json/parse.hpp>
 
+#include <algorithm>
 #include <utility>
 
 namespace replay {
@@ -15,16 +17,6 @@ namespace replay {
 namespace {
 
 namespace asio = boost::asio;
-
-/// The library names its own options.
-std::string in_our_options(std::string problem) {
-    constexpr std::pair<std::string_view, std::string_view> names[] = {
-        {"set TlsOptions::ca_file or ca_fingerprint", "see --ca-file and --ca-fingerprint"},
-        {"HttpOptions::credentials", "--user, --password-file and --api-key-file"}};
-    for (const auto& [theirs, ours] : names)
-        if (const auto at = problem.find(theirs); at != std::string::npos) problem.replace(at, theirs.size(), ours);
-    return problem;
-}
 
 /// The first line of what the server said, short enough for a message.
 std::string excerpt(const std::string& body) {
@@ -85,7 +77,7 @@ ServerApi::Answer ServerApi::request(const char* method, const std::string& targ
 }
 
 void ServerApi::fail(const std::string& problem) {
-    throw Failure{"search server " + in_our_options(problem), exit_search};
+    throw Failure{"search server " + tool::in_our_options(problem), exit_search};
 }
 
 void ServerApi::fail(const std::string& what, const Answer& answer) {

@@ -132,7 +132,8 @@ std::string to_text(const Summary& s) {
     row(out, "consumed", grouped(s.consumed), "records from Kafka");
     row(out, "indexed", grouped(s.indexed), "proven by the server, document by document");
     row(out, "skipped", grouped(s.skipped), "no payload");
-    row(out, "invalid", grouped(s.invalid), "not an event");
+    row(out, "invalid", grouped(s.invalid),
+        s.invalid_kept ? "not an event; kept as dead letters" : "not an event; passed over");
     row(out, "rejected", grouped(s.rejected));
     row(out, "dead lettered", grouped(s.dead_lettered));
     row(out, "duplicates", grouped(s.duplicates), "already there");

@@ -16,6 +16,7 @@ struct Summary {
     std::uint64_t indexed = 0;       ///< proven by the server
     std::uint64_t skipped = 0;       ///< no payload
     std::uint64_t invalid = 0;       ///< not an event
+    bool invalid_kept = false;       ///< these went to the dead letters
     std::uint64_t rejected = 0;      ///< refused by the server for good, or too large
     std::uint64_t dead_lettered = 0; ///< taken over by a dead-letter sink
     std::uint64_t duplicates = 0;    ///< already there

@@ -95,19 +95,18 @@ std::optional<std::int64_t> read_offset(Reader& in) noexcept {
     return behind ? -offset : offset;
 }
 
-std::optional<std::int64_t> from_string(std::string_view text) noexcept {
-    if (auto iso = parse_iso8601_ms(text)) return iso;
-    double number = 0;
+std::optional<std::int64_t> from_scalar(const Scalar& value) noexcept {
+    if (std::holds_alternative<bool>(value)) return std::nullopt;
+    const auto text = text_of(value).value_or("");
+    if (std::holds_alternative<std::string_view>(value)) {
+        if (auto iso = parse_iso8601_ms(text)) return iso;
+    } else if (const auto count = integer_of(value)) {
+        return epoch_to_ms(*count);
+    }
+    double number = 0; // above 2^63 nanoseconds no time is believed anyway
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
     if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
     return epoch_to_ms(number);
-}
-
-std::optional<std::int64_t> from_scalar(const Scalar& value) noexcept {
-    if (const auto* count = std::get_if<std::int64_t>(&value)) return epoch_to_ms(*count);
-    if (const auto* count = std::get_if<double>(&value)) return epoch_to_ms(*count);
-    if (const auto* text = std::get_if<std::string_view>(&value)) return from_string(*text);
-    return std::nullopt; // above 2^63 nanoseconds no time is believed anyway
 }
 
 bool believable(std::int64_t ms, std::int64_t now_ms) noexcept {

@@ -68,12 +68,13 @@ enum class StopReason : std::uint8_t {
     out_of_memory, ///< settlements were lost for want of memory
     invalid,       ///< a record is not an event (`OnInvalid::stop`)
     dead_letter,   ///< a record could not be written to the dead-letter topic
+    rewinding,     ///< the client went back three times without passing the highest offset it had delivered
 };
 
 /// Its name as in the documentation.
 [[nodiscard]] constexpr std::string_view to_string(StopReason reason) noexcept {
     constexpr std::string_view names[] = {"none",   "rejected",      "too_large", "undelivered", "unknown",
-                                          "closed", "out_of_memory", "invalid",   "dead_letter"};
+                                          "closed", "out_of_memory", "invalid",   "dead_letter", "rewinding"};
     return names[static_cast<std::size_t>(reason)];
 }
 
@@ -89,6 +90,7 @@ struct SourceEvent {
         letter_failed,   ///< a record could not be written to the dead-letter topic (`reason`)
         store_failed,    ///< the client did not take an offset; it will be tried again
         stopped,         ///< the source has stopped; `type` is the `StopReason`
+        rewound,         ///< the client went back to `offset`, below the last stored offset (`reason`)
     };
     /// What happened.
     Kind kind{};
@@ -150,11 +152,15 @@ struct KafkaSourceOptions {
     /// that throws its prefetched records away when it is paused (librdkafka does) wants some time. 0 ms to 1 min. When
     /// to change: some seconds for librdkafka in a loop of your own; `kafka::Driver` takes 5 s where this is 0.
     std::chrono::milliseconds pause_after{0};
-    /// Told what an operator may want to know. Called on the source's thread. An exception is swallowed and counted.
-    /// When to change: always in production: to log what was skipped and why the source stopped.
+    /// Told what an operator may want to know. Called on the source's thread, before an offset is stored that the event
+    /// is about. It may call the source: `assigned`, `revoked`, `lost` and `drain` do what they always do, but
+    /// `accepting` is false, `deliver` returns `Delivered::busy`, and `poll` does nothing. It must not destroy the
+    /// source. An exception is swallowed and counted. When to change: always in production: to log what was skipped and
+    /// why the source stopped.
     std::function<void(const SourceEvent&)> on_event{};
     /// Called, on a thread of the indexer's, when settlements have come in and none were waiting: `poll()` has work to
-    /// do. Must not block and must not destroy the source. For a loop whose partitions are all paused. When to change:
+    /// do. Must not block and must not destroy the source. It may call `poll()` where that thread is the source's as
+    /// well. For a loop whose partitions are all paused. When to change:
     /// when your loop sleeps while all partitions are paused.
     std::function<void()> on_wake{};
 };
@@ -199,9 +205,12 @@ struct SourceStats {
     std::uint64_t full = 0;    ///< how often the indexer was found full
     /// How often an offset was stored with the client.
     std::uint64_t offsets_stored = 0;
+    /// How often one was set with it (`OffsetSetter`): the first of an assignment, and after the client went back.
+    std::uint64_t offsets_set = 0;
     /// How often the client did not take one.
     std::uint64_t store_errors = 0;
-    std::uint64_t event_errors = 0; ///< exceptions out of `on_event`
+    std::uint64_t event_errors = 0; ///< exceptions out of `on_event`, and events for which there was no memory
+    std::uint64_t rewinds = 0;      ///< how often the client went back to an offset that it had delivered
     /// Now.
     std::uint64_t assigned_partitions = 0;
     /// Now.

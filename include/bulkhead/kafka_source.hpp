@@ -7,12 +7,15 @@
 #include <bulkhead/kept_records.hpp>
 #include <bulkhead/late_positions.hpp>
 #include <bulkhead/offset_tracker.hpp>
+#include <bulkhead/rewinds.hpp>
 #include <bulkhead/settlement_inbox.hpp>
+#include <bulkhead/waiting_events.hpp>
 
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <exception>
 #include <limits>
 #include <memory>
@@ -44,20 +47,27 @@ namespace bulkhead::inline v1 {
 /// **An offset is stored only when everything delivered up to it is durably settled** (`Delivery::at_least_once`).
 /// What becomes of invalid records, tombstones, rejected documents and unknown outcomes is said by name: `OnInvalid`,
 /// `OnTombstone`, `OnRejected`, `OnUnknown`. An operation that ended as `undelivered` stops the source: the watermark
-/// never passes it. So give the indexer `retry.max_age = unlimited`, or an outage longer than `max_age`
-/// stops the source; and operations that may be repeated, that is with an id or with `Duplicates::allow`. Offsets never
-/// go back within an assignment: when the client rewinds, the records are indexed again and nothing lower is stored.
+/// never passes it. So its indexer must have `retry.max_age = unlimited`; and give it operations that may be
+/// repeated, that is with an id or with `Duplicates::allow`.
+///
+/// **A client that goes back reads other records, unless the caller says otherwise.** After a topic was deleted and
+/// created again, or its log was truncated, the same offsets name other records. So when the client goes back below
+/// what was stored, the lower offset is stored once, and committed explicitly where the consumer can (`OffsetSetter`).
+/// A caller that seeks by its own will calls `seeking` first: then nothing lower is stored. A client that goes back
+/// three times without passing the highest offset it had delivered stops the source (`StopReason::rewinding`).
 ///
 /// Threads: one thread at a time, the consumer's; settlements reach it through an inbox. `wait_for_settlements` and a
 /// revoke drain refuse to wait on a thread that is running the indexer. User code (mapper, events) never throws out of
-/// it. The indexer, the consumer and whatever they run on must outlive the source.
+/// it, and may call it within the limits that `KafkaSourceOptions::on_event` names; so may a mapper. The indexer, the
+/// consumer and whatever they run on must outlive the source.
 ///
 /// `Clock` is the time of `pause_after` and of a revoke's wait; tests use a manual one.
 template <class Indexer, Consumer C, Mapper M, class Clock = std::chrono::steady_clock>
 class KafkaSource {
 public:
-    /// Throws `InvalidOption`: an option out of range, an indexer that does not refuse when full, a policy that wants
-    /// dead letters of a consumer that writes none, or `dead_letters` that another source takes.
+    /// Throws `InvalidOption`: an option out of range, an indexer that does not refuse when full, an indexer with a
+    /// finite `retry.max_age` under `at_least_once`, a policy that wants dead letters of a consumer that writes none,
+    /// or `dead_letters` that another source takes.
     KafkaSource(Indexer& indexer, C& consumer, M mapper, KafkaSourceOptions options = {})
         : indexer_{indexer}, consumer_{consumer}, mapper_{std::move(mapper)}, options_{checked(std::move(options),
                                                                                                indexer, consumer)},
@@ -65,6 +75,7 @@ public:
                                                            options_.on_unknown == OnUnknown::dead_letter)},
           letters_{std::make_shared<detail::LetterInbox>(inbox_)},
           subscription_{indexer.subscribe(indexer.get_executor(), detail::InboxObserver{inbox_})} {
+        scratch_.default_index(indexer.options().index);
         if (options_.dead_letters && !options_.dead_letters->connect(letters_))
             throw InvalidOption{{"dead_letters", "those of no other source", "those of another source"}};
     }
@@ -84,8 +95,25 @@ public:
         auto& p = find_or_add(topic, partition);
         if (p.assigned) leave(p);
         p.assigned = true;
+        p.exact = OffsetSetter<C>;
+        p.rewinds.restart();
         ++assigned_;
         apply_pauses();
+    }
+    /// The caller seeks to `offset` in this partition by its own will, and delivers no record of before the seek any
+    /// more. Where it goes back, the records are indexed again, and nothing below what was stored before is stored or
+    /// committed. Harmless for a partition that is not assigned.
+    void seeking(std::string_view topic, std::int32_t partition, std::int64_t offset) noexcept {
+        auto* const p = find(topic, partition);
+        if (p == nullptr || !p->assigned) return;
+        if (!p->tracker.next()) {
+            p->exact = false; // the assignment begins where the caller wants
+        } else if (p->exact) {
+            mark_dirty(*p);
+            store_offsets(); // where the client stood before
+        }
+        p->sought = offset;
+        p->rewinds.restart();
     }
 
     /// The group takes these partitions back. Flushes the indexer and waits up to `timeout` for their records to settle
@@ -96,7 +124,7 @@ public:
         drop_stash_of(partitions);
         indexer_.flush();
         for (;;) {
-            poll();
+            turn();
             const auto left = deadline - Clock::now();
             if (!waiting(partitions) || left <= std::chrono::nanoseconds::zero() || !wait_for_settlements(left)) break;
         }
@@ -115,16 +143,23 @@ public:
 
     /// Takes one record, or says why not. Never waits.
     [[nodiscard]] Delivered deliver(const Record& record) {
-        if (inbox_->ready()) poll();
+        if (calling_) return Delivered::busy;
+        if (inbox_->ready()) turn();
         if (!accepting()) return Delivered::busy;
         auto* const p = find(record.topic, record.partition);
         if (p == nullptr || !p->assigned) {
             ++stats_.foreign;
             return Delivered::ignored;
         }
+        if (p->rewinds.circles(record.offset, record.timestamp_ms)) {
+            stop_circling(*p, record.offset);
+            return Delivered::busy;
+        }
         // A paused client may hand over what it had prefetched; twice the limit is the end of patience.
         if (p->tracker.records() >= 2 * options_.max_span_per_partition) return Delivered::busy;
-        return take(*p, record);
+        const auto delivered = take(*p, record);
+        tell_events();
+        return delivered;
     }
 
     /// Takes records in order until one is *busy*, and says how many are done with: taken or ignored. Never waits.
@@ -135,23 +170,16 @@ public:
     }
 
     /// Takes in settlements, tries the stash again, pauses and resumes, and stores offsets. Never waits. At least every
-    /// second, and after `on_wake`.
+    /// second, and after `on_wake`. Does nothing within a callback: what has called that goes on by itself.
     void poll() {
-        if (inbox_->ready()) {
-            take_settlements();
-            take_letters();
-        }
-        try_stash();
-        update_hold();
-        store_offsets();
-        if (pauses_stale_) apply_pauses();
+        if (!calling_ && !turning_) turn();
     }
 
     // ---- What the caller may ask ----
 
-    /// Whether `deliver` takes records: not while the indexer is full, nor when stopped or draining.
+    /// Whether `deliver` takes records: not while the indexer is full, nor when stopped or draining, nor in a callback.
     [[nodiscard]] bool accepting() const noexcept {
-        return !stash_ && !holding_ && !draining_ && stop_reason_ == StopReason::none;
+        return !stash_ && !holding_ && !draining_ && !calling_ && stop_reason_ == StopReason::none;
     }
     /// The indexer was found full a moment ago, and the partitions are not paused yet: wait for settlements, then
     /// `poll()`, rather than let the client throw its prefetched records away.
@@ -218,13 +246,16 @@ private:
         std::int32_t number = 0;
         std::uint64_t slot = 0;
         OffsetTracker tracker{};
+        detail::Rewinds rewinds{};
         std::optional<std::int64_t> stored{};
         std::int64_t floor = 0; ///< offsets up to here are not worth storing, or must not be
         bool assigned = false;
-        bool dirty = false;         ///< listed in `dirty_`
-        bool span_exceeded = false; ///< to be paused until the span is half of the limit
-        bool paused = false;        ///< what the client was told last, and keeps when the partition goes
-        bool told = false;          ///< in this assignment
+        bool exact = false; ///< the next offset stored is the group's, though the group's may be higher
+        std::optional<std::int64_t> sought{}; ///< where the caller has moved the client, until a record comes
+        bool dirty = false;                   ///< listed in `dirty_`
+        bool span_exceeded = false;           ///< to be paused until the span is half of the limit
+        bool paused = false;                  ///< what the client was told last, and keeps when the partition goes
+        bool told = false;                    ///< in this assignment
     };
     struct Topic {
         std::string name;
@@ -260,6 +291,11 @@ private:
         needs_letters("on_unknown", options.on_unknown == OnUnknown::dead_letter);
         if (indexer.options().overflow != Overflow::refuse)
             throw InvalidOption{{"overflow", "refuse, as the indexer of a KafkaSource must", "drop_oldest"}};
+        // The first outage that is longer would stop the source.
+        if (const auto age = indexer.options().retry.max_age;
+            options.delivery == Delivery::at_least_once && age != unlimited)
+            throw InvalidOption{{"retry.max_age", "unlimited for the indexer of a KafkaSource that is at_least_once",
+                                 std::to_string(age.count()) + " ms"}};
         return options;
     }
     [[nodiscard]] static bool writes_letters(const C& consumer) noexcept {
@@ -319,23 +355,27 @@ private:
         if (!stash_) return;
         for (const auto& name : partitions) {
             if (find(name.topic, name.partition) != stash_->partition) continue;
-            // It was never handed over, so no settlement will come that a drain could wait for.
-            end(*stash_->partition, stash_->sequence, stash_->partition->tracker.fail_record(stash_->sequence));
-            stash_.reset();
+            drop_stash();
             return;
         }
+    }
+    /// It was never handed over, so no settlement will come that anything could wait for.
+    void drop_stash() noexcept {
+        end(*stash_->partition, stash_->sequence, stash_->partition->tracker.fail_record(stash_->sequence));
+        stash_.reset();
     }
     void forget(std::span<const TopicPartition> partitions) {
         for (const auto& name : partitions) {
             auto* const p = find(name.topic, name.partition);
             if (p != nullptr && p->assigned) leave(*p);
         }
-        poll();
+        turn();
     }
     void leave(Partition& p) noexcept {
-        if (stash_ && stash_->partition == &p) stash_.reset();
+        if (stash_ && stash_->partition == &p) drop_stash();
         forget_unsettled(p, std::numeric_limits<std::int64_t>::min(), [](OffsetTracker& t) { t.restart(); });
-        p.assigned = p.span_exceeded = p.told = false;
+        p.assigned = p.span_exceeded = p.told = p.exact = false;
+        p.sought.reset();
         p.stored.reset();
         --assigned_;
     }
@@ -349,10 +389,7 @@ private:
         tracked_ -= waiting - p.tracker.waiting();
         stats_.failed -= failed - p.tracker.failed();
         stats_.abandoned += waiting - p.tracker.waiting() + failed - p.tracker.failed();
-        if (kept_.bytes() != 0)
-            kept_.drop_if([&](std::uint64_t key) {
-                return (key >> sequence_bits) == p.slot && !p.tracker.awaits(key & sequence_mask);
-            });
+        if (kept_.bytes() != 0) kept_.drop_if(p.slot, [&p](std::uint64_t number) { return !p.tracker.awaits(number); });
     }
 
     // ---- deliver → mapper → enqueue ----
@@ -363,9 +400,9 @@ private:
             record.payload || (TombstoneMapper<M> && options_.on_tombstone == OnTombstone::delete_document);
         why_.clear();
         try {
-            p.tracker.reserve_one();
             scratch_.clear();
             if (asked) mapped = map(record);
+            p.tracker.reserve_one();
         } catch (const std::bad_alloc&) {
             return Delivered::busy;
         } catch (const std::exception& e) {
@@ -375,11 +412,18 @@ private:
             mapped = Mapped::invalid;
             note_why("the mapper threw something that is not an exception");
         }
+        if (!p.assigned) return Delivered::ignored; // the mapper gave it back
+        if (const auto* const wrong = scratch_.last_error(); wrong != nullptr && why_.empty()) {
+            // A mapper that does not look at what `append` returns must not lose the record.
+            if (mapped == Mapped::operations && scratch_.empty()) mapped = Mapped::invalid;
+            if (mapped == Mapped::invalid) note_why(*wrong);
+        }
         ++stats_.consumed;
         const auto next = p.tracker.next();
         if (!next) p.floor = record.offset;
-        if (next && record.offset < *next)
-            forget_unsettled(p, record.offset, [&](OffsetTracker& tracker) { tracker.rewind(record.offset); });
+        if (next && record.offset < *next) go_back(p, record.offset);
+        p.rewinds.taken(record.offset, record.timestamp_ms);
+        p.sought.reset();
         mark_dirty(p);
         if (mapped == Mapped::operations && !scratch_.empty()) {
             enqueue(p, record);
@@ -402,7 +446,30 @@ private:
         limit_span(p);
         return Delivered::taken;
     }
+    /// The client has gone back. The offsets name other records than before, unless the caller has moved it.
+    void go_back(Partition& p, std::int64_t offset) {
+        ++stats_.rewinds;
+        forget_unsettled(p, offset, [offset](OffsetTracker& tracker) { tracker.rewind(offset); });
+        const auto watermark = *p.tracker.watermark();
+        if ((p.sought && offset >= *p.sought) || watermark >= p.floor) return;
+        p.exact = true;
+        p.floor = watermark;
+        tell({.kind = SourceEvent::Kind::rewound,
+              .offset = offset,
+              .reason = "below the last stored offset: the topic was created again, its log was truncated, or the "
+                        "committed offset was out of range"},
+             p);
+    }
+    void stop_circling(Partition& p, std::int64_t offset) {
+        tell({.kind = SourceEvent::Kind::rewound,
+              .offset = offset,
+              .reason = "for the third time without passing the highest offset that it had delivered"},
+             p);
+        stop(StopReason::rewinding);
+        tell_events();
+    }
     Mapped map(const Record& record) {
+        const Flag calling{calling_};
         if constexpr (TombstoneMapper<M>)
             if (!record.payload) return mapper_.tombstone(record, scratch_);
         return mapper_(record, scratch_);
@@ -411,6 +478,12 @@ private:
         try {
             why_ = detail::printable(what, 1024);
         } catch (const std::exception&) { // the record is invalid all the same
+        }
+    }
+    void note_why(const FieldError& wrong) noexcept {
+        try {
+            note_why(wrong.message().c_str());
+        } catch (const std::exception&) { // likewise
         }
     }
 
@@ -547,7 +620,8 @@ private:
             letter.action_line = from.action_line;
             letter.source = from.source;
             const bool ours = place(letter, from.ticket);
-            kept_.with(ours ? from.ticket.key : ~std::uint64_t{0}, [&](const Record* record) {
+            const auto slot = ours ? from.ticket.key >> sequence_bits : most_partitions; // no partition's
+            kept_.with(slot, from.ticket.key & sequence_mask, [&](const Record* record) {
                 letter.record = record;
                 if constexpr (LetterWriter<C>) consumer_.write_letter(letter, LetterReceipt{write, {}});
             });
@@ -555,13 +629,28 @@ private:
     }
     void keep(const Tracked& tracked, const Record& record) {
         try {
-            kept_.keep(key_of(tracked), record);
+            kept_.keep(tracked.partition->slot, tracked.sequence, record);
         } catch (const std::bad_alloc&) { // then its dead letter is the operation alone
         }
         if (kept_.bytes() >= options_.max_kept_bytes && !holding_) hold(PauseReason::kept_records);
     }
 
     // ---- settle → tracker → store ----
+
+    /// What `poll` does. What was given up by name is told before its offset is stored.
+    void turn() {
+        const Flag turning{turning_};
+        if (inbox_->ready()) {
+            take_settlements();
+            take_letters();
+        }
+        try_stash();
+        update_hold();
+        tell_events();
+        store_offsets();
+        tell_events();
+        if (pauses_stale_) apply_pauses();
+    }
 
     void take_settlements() {
         inbox_->take(mail_);
@@ -605,7 +694,7 @@ private:
         letter.attempts = note.attempts;
         letter.action_line = failure.action_line;
         letter.source = failure.source;
-        kept_.with(key_of(tracked), [&](const Record* record) {
+        kept_.with(tracked.partition->slot, tracked.sequence, [&](const Record* record) {
             letter.record = record;
             send_letter(tracked, letter, false);
         });
@@ -624,7 +713,7 @@ private:
             if (!late_.empty()) late_.settled(p.slot, sequence, whole_record);
         }
         if (step == Step::late || step == Step::partly) return step;
-        if (kept_.bytes() != 0) kept_.drop(key_of({&p, sequence, 0}));
+        if (kept_.bytes() != 0) kept_.drop(p.slot, sequence);
         --tracked_;
         ++(step == Step::settled ? stats_.settled : stats_.failed);
         mark_dirty(p);
@@ -645,19 +734,25 @@ private:
                 apply_pause(p);
             }
             const auto watermark = p.tracker.watermark();
-            if (!watermark || *watermark <= p.floor) continue;
-            if (const error_code error = consumer_.store_offset(name(p), p.number, *watermark)) {
+            if (!watermark || (*watermark <= p.floor && !p.exact)) continue;
+            if (const error_code error = store_offset(p, *watermark)) {
                 ++stats_.store_errors;
                 tell({.kind = SourceEvent::Kind::store_failed, .offset = *watermark, .reason = describe(error)}, p);
                 p.dirty = true;
                 dirty_[kept++] = &p;
                 continue;
             }
-            ++stats_.offsets_stored;
+            ++(p.exact && OffsetSetter<C> ? stats_.offsets_set : stats_.offsets_stored);
             p.stored = watermark;
             p.floor = *watermark;
+            p.exact = false;
         }
         dirty_.resize(kept);
+    }
+    [[nodiscard]] error_code store_offset(const Partition& p, std::int64_t next) noexcept {
+        if constexpr (OffsetSetter<C>)
+            if (p.exact) return consumer_.set_offset(name(p), p.number, next);
+        return consumer_.store_offset(name(p), p.number, next);
     }
 
     // ---- full, and long spans: pause and resume ----
@@ -757,13 +852,31 @@ private:
         tell(event);
     }
     void tell(const SourceEvent& event) noexcept {
-        if (!options_.on_event) return;
-        try {
-            options_.on_event(event);
-        } catch (...) { // NOLINT: user code must not throw through a Kafka callback
-            ++stats_.event_errors;
+        if (options_.on_event && !events_.put(event)) ++stats_.event_errors;
+    }
+    /// Calls the observer with what has happened. Between two steps: it may call the source.
+    void tell_events() noexcept {
+        const Flag calling{calling_};
+        while (!events_.empty()) {
+            try {
+                events_.next(options_.on_event);
+            } catch (...) { // NOLINT: user code must not throw through a Kafka callback
+                ++stats_.event_errors;
+            }
         }
     }
+    /// Set for as long as it lives.
+    class Flag {
+    public:
+        explicit Flag(bool& flag) noexcept : flag_{flag}, before_{std::exchange(flag, true)} {}
+        ~Flag() { flag_ = before_; }
+        Flag(const Flag&) = delete;
+        Flag& operator=(const Flag&) = delete;
+
+    private:
+        bool& flag_;
+        const bool before_;
+    };
 
     Indexer& indexer_;
     C& consumer_;
@@ -774,7 +887,7 @@ private:
     decltype(std::declval<Indexer&>().subscribe(std::declval<Indexer&>().get_executor(),
                                                 std::declval<detail::InboxObserver>())) subscription_;
 
-    std::vector<Topic> topics_;
+    std::deque<Topic> topics_; ///< a deque: names that were handed out stay where they are
     std::size_t last_topic_ = 0;
     std::vector<std::unique_ptr<Partition>> partitions_; ///< by slot
     std::vector<Partition*> dirty_;                      ///< whose watermark may have moved
@@ -790,6 +903,8 @@ private:
     bool paused_for_full_ = false;             ///< so all partitions are paused
     PauseReason held_for_ = PauseReason::none; ///< the first cause
     bool draining_ = false;
+    bool calling_ = false;      ///< the mapper or the observer of events is running
+    bool turning_ = false;      ///< `turn` is running
     bool pauses_stale_ = false; ///< the client did not do what it was asked to
     StopReason stop_reason_ = StopReason::none;
     typename Clock::time_point held_since_{};
@@ -798,6 +913,7 @@ private:
     std::uint64_t tracked_ = 0;     ///< records waiting for settlements, the stash included
     std::uint64_t assigned_ = 0;
     SourceStats stats_;
+    detail::WaitingEvents events_;
 };
 
 } // namespace bulkhead::inline v1

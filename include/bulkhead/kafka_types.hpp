@@ -86,6 +86,22 @@ concept Consumer = requires(C& client, std::string_view topic, std::int32_t part
     { client.resume(topic, partition) } -> std::convertible_to<error_code>;
 };
 
+/// A `Consumer` that can also set the group's offset back. `KafkaSource` asks for that because a client that only
+/// commits higher offsets leaves the group above records that nobody has read, after a topic was deleted and created
+/// again, its log was truncated, or a committed offset was out of range.
+///
+/// - `set_offset(topic, partition, next)`: store `next`, and commit it even if the group's offset is higher. It is
+/// called
+///   instead of `store_offset` for the first offset of an assignment, and for the first one after the client went back
+///   below what was stored. The client must send this commit only while the partition is assigned and not lost: a group
+///   takes a lower offset from a member that no longer owns the partition. A commit that fails is the client's to
+///   repeat.
+template <class C>
+concept OffsetSetter = Consumer<C> &&
+    requires(C& client, std::string_view topic, std::int32_t partition, std::int64_t offset) {
+    { client.set_offset(topic, partition, offset) } -> std::convertible_to<error_code>;
+};
+
 /// What a mapper says about a record.
 enum class Mapped : std::uint8_t {
     operations, ///< it appended the record's operations; appending none is the same as `skip`

@@ -13,11 +13,12 @@
 
 namespace bulkhead::inline v1::detail {
 
-/// Copies of records, by a ticket's key, until what became of them is settled (`KafkaSourceOptions::keep_records`).
+/// Copies of records until what became of them is settled (`KafkaSourceOptions::keep_records`). A copy is named by its
+/// partition's slot and its number there.
 class KeptRecords {
 public:
-    /// Instead of an earlier copy with this key. Throws `std::bad_alloc`; then there is none.
-    void keep(std::uint64_t key, const Record& record) {
+    /// Instead of an earlier copy with this name. Throws `std::bad_alloc`; then there is none.
+    void keep(std::uint64_t slot, std::uint64_t number, const Record& record) {
         Copy copy;
         if (record.key) copy.key.emplace(*record.key);
         if (record.payload) copy.payload.emplace(*record.payload);
@@ -27,23 +28,33 @@ public:
             if (header.value) copy.headers.back().second.emplace(*header.value);
         }
         const auto bytes = copy.bytes();
-        drop(key);
-        copies_.emplace(key, std::move(copy));
+        drop(slot, number);
+        slots_[slot].emplace(number, std::move(copy));
         bytes_ += bytes;
     }
-    void drop(std::uint64_t key) noexcept { drop(copies_.find(key)); }
-    /// Those of whose key `gone` is true.
+    void drop(std::uint64_t slot, std::uint64_t number) noexcept {
+        const auto copies = slots_.find(slot);
+        if (copies == slots_.end()) return;
+        if (const auto copy = copies->second.find(number); copy != copies->second.end()) drop(copies->second, copy);
+    }
+    /// Drops those of a slot for whose number `gone` is true. Takes time in proportion to what this slot holds.
     template <class F>
-    void drop_if(F gone) noexcept {
-        for (auto it = copies_.begin(); it != copies_.end();) it = gone(it->first) ? drop(it) : std::next(it);
+    void drop_if(std::uint64_t slot, F gone) noexcept {
+        const auto found = slots_.find(slot);
+        if (found == slots_.end()) return;
+        auto& copies = found->second;
+        for (auto it = copies.begin(); it != copies.end();) it = gone(it->first) ? drop(copies, it) : std::next(it);
+        if (copies.empty()) slots_.erase(found);
     }
     [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
 
     /// Calls `use` with the record, or with null when it was not kept.
     template <class F>
-    void with(std::uint64_t key, F use) const {
-        const auto found = copies_.find(key);
-        if (found == copies_.end()) return use(static_cast<const Record*>(nullptr));
+    void with(std::uint64_t slot, std::uint64_t number, F use) const {
+        const auto copies = slots_.find(slot);
+        if (copies == slots_.end()) return use(static_cast<const Record*>(nullptr));
+        const auto found = copies->second.find(number);
+        if (found == copies->second.end()) return use(static_cast<const Record*>(nullptr));
         const auto& copy = found->second;
         std::vector<RecordHeader> headers;
         for (const auto& [name, value] : copy.headers) headers.push_back({name, value});
@@ -69,12 +80,11 @@ private:
         }
     };
     using Copies = std::unordered_map<std::uint64_t, Copy>;
-    Copies::iterator drop(Copies::iterator it) noexcept {
-        if (it == copies_.end()) return it;
+    Copies::iterator drop(Copies& copies, Copies::iterator it) noexcept {
         bytes_ -= it->second.bytes();
-        return copies_.erase(it);
+        return copies.erase(it);
     }
-    Copies copies_;
+    std::unordered_map<std::uint64_t, Copies> slots_;
     std::size_t bytes_ = 0;
 };
 

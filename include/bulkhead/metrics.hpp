@@ -213,8 +213,19 @@ template <class Visitor>
 void for_each_metric(const kafka::DriverStats& s, Visitor&& visit) {
     for_each_metric(s.source, visit);
     detail::MetricList list{visit};
-    list.gauge("bulkhead.kafka.lag", "{record}", "Records of the assigned partitions that are not taken yet", s.lag);
-    list.counter("bulkhead.kafka.rebalances", "{rebalance}", "How often partitions were assigned, revoked or lost",
+    const std::string_view record = "{record}";
+    list.gauge("bulkhead.kafka.lag", record, "Records of the assigned partitions that are not taken yet", s.lag);
+    list.gauge("bulkhead.kafka.ends_unknown", "{partition}",
+               "Assigned partitions whose end was never known, so that the lag does not count them", s.ends_unknown);
+    list.gauge("bulkhead.kafka.stalled", "{partition}",
+               "Assigned partitions that stand still although there is something to read, or may be",
+               s.stalled_partitions);
+    list.gauge("bulkhead.kafka.errors.lasting", "{error}",
+               "Errors of partitions, topics and the group that the client reported once and that are not over",
+               s.lasting_errors);
+    list.counter("bulkhead.kafka.records.lost", record, "Records that retention took before they were read",
+                 s.lost_records);
+    list.counter("bulkhead.kafka.rebalances", "{rebalance}", "How often the group gave this member its partitions",
                  s.rebalances);
     list.counter("bulkhead.kafka.client.errors", "{error}", "Errors that the client reported and recovers from",
                  s.client_errors);
@@ -222,8 +233,7 @@ void for_each_metric(const kafka::DriverStats& s, Visitor&& visit) {
                  s.commit_errors);
     list.counter("bulkhead.kafka.commits.stale", "{commit}", "Commits that came when the group had moved on",
                  s.commits_stale);
-    list.counter("bulkhead.kafka.client.received", "By",
-                 "Bytes received from the brokers; needs statistics.interval.ms", s.bytes_received);
+    list.counter("bulkhead.kafka.client.received", "By", "Bytes received from the brokers", s.bytes_received);
     list.gauge("bulkhead.kafka.poll.longest_gap", "The longest time that the client was not polled", s.max_poll_gap);
 }
 

@@ -126,7 +126,7 @@ private:
     std::size_t kept_bytes_ = 0;
     const bool keep_failures_;
     const bool keep_unknown_;
-    std::mutex wake_mutex_;
+    std::recursive_mutex wake_mutex_; ///< `on_wake` may poll the source, and what that posts wakes again
     std::function<void()> on_wake_;
 };
 

@@ -491,3 +491,64 @@ TEST_CASE("mock Kafka: a produce that throws leaves nothing to the next one", "[
     while (driver.source().stats().consumed < 1) driver.poll_once(milliseconds{10});
     CHECK(seen == "the payload");
 }
+
+TEST_CASE("driver: the value of a property that librdkafka does not know is never shown", "[rdkafka][F254][F161]") {
+    const Watchdog watchdog;
+    World world;
+    const auto message_for = [&](const std::string& key, bool letters) -> std::string {
+        auto options = options_for(world, "events");
+        auto& config = letters ? options.dead_letter_config : options.config;
+        if (letters) options.dead_letter_topic = "letters";
+        config.emplace_back(key, "hunter2");
+        try {
+            const TestDriver driver{world.indexer, EventMapper{}, std::move(options)};
+        } catch (const InvalidOption& e) {
+            return e.what();
+        }
+        return "accepted";
+    };
+    for (const bool letters : {false, true}) {
+        for (const std::string key : {"no.such", "sasl.pasword", "sasl.passwd", "ssl.key.passphrase", "",
+                                      "sasl.password", "sasl.password=hunter2", "SASL.PASSWORD "}) {
+            CAPTURE(letters, key);
+            const auto text = message_for(key, letters);
+            CHECK(text.find("hunter2") == std::string::npos);
+            if (key != "sasl.password") CHECK(text.find(key.substr(0, key.find('='))) == 0); // it is valid
+        }
+    }
+}
+
+TEST_CASE("driver: a record that it holds goes when its partition goes: it is not taken beside its new owner's",
+          "[rdkafka][F255]") {
+    const Watchdog watchdog;
+    IndexerOptions small;
+    small.max_buffered_operations = 50;
+    World world{small};
+    world.kafka.create_topic("events", 2);
+    world.produce("events", 2, 200);
+    world.store->black_hole = true;
+    auto options = options_for(world, "events");
+    options.revoke_drain = milliseconds{0};
+    options.config.emplace_back("max.poll.interval.ms", "3000");
+    std::atomic<int> lost{0};
+    options.on_event = [&](const kafka::ClientEvent& event) {
+        if (event.kind == kafka::ClientEvent::Kind::lost) ++lost;
+    };
+    TestDriver driver{world.indexer, EventMapper{}, options};
+    // Full, and not paused yet: each second a record comes from the client, and is held.
+    while (driver.stats().source.stashed == 0) driver.poll_once(milliseconds{10});
+    const auto until = Clock::now() + milliseconds{2500};
+    while (Clock::now() < until) driver.poll_once(milliseconds{10});
+    // The group takes both partitions away, since this member does not poll for too long, and gives them back later.
+    const auto away = Clock::now() + milliseconds{4500};
+    world.store->wait_until([&] { return Clock::now() > away; });
+    while (lost == 0) driver.poll_once(milliseconds{10});
+    const auto taken = driver.source().stats().consumed;
+    world.store->black_hole = false;
+    while (driver.source().stats().settled < 400) driver.poll_once(milliseconds{10});
+    const auto& stats = driver.source().stats();
+    CHECK(stats.foreign == 0); // none of the assignment that is over was offered
+    CHECK(stats.consumed == taken + 400);
+    CHECK(driver.close(seconds{10}).drained);
+    CHECK(world.committed("events", 2) == 400);
+}

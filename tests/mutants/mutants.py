@@ -24,6 +24,8 @@ KAFKA_SIMULATION = ["simulation/simulate.cpp", "--kafka", "--seeds", "400"]
 KAFKA = ["unit/kafka_source_test.cpp", "unit/offset_tracker_test.cpp"]
 ROWS = ["unit/rows_test.cpp"]
 LETTERS = ["unit/kafka_letters_test.cpp"]
+IDENTITY = ["unit/kafka_identity_test.cpp"]
+CALLBACKS = ["unit/kafka_callbacks_test.cpp"]
 CREDENTIALS = ["unit/credentials_test.cpp"]
 EXCHANGE = ["unit/http_exchange_test.cpp"]
 TRANSPORT = ["integration/http_transport_test.cpp"]
@@ -160,8 +162,7 @@ MUTANTS = [
     ("the record that did not fit is forgotten", "kafka_source.hpp",
      "            stash_ = tracked;\n", "", KAFKA),
     ("records are taken while the indexer is full", "kafka_source.hpp",
-     "return !stash_ && !holding_ && !draining_ && stop_reason_ == StopReason::none;",
-     "return !draining_ && stop_reason_ == StopReason::none;", KAFKA),
+     "return !stash_ && !holding_ && !draining_ && !calling_ &&", "return !draining_ && !calling_ &&", KAFKA),
     ("a dead letter's offset moves before the brokers have it", "kafka_source.hpp",
      "        send_letter(tracked, letter, true);\n        if (!at_least_once())",
      "        send_letter(tracked, letter, true);\n        if (true)", LETTERS),
@@ -293,11 +294,11 @@ MUTANTS = [
     ("a partition that comes back goes on reading while the source is full", "kafka_source.hpp",
      "        ++assigned_;\n        apply_pauses();\n", "        ++assigned_;\n", KAFKA_SIMULATION),
     ("a partition that went while it was paused stays so in the client", "kafka_source.hpp",
-     "p.span_exceeded = p.told = false;", "p.span_exceeded = p.told = p.paused = false;", KAFKA_SIMULATION),
+     "p.span_exceeded = p.told = p.exact", "p.paused = p.span_exceeded = p.told = p.exact", KAFKA_SIMULATION),
     ("a pause that the client did not take is forgotten", "kafka_source.hpp",
      "        if (pauses_stale_) apply_pauses();\n", "", KAFKA_SIMULATION),
     ("a kept record stays after its settlement", "kafka_source.hpp",
-     "        if (kept_.bytes() != 0) kept_.drop(key_of({&p, sequence, 0}));\n", "", KAFKA_SIMULATION),
+     "        if (kept_.bytes() != 0) kept_.drop(p.slot, sequence);\n", "", KAFKA_SIMULATION),
     ("a revocation drains beyond its time", "kafka_source.hpp",
      "left <= std::chrono::nanoseconds::zero() || !wait", "!wait", KAFKA_SIMULATION),
     ("an offset that could not be stored counts as stored", "kafka_source.hpp",
@@ -442,6 +443,53 @@ MUTANTS = [
      ["unit/out_of_memory_test.cpp"]),
     ("a sink does not learn that a close gives up", "indexer_core.hpp",
      "                    if (writing_) sink_.get()->shutdown();\n", "", ["unit/sinks_test.cpp"]),
+    ("a batch's own index is not used", "batch.hpp", "index.empty() ? default_index() : index", "index",
+     ["unit/batch_test.cpp"]),
+    ("a client that goes back leaves the group's offset where it was", "kafka_source.hpp",
+     "if ((p.sought && offset >= *p.sought) || watermark >= p.floor) return;", "return;", IDENTITY),
+    ("a caller that seeks by its own will moves the group's offset", "kafka_source.hpp",
+     "        p->sought = offset;\n", "", IDENTITY),
+    ("a committed offset that was out of range stays", "kafka_source.hpp", "p.exact = OffsetSetter<C>;", "", IDENTITY),
+    ("a client that turns in a circle goes on", "rewinds.hpp", "times_ + 1 >= most;", "false;", IDENTITY),
+    ("the id of a record knows no timestamp", "kafka_mappers.hpp", "if (record.timestamp_ms < 0) return;", "return;",
+     IDENTITY),
+    ("an observer of events may poll", "kafka_source.hpp", "if (!calling_ && !turning_) turn();", "turn();", CALLBACKS),
+    ("an observer of events may deliver", "kafka_source.hpp", "        if (calling_) return Delivered::busy;\n", "",
+     CALLBACKS),
+    ("an offset is stored before it is told what was given up below it", "kafka_source.hpp",
+     "        update_hold();\n        tell_events();\n", "        update_hold();\n", CALLBACKS),
+    ("a mapper that names no index means none", "kafka_source.hpp",
+     "        scratch_.default_index(indexer.options().index);\n", "", LETTERS),
+    ("why an operation was refused is not said", "kafka_source.hpp", "if (mapped == Mapped::invalid) note_why(*wrong);",
+     "", LETTERS),
+    ("a source takes an indexer that gives up by age", "kafka_source.hpp", "&& age != unlimited)", "&& false)", KAFKA),
+    ("a record that was stashed leaves its position behind", "kafka_source.hpp",
+     "if (stash_ && stash_->partition == &p) drop_stash();", "if (stash_ && stash_->partition == &p) stash_.reset();",
+     ["unit/kafka_parts_test.cpp"]),
+    ("a topic that is created again leaves the group above it", "kafka_source.hpp",
+     "        p.exact = true;\n        p.floor = watermark;\n", "", KAFKA_SIMULATION),
+    ("records that the driver holds stay when their partition goes", "kafka/rdkafka.hpp",
+     "        held_.erase(std::remove_if(held_.begin(), held_.end(), gone), held_.end());\n",
+     "        static_cast<void>(gone);\n", ["kafka/rdkafka_test.cpp", "[F255]"]),
+    ("a partition that the source has paused stands still", "kafka/stall_detector.hpp",
+     "const bool waits = !facts.held_by_us &&", "const bool waits =", ["unit/kafka_progress_test.cpp"]),
+    ("an end that is not known is no reason to wait", "kafka/stall_detector.hpp",
+     "const bool behind = !facts.end || ", "const bool behind = facts.end && ", ["unit/kafka_progress_test.cpp"]),
+    ("fetched counts as taken in the lag", "kafka/partition_progress.hpp",
+     "        if (drained_ && position_ >= 0) return", "        if (position_ >= 0) return", ["unit/kafka_progress_test.cpp"]),
+    ("a gap that compaction left counts as lost", "kafka/lost_records.hpp",
+     "        if (low <= expected || next <= expected) return;\n        const auto gone = skips_to_end_ ? next : std::min(next, low);",
+     "        if (next <= expected) return;\n        const auto gone = next;", ["unit/kafka_progress_test.cpp"]),
+    ("an error that librdkafka reported once is over at once", "kafka/reported_errors.hpp",
+     "            if (!one.position) one.position = position;\n", "", ["unit/kafka_progress_test.cpp"]),
+    ("the value of a property that does not exist is shown", "kafka/rdkafka_handles.hpp",
+     "    if (result == RD_KAFKA_CONF_UNKNOWN)\n", "    if (false)\n", ["kafka/rdkafka_test.cpp", "[F254]"]),
+    ("a close of the driver without a limit does not wait", "kafka/rdkafka.hpp",
+     "        closing_by_ =\n            bulkhead::detail::saturating_add<std::chrono::steady_clock>(std::chrono::steady_clock::now(), timeout);\n",
+     "        closing_by_ = std::chrono::steady_clock::now() + timeout;\n", ["kafka/progress_test.cpp", "[F253]"]),
+    ("a queue that a pause has emptied counts as read", "kafka/partition_progress.hpp",
+     "const bool still = position == position_ && !held_;", "const bool still = position == position_;",
+     ["unit/kafka_progress_test.cpp"]),
 ]
 
 # A test's server waits for what does not come; these are given 20 seconds.
@@ -479,6 +527,7 @@ def try_mutant(options, mutant):
             [os.environ.get("CXX", "g++"), "-std=c++20", "-O1" if simulating else "-O0", "-w", "-DBOOST_ASIO_DISABLE_EPOLL",
              f"-I{folder}/include", f"-I{ROOT}/tests", *map(str, sources), "-o", str(program), "-lboost_json",
              "-lboost_url", "-pthread", *(["-lssl", "-lcrypto"] if "tls/" in tests[0] else [])], capture_output=True, text=True, check=False)
+             "-lboost_url", "-pthread", *(["-lrdkafka"] if tests[0].startswith("kafka/") else [])], capture_output=True, text=True, check=False)
         if built.returncode != 0:
             return "it does not compile:\n" + built.stderr[:2000]
         try:

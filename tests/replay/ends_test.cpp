@@ -98,7 +98,7 @@ TEST_CASE("ends: a committed offset beyond the end is not the end") {
 TEST_CASE("ends: the lag is of our partitions; of all before there are any") {
     auto ends = two();
     const auto now = [](const std::string&, std::int32_t partition) {
-        return partition == 0 ? std::optional<std::int64_t>{25} : std::nullopt;
+        return partition == 0 ? std::optional<std::uint64_t>{13} : std::nullopt;
     };
     CHECK(ends.lag({}, now) == 15);
     CHECK(ends.lag({state(0, 12, std::nullopt)}, now) == 13);

@@ -37,20 +37,36 @@ expect 2 "--format" --format xml
 expect 2 "--url: expected http[s]://HOST[:PORT][/PATH], found 127.0.0.1:9200" --url 127.0.0.1:9200
 expect 2 "--url: expected" --url http://127.0.0.1:99999
 expect 2 "--topic: expected" --topic 'no such/topic'
-expect 2 "--input" --input file --brokers 127.0.0.1:9092
-expect 2 "no.such.setting" --messages 10 -X no.such.setting=1
+expect 2 "--input" --input file --brokers 127.0.0.1:9092 --url embedded
+expect 2 "librdkafka does not know the property no.such.setting" --messages 10 -X no.such.setting=1 # [F273]
+expect 2 "librdkafka does not take this value for fetch.min.bytes" --messages 10 -X fetch.min.bytes=many # [F273]
 expect 2 "enable.auto.commit" --messages 10 -X enable.auto.commit=false
 BULK_BATCH_SIZE=lots expect 2 "BULK_BATCH_SIZE"
 
-expect 2 "--from: expected stored, beginning" --brokers 127.0.0.1:1 --from yesterday
+expect 2 "--from: expected stored, beginning" --brokers 127.0.0.1:1 --url embedded --from yesterday
 expect 2 "--from" --from beginning
 expect 2 "--dry-run" --dry-run
 expect 2 "--dead-letter-topic" --on-invalid dead_letter
 expect 2 "--dead-letter-topic" --dead-letter-topic apm.logs
 
+# Both addresses or neither, by option or by variable; the embedded halves by name. [F265][F266]
+expect 2 "--url (or ELASTICSEARCH_URL): expected beside --brokers" --brokers 127.0.0.1:1 --group g2 --until-end
+expect 2 "--brokers (or KAFKA_BROKERS): expected beside --url" --url http://127.0.0.1:1
+KAFKA_BROKERS=127.0.0.1:1 expect 2 "--url (or ELASTICSEARCH_URL): expected beside --brokers" --quiet
+ELASTICSEARCH_URL=http://127.0.0.1:1 expect 2 "--brokers (or KAFKA_BROKERS): expected beside --url"
+KAFKA_BROKER=prod:9092 expect 2 "KAFKA_BROKER is set, but KAFKA_BROKERS is what is read" --url http://127.0.0.1:1
+ELASTIC_URL=http://prod:9200 expect 2 "ELASTIC_URL is set, but ELASTICSEARCH_URL is what is read" --brokers 127.0.0.1:1
+KAFKA_BROKER=prod:9092 ELASTIC_URL=http://prod:9200 expect 2 "--brokers and --url: expected both"
+KAFKA_BROKERS="" expect 2 "KAFKA_BROKERS: expected an address" --url http://127.0.0.1:1
+expect 2 "--brokers: expected an address or 'embedded', found nothing" --brokers "" --url ""
+
 # Nobody there.
-expect 4 "search server 127.0.0.1:1: cannot be reached: Connection refused" --messages 10 --url http://127.0.0.1:1
-expect 3 "no Kafka broker can be reached at 127.0.0.1:1" --brokers 127.0.0.1:1 --exit-at-end
+expect 4 "search server 127.0.0.1:1: cannot be reached: Connection refused" --messages 10 --brokers embedded --url http://127.0.0.1:1
+expect 3 "no Kafka broker can be reached at 127.0.0.1:1" --brokers 127.0.0.1:1 --url embedded --exit-at-end
+
+# A report that cannot be written is found out before anything is started. [F274]
+expect 1 "--report /nowhere/report: No such file or directory" --messages 10 --report /nowhere/report
+expect 1 "--report $work: Is a directory" --messages 10 --report "$work"
 
 # Files that are not what they should be.
 expect 1 "--dead-letter-file: /nowhere/dead: No such file" --messages 10 --dead-letter-file /nowhere/dead
@@ -64,7 +80,8 @@ head -c 5000 "$work/whole.gz" >"$work/damaged.gz"
 expect 1 "$work/damaged.gz: damaged gzip data" --input "$work/damaged.gz"
 
 # Secrets stay secret, wherever something is written, when all goes well and when it does not.
-for more in "" "-X sasl.password.typo=hunter2" "-X ssl.key.pem=hunter2 -X security.protocol=ssl"; do
+for more in "" "-X sasl.password.typo=hunter2" "-X sasl.pasword=hunter2" "-X ssl.key.passphrase=hunter2" "-X no.such=hunter2" \
+    "-X ssl.key.pem=hunter2 -X security.protocol=ssl"; do
     # shellcheck disable=SC2086 # words
     timeout 60 "$replay" --messages 100 -X sasl.username=hunter2 -X sasl.password=hunter2 -X ssl.key.password=hunter2 $more \
         --report "$work/report" >"$work/out" 2>"$work/err"
@@ -99,7 +116,7 @@ port=$(sed -n 's|.*search server: http://[^:]*:\([0-9]*\).*|\1|p' "$work/demo.er
 if [[ -z $broker || -z $port ]]; then
     fail "the demonstration did not start: $(cat "$work/demo.err")"
 else
-    expect 3 "topic apm.nonsense does not exist at $broker" --brokers "$broker" --topic apm.nonsense --exit-at-end
+    expect 3 "topic apm.nonsense does not exist at $broker" --brokers "$broker" --url embedded --topic apm.nonsense --exit-at-end
     expect 1 "$port" --messages 10 --server-port "$port"
 fi
 for ((i = 0; i < 300; i++)); do

@@ -155,6 +155,8 @@ def main():
             used |= {f'bulkhead_{name}_count' for name in re.findall(r'quantile\("(\w+)"', page)}
             check(len(used) > 12 and used <= values.keys(), f"the page's {len(used)} series are in the scrape"
                   + "".join(f"; not {name}" for name in used - values.keys()))
+            check(all(f'kafka_records_passed_over_total{{reason="{why}"}}' in page for why in ("invalid", "skipped")),
+                  "the page shows invalid and skipped records [F276]")
             check(not re.search(r"(src|href)=\"(?!/)|@import|//[a-z]+\.", page.replace("http://www.w3.org/2000/svg", "")),
                   "the page loads nothing from elsewhere")
             check(get(url + "/nothing")[0] == 404, "another path is 404")

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: BSL-1.0
+#include "kafka/raw_batch.hpp"
 #include "kafka_replay/dry_run.hpp"
 #include "kafka_replay/failure.hpp"
+#include "kafka_replay/monitor.hpp"
 #include "kafka_replay/replay.hpp"
 #include "kafka_replay/report.hpp"
 #include "support/catch.hpp"
 
+#include <bulkhead/kafka/rdkafka.hpp>
+#include <bulkhead/sinks/file_sink.hpp>
 #include <bulkhead/test/bulk_server.hpp>
 #include <bulkhead/test/mock_kafka.hpp>
 
@@ -63,6 +67,25 @@ struct World {
 std::filesystem::path scratch_file(const char* name) {
     return std::filesystem::temp_directory_path() / (name + std::to_string(::getpid()));
 }
+/// Standard output goes to a file for as long as this lives.
+class Printed {
+public:
+    explicit Printed(const std::filesystem::path& path) {
+        std::fflush(stdout);
+        kept_ = ::dup(STDOUT_FILENO);
+        REQUIRE(std::freopen(path.c_str(), "wb", stdout) != nullptr);
+    }
+    Printed(const Printed&) = delete;
+    Printed& operator=(const Printed&) = delete;
+    ~Printed() {
+        std::fflush(stdout);
+        ::dup2(kept_, STDOUT_FILENO);
+        ::close(kept_);
+    }
+
+private:
+    int kept_ = -1;
+};
 boost::json::object read_json(const std::filesystem::path& path) {
     std::ifstream file{path};
     return boost::json::parse(std::string{std::istreambuf_iterator<char>{file}, {}}).as_object();
@@ -186,17 +209,55 @@ TEST_CASE("replay: a run that fails leaves a report too", "[replay]") {
 TEST_CASE("replay: a report that cannot be written is said", "[replay]") {
     World world;
     auto options = world.options();
-    options.report = "/nowhere/report";
+    options.report = "/dev/full"; // can be opened
     const auto printed = scratch_file("bulkhead-printed-");
-    std::fflush(stdout);
-    const int kept = ::dup(STDOUT_FILENO);
-    REQUIRE(std::freopen(printed.c_str(), "wb", stdout) != nullptr);
-    CHECK_THROWS_AS(run_replay(options), Failure);
-    std::fflush(stdout);
-    ::dup2(kept, STDOUT_FILENO);
-    ::close(kept);
+    {
+        const Printed to{printed};
+        CHECK_THROWS_AS(run_replay(options), Failure);
+    }
     CHECK(world.committed() == 10); // at the end, not instead of the work
     CHECK(read_json(printed).at("consumed") == 10);
+    std::filesystem::remove(printed);
+}
+
+TEST_CASE("replay: a report whose folder is not there ends the run before it begins", "[replay][F274]") {
+    World world;
+    auto options = world.options();
+    for (const std::string& report :
+         {std::string{"/nowhere/report"}, std::filesystem::temp_directory_path().string()}) {
+        CAPTURE(report);
+        options.report = report;
+        CHECK_THROWS_WITH(run_replay(options), contains("--report " + report));
+    }
+    CHECK(world.committed() == -2); // nothing
+    CHECK(world.server.count("apm-logs") == 0);
+
+    const auto file = scratch_file("bulkhead-kept-");
+    write_file(file.string(), R"({"n":1})");
+    check_writable(file.string());
+    CHECK(read_json(file).at("n") == 1); // to try changes nothing
+    CHECK_FALSE(std::filesystem::exists(file.string() + ".new"));
+    std::filesystem::remove(file);
+    check_writable(file.string());
+    CHECK_FALSE(std::filesystem::exists(file));
+    REQUIRE(::mkfifo(file.c_str(), 0600) == 0);
+    check_writable(file.string()); // does not wait for its reader
+    std::filesystem::remove(file);
+}
+
+TEST_CASE("replay: only a demonstration compares itself with the source system", "[replay][F275]") {
+    World world;
+    auto options = world.options();
+    options.format = Format::text;
+    const auto printed = scratch_file("bulkhead-printed-");
+    {
+        const Printed to{printed};
+        REQUIRE(run_replay(options) == exit_ok);
+    }
+    std::ifstream file{printed};
+    const std::string text{std::istreambuf_iterator<char>{file}, {}};
+    CHECK(text.find("consumed") != std::string::npos);
+    CHECK(text.find("source system") == std::string::npos);
     std::filesystem::remove(printed);
 }
 
@@ -245,6 +306,54 @@ TEST_CASE("replay: refused documents, invalid records and tombstones go to the d
     std::filesystem::remove(path);
 }
 
+TEST_CASE("replay: an invalid record goes to the dead-letter file before its offset moves on", "[replay][F276]") {
+    World world;
+    world.kafka.produce("t", 1, "a key", "not an event");
+    world.kafka.produce("t", 1, {}, event(10));
+    world.kafka.flush();
+    auto options = world.options();
+    const auto file = scratch_file("bulkhead-letters-");
+    options.dead_letter_file = file.string();
+    options.on_invalid = bulkhead::OnInvalid::dead_letter;
+    REQUIRE(run_replay(options) == exit_ok);
+    CHECK(world.committed() == 12);
+    CHECK(world.server.count("apm-logs") == 11);
+    std::vector<bulkhead::StoredDeadLetter> letters;
+    const auto read = bulkhead::read_dead_letters(
+        file.string(), [&](bulkhead::StoredDeadLetter letter) { letters.push_back(std::move(letter)); });
+    CHECK(read.skipped == 0);
+    REQUIRE(letters.size() == 1);
+    CHECK(letters[0].source == "not an event");
+    CHECK(letters[0].action_line.empty());
+    CHECK(letters[0].type == "invalid");
+    CHECK(letters[0].reason.find("not JSON") == 0);
+    CHECK(letters[0].topic == "t");
+    CHECK(letters[0].partition == 1);
+    CHECK(letters[0].offset == 5);
+    std::filesystem::remove(file);
+}
+
+TEST_CASE("replay: an invalid record that the dead-letter file does not take keeps its offset", "[replay][F276]") {
+    World world;
+    world.kafka.produce("t", 1, {}, "not an event");
+    world.kafka.flush();
+    auto options = world.options();
+    options.dead_letter_file = "/dev/full"; // can be opened
+    options.on_invalid = bulkhead::OnInvalid::dead_letter;
+    CHECK(run_replay(options) == exit_policy);
+    CHECK(world.kafka.committed("g", "t", 1).value_or(-1) <= 5);
+}
+
+TEST_CASE("dead letters go to a topic or to a function, not to both", "[replay][F276]") {
+    bulkhead::kafka::DriverOptions options{.brokers = "b:1", .group = "g", .topics = {"t"}};
+    options.write_letter = [](const bulkhead::KafkaLetter&, bulkhead::LetterReceipt) {};
+    CHECK_FALSE(bulkhead::kafka::validate(options));
+    options.dead_letter_topic = "dead";
+    const auto wrong = bulkhead::kafka::validate(options);
+    REQUIRE(wrong);
+    CHECK(wrong->field == "write_letter");
+}
+
 TEST_CASE("replay: a dry run reads and maps, and does nothing else", "[replay]") {
     World world;
     world.kafka.produce("t", 1, {}, "not an event");
@@ -275,4 +384,83 @@ TEST_CASE("replay: a dry run reads and maps, and does nothing else", "[replay]")
     CHECK(boost::json::parse(nothing.to_json()).at("complete") == false);
     REQUIRE(told.size() == 1);
     CHECK(told[0].find("t-1 at offset 5") != std::string::npos);
+}
+
+TEST_CASE("replay: not ready while a partition stands still, or an error of Kafka lasts", "[replay][F256]") {
+    bulkhead::Stats indexer;
+    bulkhead::kafka::DriverStats driver;
+    driver.rebalances = 1;
+    CHECK(ready(indexer, driver, false).good);
+    driver.troubles.push_back({.topic = "t", .partition = 0, .stalled = true, .text = "t-0 has stood still for 31 s"});
+    CHECK_FALSE(ready(indexer, driver, false).good);
+    CHECK(ready(indexer, driver, false).words == "Kafka: t-0 has stood still for 31 s");
+    driver.troubles.push_back({.topic = "u", .text = "u: unknown topic"});
+    CHECK(ready(indexer, driver, false).words == "Kafka: t-0 has stood still for 31 s; and 1 more");
+}
+
+TEST_CASE("replay: --until-end gives up a partition that stands still, by a status of its own", "[replay][F256]") {
+    World world;
+    REQUIRE(run_replay(world.options()) == exit_ok);
+    for (int i = 0; i < 10; ++i) world.kafka.produce("t", 0, {}, R"({"service_name":"s","message":"m"})");
+    world.kafka.flush();
+    for (int i = 0; i < 1000; ++i)
+        rd_kafka_mock_push_request_errors(world.kafka.cluster(), 1 /* Fetch */, 1,
+                                          RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+    const auto path = scratch_file("stalled");
+    auto options = world.options();
+    options.stall_after = std::chrono::milliseconds{300};
+    options.report = path;
+    CHECK(run_replay(options) == exit_stalled);
+    const auto report = read_json(path);
+    std::filesystem::remove(path);
+    CHECK(report.at("exit_status") == exit_stalled);
+    CHECK(report.at("fault").as_string().find("Topic authorization failed") != std::string::npos);
+    CHECK(report.at("summary").at("lag") == 10);
+    CHECK(report.at("longest_poll_gap_ms").to_number<std::int64_t>() < 1000);
+}
+
+TEST_CASE("replay: records that were gone before they were read give a status of their own", "[replay][F256]") {
+    World world;
+    REQUIRE(run_replay(world.options()) == exit_ok);
+    const auto before = world.kafka.committed("g", "t", 0).value();
+    std::uint64_t random = 88172645463325252U;
+    for (int i = 0; i < 70; ++i) { // the mock keeps 5 MiB of a partition
+        std::string noise;
+        while (noise.size() < 100'000) {
+            random ^= random << 13U;
+            random ^= random >> 7U;
+            random ^= random << 17U;
+            noise += std::to_string(random);
+        }
+        world.kafka.produce("t", 0, {}, R"({"service_name":"s","message":")" + noise + "\"}");
+        if (i % 10 == 9) world.kafka.flush();
+    }
+    world.kafka.flush();
+    const auto low = world.kafka.watermarks("t", 0).first;
+    REQUIRE(low > before);
+    const auto path = scratch_file("lost");
+    auto options = world.options();
+    options.report = path;
+    CHECK(run_replay(options) == exit_lost);
+    const auto report = read_json(path);
+    std::filesystem::remove(path);
+    CHECK(report.at("exit_status") == exit_lost);
+    CHECK(report.at("fault") == "");
+    CHECK(report.at("partitions").at(0).at("lost") == low - before);
+    CHECK(report.at("partitions").at(1).at("lost") == 0);
+}
+
+TEST_CASE("replay: --until-end ends behind a transaction marker, and polls all the time", "[replay][F256]") {
+    World world;
+    for (int p = 0; p < 2; ++p)
+        bulkhead_test::produce_batch(world.kafka.bootstrap_servers(), "t", p, bulkhead_test::commit_marker());
+    const auto path = scratch_file("marker");
+    auto options = world.options();
+    options.report = path;
+    CHECK(run_replay(options) == exit_ok);
+    const auto report = read_json(path);
+    std::filesystem::remove(path);
+    CHECK(report.at("summary").at("lag") == 0);
+    CHECK(report.at("summary").at("consumed") == 10);
+    CHECK(report.at("longest_poll_gap_ms").to_number<std::int64_t>() < 1000);
 }

@@ -21,7 +21,8 @@ PAGE = ROOT / "docs" / "failures.md"
 SECURITY = ROOT / "docs" / "security.md"
 SECTIONS = {"A": "Answers and what they mean", "B": "Transport and connection", "C": "Retry, ambiguity, order",
             "D": "Encoding and validation", "E": "Queue, memory, threads", "F": "Life cycle and close",
-            "G": "Dead letters", "H": "KafkaSource", "I": "Security and observability"}
+            "G": "Dead letters", "H": "KafkaSource", "I": "Security and observability",
+            "J": "The tools"}
 
 
 def table(name):

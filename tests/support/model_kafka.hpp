@@ -49,7 +49,7 @@ public:
     std::function<void()> on_flush;
     std::set<std::string>* store = nullptr; ///< ids of the documents that are proven
     bool runs_here = false;
-    IndexerOptions config{};
+    IndexerOptions config{.retry = {.max_age = unlimited}};
 
     std::vector<Pending> pending;
     int flushes = 0;

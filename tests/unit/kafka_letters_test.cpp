@@ -678,13 +678,88 @@ TEST_CASE("stop, by name, also at a document that a sink has taken over", "[kafk
 
 // ---- mappers ----
 
-TEST_CASE("ids made of a record's position", "[kafka_mappers]") {
+TEST_CASE("a mapper that names no index means the indexer's, and what it is refused for is said",
+          "[kafka_source][kafka_letters][kafka_mappers][F240][F241]") {
+    ModelKafka kafka;
+    kafka.logs.resize(1);
+    FakeIndexer indexer;
+    indexer.config.index = "customers";
+    ModelMember member{kafka};
+    member.dead_letter_topic = true;
+    member.check_durability = false;
+    std::vector<std::string> reasons;
+    KafkaSourceOptions options;
+    options.on_invalid = OnInvalid::dead_letter;
+    options.on_event = [&](const SourceEvent& event) { reasons.emplace_back(event.reason); };
+    member.own(0);
+    Record record{.topic = ModelKafka::topic, .key = "k", .payload = R"({"n":1})"};
+
+    SECTION("the library's own") {
+        KafkaSource source{indexer, member, KeyedDocuments{}, options};
+        source.assigned(ModelKafka::topic, 0);
+        CHECK(source.deliver(record) == Delivered::taken);
+        record.offset = 1;
+        record.payload.reset();
+        CHECK(source.deliver(record) == Delivered::taken);
+        CHECK(source.stats().invalid == 0);
+        REQUIRE(indexer.pending.size() == 2);
+        CHECK(indexer.pending[0].action_line.find(R"("_index":"customers")") != std::string::npos);
+        record.offset = 2;
+        record.key.reset();
+        CHECK(source.deliver(record) == Delivered::taken);
+        REQUIRE(reasons.size() == 1);
+        CHECK(reasons[0].find("id: ") != std::string::npos);
+        REQUIRE(member.letters.size() == 1);
+        CHECK(member.letters[0].reason == reasons[0]);
+    }
+    SECTION("one that does not look at what it is answered") {
+        const auto careless = [](const Record& from, Batch& out) {
+            static_cast<void>(out.append({.action = Action::update, .source = from.payload.value_or("")}));
+            return Mapped::operations;
+        };
+        KafkaSource source{indexer, member, careless, options};
+        source.assigned(ModelKafka::topic, 0);
+        CHECK(source.deliver(record) == Delivered::taken);
+        CHECK(source.stats().invalid == 1);
+        CHECK(source.stats().skipped == 0);
+        REQUIRE(reasons.size() == 1);
+        CHECK(reasons[0].find("id: ") != std::string::npos);
+    }
+    SECTION("one that is refused and then finds another way") {
+        const auto careful = [](const Record& from, Batch& out) {
+            if (!out.append({.action = Action::update, .source = *from.payload})) return Mapped::operations;
+            return out.append({.source = *from.payload}) ? Mapped::invalid : Mapped::operations;
+        };
+        KafkaSource source{indexer, member, careful, options};
+        source.assigned(ModelKafka::topic, 0);
+        CHECK(source.deliver(record) == Delivered::taken);
+        CHECK(source.stats().invalid == 0);
+        CHECK(indexer.pending.size() == 1);
+    }
+    SECTION("a reason of the mapper's own goes before") {
+        const auto throwing = [](const Record&, Batch& out) -> Mapped {
+            static_cast<void>(out.append({.action = Action::update, .source = "{}"}));
+            throw std::runtime_error{"no customer"};
+        };
+        KafkaSource source{indexer, member, throwing, options};
+        source.assigned(ModelKafka::topic, 0);
+        CHECK(source.deliver(record) == Delivered::taken);
+        CHECK(reasons == std::vector<std::string>{"no customer"});
+    }
+}
+
+TEST_CASE("ids made of a record's position and timestamp", "[kafka_mappers][F239]") {
     Record record;
     record.topic = "apm.logs";
     record.partition = 3;
     record.offset = 9'007'199'254'740'993;
     CHECK(record_id(record) == "apm.logs-3-9007199254740993");
     CHECK(record_id(record, "eu-west") == "eu-west-apm.logs-3-9007199254740993");
+    record.timestamp_ms = 1'764'525'300'000;
+    CHECK(record_id(record) == "apm.logs-3-9007199254740993@1764525300000");
+    CHECK(record_id(record, "eu-west") == "eu-west-apm.logs-3-9007199254740993@1764525300000");
+    record.timestamp_ms = 0;
+    CHECK(record_id(record) == "apm.logs-3-9007199254740993@0");
 }
 
 TEST_CASE("keyed records become documents by key, newest offset wins, tombstones delete", "[kafka_mappers][F147]") {
@@ -713,4 +788,9 @@ TEST_CASE("keyed records become documents by key, newest offset wins, tombstones
     record.key = "";
     CHECK(mapper.tombstone(record, out) == Mapped::invalid);
     CHECK(out.empty());
+    record.key = "o-7"; // of a topic that was created again when the old one had ended at 1000
+    record.payload = "{}";
+    CHECK(KeyedDocuments("orders", 1000)(record, out) == Mapped::operations);
+    CHECK(out.body() ==
+          "{\"index\":{\"_index\":\"orders\",\"_id\":\"o-7\",\"version\":1043,\"version_type\":\"external\"}}\n{}\n");
 }

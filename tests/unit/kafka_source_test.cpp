@@ -670,6 +670,27 @@ TEST_CASE("options out of range, and an indexer that drops, are refused", "[kafk
     CHECK_THROWS_AS(make(options), InvalidOption);
 }
 
+TEST_CASE("an indexer that gives operations up by age is refused by name, but under best effort",
+          "[kafka_source][F238]") {
+    ModelKafka kafka;
+    FakeIndexer indexer;
+    ModelMember member{kafka};
+    const auto refused = [&](KafkaSourceOptions options) -> std::string {
+        try {
+            TestSource{indexer, member, ModelMapper{}, std::move(options)};
+        } catch (const InvalidOption& wrong) {
+            return wrong.error().field;
+        }
+        return {};
+    };
+    CHECK(refused({}).empty());
+    indexer.config.retry.max_age = IndexerOptions{}.retry.max_age;
+    CHECK(refused({}) == "retry.max_age");
+    indexer.config.retry.max_age = std::chrono::hours{24 * 365};
+    CHECK(refused({}) == "retry.max_age");
+    CHECK(refused({.delivery = Delivery::best_effort}).empty());
+}
+
 TEST_CASE("drain: no more records, the stash included, then everything is stored", "[kafka_source][F154]") {
     Fixture f{{{LoggedKind::one, LoggedKind::one, LoggedKind::one}}};
     f.indexer.capacity = 1;
@@ -839,8 +860,10 @@ private:
     }
     void rewind(Member& member) {
         if (member.client->owned().empty()) return;
-        auto& position = member.client->owned().at(any_of(member)).position;
+        const auto partition = any_of(member);
+        auto& position = member.client->owned().at(partition).position;
         position = std::max<std::int64_t>(0, position - static_cast<std::int64_t>(random_() % 60));
+        member.source->seeking(ModelKafka::topic, partition, position); // the same records again
     }
     void crash(Member& member) {
         std::vector<std::int32_t> owned;

@@ -3,10 +3,13 @@
 
 #include <bulkhead/kafka/commit_result.hpp>
 #include <bulkhead/kafka/driver_stats.hpp>
+#include <bulkhead/kafka/exact_commits.hpp>
 #include <bulkhead/kafka/letter_producer.hpp>
+#include <bulkhead/kafka/progress_book.hpp>
 #include <bulkhead/kafka/rdkafka_handles.hpp>
 #include <bulkhead/kafka/token_bucket.hpp>
 #include <bulkhead/kafka_source.hpp>
+#include <bulkhead/saturating_add.hpp>
 
 #include <librdkafka/rdkafka.h>
 
@@ -49,10 +52,18 @@ struct ClientEvent {
         /// Stored offsets were not committed this time; they stay stored and go with the next commit. `level` 4: the
         /// coordinator, or the way to it; 3: refused, e.g. for want of a permission.
         commit_failed,
+        /// A partition stands still although there is something to read, or may be, for `DriverOptions::stall_after`;
+        /// or an error of a partition, a topic or the group lasts as long. `level` 3. Repeated every `stall_after`
+        /// until `trouble_over`.
+        trouble,
+        trouble_over, ///< the trouble of this `topic` and `partition` is over
+        /// Records of a partition were gone from the log before they were read: retention took them, or a reset to the
+        /// end of the log passed them. `level` 3; `text` has their number.
+        records_lost,
     };
     /// What happened.
     Kind kind{};
-    /// Syslog's, for `log` and `commit_failed`: 3 and below are errors.
+    /// Syslog's, for `log` and whatever is a failure: 3 and below are errors.
     int level = 6;
     /// librdkafka's, where there is one.
     error_code error{};
@@ -60,6 +71,10 @@ struct ClientEvent {
     std::string_view text{};
     /// How many partitions, for `assigned`, `revoked` and `lost`.
     std::size_t partitions = 0;
+    /// Of `error`, `trouble`, `trouble_over` and `records_lost`, where they are about one; empty otherwise.
+    std::string_view topic{};
+    /// The same; below 0 when they are about the topic, or the group.
+    std::int32_t partition = -1;
 };
 
 /// What the driver is told about the client.
@@ -74,8 +89,9 @@ struct DriverOptions {
     std::vector<std::string> topics{};
     /// Further properties of librdkafka's, e.g. `{"security.protocol", "ssl"}`. Refused, because the source depends on
     /// them: `enable.auto.offset.store` and `enable.auto.commit` with another value than the driver's (`false`,
-    /// `true`), and what has a field of its own here. When to change: for TLS and SASL of the brokers,
-    /// `group.instance.id`, `auto.offset.reset`, ….
+    /// `true`), and what has a field of its own here. `statistics.interval.ms` is 1,000, or a third of `stall_after`
+    /// where that is less, and may be less. When to change: for TLS and SASL of
+    /// the brokers, `group.instance.id`, `auto.offset.reset`, ….
     std::vector<std::pair<std::string, std::string>> config{};
     /// Where dead letters go, see `KafkaSourceOptions`' policies and `KafkaDeadLetters`; empty: nowhere. What the
     /// messages look like: `kafka/letter_producer.hpp`. The topic must exist, or be made by the brokers, and must not
@@ -87,6 +103,11 @@ struct DriverOptions {
     /// cluster or has its own credentials. Refused, in `config` too: `delivery.report.only.error`, and `acks` 0 or 1,
     /// with which nobody would know that a letter is safe.
     std::vector<std::pair<std::string, std::string>> dead_letter_config{};
+    /// Takes dead letters where there is no `dead_letter_topic`: called on the driver's thread with each letter, whose
+    /// views it must copy. It calls the receipt once, on any thread, when the letter is safe or cannot be made safe. It
+    /// must not block; an exception counts as a letter that is not safe. When to change: when invalid records go to a
+    /// file or to a store of your own.
+    std::function<void(const KafkaLetter&, LetterReceipt)> write_letter{};
     /// How often stored offsets are committed in the background. 10 ms to 1 h. When to change: raise it to spare the
     /// brokers, lower it to read less again after a crash.
     std::chrono::milliseconds commit_interval{1000};
@@ -100,13 +121,17 @@ struct DriverOptions {
     /// Memory for records that the client has fetched ahead. 1 KiB to 2,097,151 KiB. When to change: raise it when the
     /// brokers are far away, lower it to save memory.
     std::size_t prefetch_bytes = std::size_t{16} << 20;
+    /// How long a partition may stand still although there is something to read, or may be, and an error of a
+    /// partition, a topic or the group may last, before `ClientEvent::Kind::trouble` reports it. 100 ms to 24 h. When
+    /// to change: raise it when the brokers often need longer, e.g. to elect a leader.
+    std::chrono::milliseconds stall_after{30'000};
     /// So many records a second are taken at most, in bursts of a tenth of it; the rest waits in the brokers. The
     /// client is polled at least once a second all the same. 0: no limit. When to change: to replay beside production
     /// without taking all of the server.
     std::uint32_t max_records_per_second = 0;
     /// Called on the driver's thread, but for log lines while it does not poll. Exceptions are swallowed. Without it,
     /// librdkafka logs to standard error, and everything else is only counted. When to change: always in production: to
-    /// log errors, rebalances and failed commits.
+    /// log errors, troubles that last, lost records, rebalances and failed commits.
     std::function<void(const ClientEvent&)> on_event{};
 };
 
@@ -122,9 +147,12 @@ struct DriverOptions {
     for (const auto& topic : o.topics)
         if (topic == o.dead_letter_topic)
             return FieldError{"dead_letter_topic", "a topic that is not read itself", o.dead_letter_topic};
+    if (o.write_letter && !o.dead_letter_topic.empty())
+        return FieldError{"write_letter", "nothing where there is a dead_letter_topic", "a function"};
     if (auto e = out_of_range("commit_interval", o.commit_interval, 10ms, 1h)) return e;
     if (auto e = out_of_range("revoke_drain", o.revoke_drain, 0ms, 12h)) return e;
     if (auto e = out_of_range("commit_timeout", o.commit_timeout, 1ms, 1min)) return e;
+    if (auto e = out_of_range("stall_after", o.stall_after, 100ms, 24h)) return e;
     return out_of_range<std::size_t>("prefetch_bytes", o.prefetch_bytes, 1024, std::size_t{2'097'151} * 1024);
 }
 
@@ -160,18 +188,23 @@ namespace detail {
     return std::nullopt;
 }
 
-/// Bytes received from the brokers, as librdkafka's statistics (a JSON object) say.
-[[nodiscard]] inline std::optional<std::uint64_t> received_bytes(std::string_view statistics) noexcept {
-    constexpr std::string_view name = "\"rx_bytes\":";
-    const auto at = statistics.find(name);
-    if (at == std::string_view::npos) return std::nullopt;
-    const auto digits = statistics.substr(at + name.size());
-    const auto from = digits.find_first_not_of(' ');
-    std::uint64_t bytes = 0;
-    if (from == std::string_view::npos ||
-        std::from_chars(digits.data() + from, digits.data() + digits.size(), bytes).ec != std::errc{})
-        return std::nullopt;
-    return bytes;
+/// A property of the configuration as a number; nothing when it is none.
+[[nodiscard]] inline std::optional<std::int64_t> number_of(const rd_kafka_conf_t& conf, const char* key) {
+    std::array<char, 64> text{};
+    auto size = text.size();
+    if (rd_kafka_conf_get(&conf, key, text.data(), &size) != RD_KAFKA_CONF_OK) return std::nullopt;
+    std::int64_t number = 0;
+    const std::string_view digits{text.data()};
+    const auto [rest, wrong] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
+    return wrong == std::errc{} ? std::optional{number} : std::nullopt;
+}
+/// Whether the client goes to the end of the log when its offset is gone.
+[[nodiscard]] inline bool resets_to_end(const DriverOptions& options) {
+    bool to_end = false; // the driver's own default is `earliest`
+    for (const auto& [key, value] : options.config)
+        if (key == "auto.offset.reset" || key == "topic.auto.offset.reset")
+            to_end = value == "latest" || value == "largest" || value == "end";
+    return to_end;
 }
 
 /// The client's configuration; throws `InvalidOption`.
@@ -179,6 +212,8 @@ namespace detail {
     if (auto wrong = validate(options)) throw InvalidOption{std::move(*wrong)};
     ConfPtr conf{rd_kafka_conf_new()};
     set(*conf, "auto.offset.reset", "earliest"); // librdkafka's own default would skip a backlog silently
+    constexpr std::chrono::milliseconds seldom{1000};
+    set(*conf, "statistics.interval.ms", std::to_string(std::min(seldom, options.stall_after / 3).count()));
     for (const auto& [key, value] : options.config) {
         if (auto wrong = conflict(key, value)) throw InvalidOption{std::move(*wrong)};
         set(*conf, key, value);
@@ -190,14 +225,15 @@ namespace detail {
     set(*conf, "auto.commit.interval.ms", std::to_string(options.commit_interval.count()));
     set(*conf, "queued.max.messages.kbytes", std::to_string(options.prefetch_bytes / 1024));
     if (options.on_event) set(*conf, "log.queue", "true");
-    std::array<char, 32> text{};
-    auto size = text.size();
-    if (rd_kafka_conf_get(conf.get(), "max.poll.interval.ms", text.data(), &size) == RD_KAFKA_CONF_OK) {
-        const std::chrono::milliseconds interval{std::strtoll(text.data(), nullptr, 10)};
-        if (options.revoke_drain > interval / 2)
-            throw InvalidOption{{"revoke_drain", "at most half of max.poll.interval.ms, " + std::string{text.data()},
-                                 std::to_string(options.revoke_drain.count()) + " ms"}};
-    }
+    const auto max_poll = number_of(*conf, "max.poll.interval.ms");
+    if (max_poll && options.revoke_drain > std::chrono::milliseconds{*max_poll} / 2)
+        throw InvalidOption{{"revoke_drain", "at most half of max.poll.interval.ms, " + std::to_string(*max_poll),
+                             std::to_string(options.revoke_drain.count()) + " ms"}};
+    const std::chrono::milliseconds statistics{number_of(*conf, "statistics.interval.ms").value_or(0)};
+    const auto most = options.stall_after / 3;
+    if (statistics.count() == 0 || statistics > most)
+        throw InvalidOption{{"statistics.interval.ms", "1 to a third of stall_after, " + std::to_string(most.count()),
+                             std::to_string(statistics.count())}};
     return conf;
 }
 
@@ -212,6 +248,11 @@ public:
         virtual void on_lost(const rd_kafka_topic_partition_list_t& list) = 0;
         virtual void on_notice(const ClientEvent& event) noexcept = 0;
         virtual void on_commit(const CommitResult& result) noexcept = 0;
+        /// An error that came instead of a record.
+        virtual void on_error_message(const ClientEvent& event) noexcept = 0;
+        virtual void on_statistics(std::string_view json) noexcept = 0;
+        /// What the group had committed when it assigned this partition; below 0: nothing.
+        virtual void on_committed(std::uint64_t generation, const rd_kafka_topic_partition_t& partition) noexcept = 0;
 
     protected:
         Listener() = default;
@@ -221,7 +262,8 @@ public:
     };
 
     /// Throws `InvalidOption`, or `std::runtime_error` when the client cannot be started.
-    Client(const DriverOptions& options, Listener& listener) : back_{std::make_unique<Back>()} {
+    Client(const DriverOptions& options, Listener& listener)
+        : back_{std::make_unique<Back>()}, write_letter_{options.write_letter} {
         back_->listener = &listener;
         auto conf = make_conf(options);
         if (!options.dead_letter_topic.empty())
@@ -239,11 +281,12 @@ public:
         });
         rd_kafka_conf_set_offset_commit_cb(conf.get(), [](rd_kafka_t*, rd_kafka_resp_err_t error,
                                                           rd_kafka_topic_partition_list_t* offsets, void* back) {
+            static_cast<Back*>(back)->answered(error, offsets);
             if (auto* const told = static_cast<Back*>(back)->listener.load())
                 told->on_commit(judge_commit(error, offsets));
         });
         rd_kafka_conf_set_stats_cb(conf.get(), [](rd_kafka_t*, char* json, std::size_t size, void* back) {
-            if (const auto bytes = received_bytes({json, size})) static_cast<Back*>(back)->bytes_received = *bytes;
+            if (auto* const told = static_cast<Back*>(back)->listener.load()) told->on_statistics({json, size});
             return 0; // librdkafka frees the text
         });
         if (options.on_event) {
@@ -258,6 +301,8 @@ public:
         static_cast<void>(conf.release()); // the client owns it now
         if (options.on_event) rd_kafka_set_log_queue(rk_, nullptr);
         rd_kafka_poll_set_consumer(rk_);
+        answers_.reset(rd_kafka_queue_new(rk_));
+        group_ = options.group;
 
         const ListPtr topics{rd_kafka_topic_partition_list_new(static_cast<int>(options.topics.size()))};
         for (const auto& topic : options.topics)
@@ -277,7 +322,19 @@ public:
         const auto list = list_of(topic, partition);
         list->elems[0].offset = next;
         const auto failed = rd_kafka_offsets_store(rk_, list.get());
-        return make_error(failed != RD_KAFKA_RESP_ERR_NO_ERROR ? failed : list->elems[0].err);
+        const auto error = make_error(failed != RD_KAFKA_RESP_ERR_NO_ERROR ? failed : list->elems[0].err);
+        if (!error) back_->exact.stored(topic, partition, next);
+        return error;
+    }
+    /// Stored first: else librdkafka would commit what it had stored before, which is higher.
+    error_code set_offset(std::string_view topic, std::int32_t partition, std::int64_t next) noexcept {
+        if (const auto error = store_offset(topic, partition, next)) return error;
+        try {
+            back_->exact.want(topic, partition, next);
+        } catch (const std::bad_alloc&) {
+            return std::make_error_code(std::errc::not_enough_memory);
+        }
+        return {};
     }
     error_code pause(std::string_view topic, std::int32_t partition) noexcept {
         const auto list = list_of(topic, partition);
@@ -292,9 +349,13 @@ public:
 
     // ---- LetterWriter ----
 
-    [[nodiscard]] bool writes_letters() const noexcept { return letters_ != nullptr; }
+    [[nodiscard]] bool writes_letters() const noexcept { return letters_ != nullptr || write_letter_; }
     void write_letter(const KafkaLetter& letter, LetterReceipt receipt) noexcept {
-        letters_->write(letter, std::move(receipt));
+        if (letters_) return letters_->write(letter, std::move(receipt));
+        try {
+            write_letter_(letter, std::move(receipt));
+        } catch (...) { // the receipt is gone with it, and says that the letter is not safe
+        }
     }
 
     // ---- For the driver ----
@@ -310,17 +371,22 @@ public:
     }
     /// The next record, or nothing. Serves callbacks; errors go to the listener.
     [[nodiscard]] MessagePtr poll(std::chrono::milliseconds timeout) noexcept {
+        if (!back_->exact.empty()) send_exact();
         MessagePtr message{
-            rd_kafka_consumer_poll(rk_, static_cast<int>(std::min<std::int64_t>(timeout.count(), 60'000)))};
+            rd_kafka_consumer_poll(rk_, static_cast<int>(std::clamp<std::int64_t>(timeout.count(), 0, 60'000)))};
         if (!message || message->err == RD_KAFKA_RESP_ERR_NO_ERROR) return message;
         if (message->err != RD_KAFKA_RESP_ERR__PARTITION_EOF) {
             const auto* const text = rd_kafka_message_errstr(message.get());
             // A consumer's fatal error comes as a message, not by the callback.
             const bool fatal = rd_kafka_fatal_error(rk_, nullptr, 0) != 0;
-            notice(back_.get(), {.kind = fatal ? ClientEvent::Kind::fatal : ClientEvent::Kind::error,
-                                 .level = fatal ? 2 : 3,
-                                 .error = make_error(message->err),
-                                 .text = text == nullptr ? "" : text});
+            const ClientEvent event{.kind = fatal ? ClientEvent::Kind::fatal : ClientEvent::Kind::error,
+                                    .level = fatal ? 2 : 3,
+                                    .error = make_error(message->err),
+                                    .text = text == nullptr ? "" : text,
+                                    .topic = message->rkt == nullptr ? "" : rd_kafka_topic_name(message->rkt),
+                                    .partition = message->rkt == nullptr ? -1 : message->partition};
+            notice(back_.get(), event);
+            if (auto* const told = back_->listener.load()) told->on_error_message(event);
         }
         return nullptr;
     }
@@ -328,9 +394,14 @@ public:
     /// when all of it is committed, or when there was nothing to commit.
     bool commit_stored(std::chrono::milliseconds timeout) noexcept {
         using namespace std::chrono_literals;
-        const auto deadline = std::chrono::steady_clock::now() + timeout;
+        const auto deadline =
+            bulkhead::detail::saturating_add<std::chrono::steady_clock>(std::chrono::steady_clock::now(), timeout);
         for (;;) {
-            const auto result = commit_once(deadline);
+            auto result = commit_once(deadline, nullptr);
+            if (const auto list = exact_list()) {
+                const auto exact = commit_once(deadline, list.get());
+                if (exact.fate > result.fate) result = exact;
+            }
             if (auto* const told = back_->listener.load()) told->on_commit(result);
             if (result.fate != CommitFate::again) return result.fate == CommitFate::committed;
             const auto left =
@@ -340,19 +411,49 @@ public:
             rd_kafka_queue_poll_callback(silent.get(), static_cast<int>(std::min(left, 50ms).count()));
         }
     }
-    [[nodiscard]] std::uint64_t bytes_received() const noexcept { return back_ ? back_->bytes_received : 0; }
-    /// The end of the partition as the latest fetch told it; nothing when none has.
-    [[nodiscard]] std::optional<std::int64_t> end_of(const std::string& topic, std::int32_t partition) noexcept {
+    /// Asks what the group has committed for these partitions. `serve_answers` calls the listener with the answer.
+    void ask_committed(const rd_kafka_topic_partition_list_t& list, std::uint64_t generation) noexcept {
+        if (list.cnt == 0) return;
+        const ListPtr names{rd_kafka_topic_partition_list_new(list.cnt)};
+        for (int i = 0; i < list.cnt; ++i)
+            rd_kafka_topic_partition_list_add(names.get(), list.elems[i].topic, list.elems[i].partition);
+        using Question =
+            std::unique_ptr<rd_kafka_ListConsumerGroupOffsets_t, Destroy<rd_kafka_ListConsumerGroupOffsets_destroy>>;
+        using AdminOptions = std::unique_ptr<rd_kafka_AdminOptions_t, Destroy<rd_kafka_AdminOptions_destroy>>;
+        const Question question{rd_kafka_ListConsumerGroupOffsets_new(group_.c_str(), names.get())};
+        const AdminOptions how{rd_kafka_AdminOptions_new(rk_, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS)};
+        if (!question || !how) return;
+        rd_kafka_AdminOptions_set_opaque(how.get(), reinterpret_cast<void*>(generation)); // NOLINT: never followed
+        auto* only = question.get();
+        rd_kafka_ListConsumerGroupOffsets(rk_, &only, 1, how.get(), answers_.get());
+    }
+    /// Hands the answers that have come to the listener. Never waits.
+    void serve_answers() noexcept {
+        using EventPtr = std::unique_ptr<rd_kafka_event_t, Destroy<rd_kafka_event_destroy>>;
+        while (const EventPtr event{rd_kafka_queue_poll(answers_.get(), 0)}) {
+            const auto* const result = rd_kafka_event_ListConsumerGroupOffsets_result(event.get());
+            if (result == nullptr || rd_kafka_event_error(event.get()) != RD_KAFKA_RESP_ERR_NO_ERROR) continue;
+            std::size_t count = 0;
+            const auto* const* const groups = rd_kafka_ListConsumerGroupOffsets_result_groups(result, &count);
+            if (count != 1) continue;
+            const auto* const list = rd_kafka_group_result_partitions(groups[0]);
+            const auto generation = reinterpret_cast<std::uintptr_t>(rd_kafka_event_opaque(event.get())); // NOLINT
+            auto* const told = back_->listener.load();
+            for (int i = 0; told != nullptr && list != nullptr && i < list->cnt; ++i)
+                if (list->elems[i].err == RD_KAFKA_RESP_ERR_NO_ERROR) told->on_committed(generation, list->elems[i]);
+        }
+    }
+    /// The first offset of the partition's log as the latest fetch reported it; below 0 when none has. Never waits.
+    [[nodiscard]] std::int64_t low_of(const char* topic, std::int32_t partition) noexcept {
         std::int64_t low = 0;
         std::int64_t high = 0;
-        if (rd_kafka_get_watermark_offsets(rk_, topic.c_str(), partition, &low, &high) != RD_KAFKA_RESP_ERR_NO_ERROR ||
-            high < 0)
-            return std::nullopt;
-        return high;
+        const auto failed = rd_kafka_get_watermark_offsets(rk_, topic, partition, &low, &high);
+        return failed == RD_KAFKA_RESP_ERR_NO_ERROR ? low : -1;
     }
     /// Leaves the group: revokes (the listener is called), and waits at most so long. False when it took longer.
     bool close(std::chrono::milliseconds timeout) noexcept {
-        const auto deadline = std::chrono::steady_clock::now() + timeout;
+        const auto deadline =
+            bulkhead::detail::saturating_add<std::chrono::steady_clock>(std::chrono::steady_clock::now(), timeout);
         const QueuePtr queue{rd_kafka_queue_new(rk_)};
         const ErrorPtr failed{rd_kafka_consumer_close_queue(rk_, queue.get())};
         if (failed) return true; // closed already, or a fatal error: there is no group to leave
@@ -370,6 +471,7 @@ public:
     void destroy(bool elsewhere) noexcept {
         if (rk_ == nullptr) return;
         back_->listener.store(nullptr);
+        answers_.reset();
         const auto free_it = [](rd_kafka_t* rk, std::unique_ptr<Back> back, std::unique_ptr<LetterProducer> letters) {
             letters.reset();
             if (back->assigned || !aborts_unassigned(rk)) {
@@ -393,7 +495,19 @@ private:
     struct Back {
         std::atomic<Listener*> listener{nullptr};
         std::atomic<bool> assigned{false}; ///< once, be it nothing
-        std::uint64_t bytes_received = 0;  ///< on the thread that polls
+        ExactCommits exact; ///< on the thread that polls
+
+        void answered(rd_kafka_resp_err_t error, const rd_kafka_topic_partition_list_t* offsets) noexcept {
+            const auto now = std::chrono::steady_clock::now();
+            for (int i = 0; offsets != nullptr && !exact.empty() && i < offsets->cnt; ++i) {
+                const auto& one = offsets->elems[i];
+                const auto failed = error != RD_KAFKA_RESP_ERR_NO_ERROR ? error : one.err;
+                exact.answered(one.topic, one.partition, one.offset, fate_of(failed), now);
+            }
+        }
+        void forget(const rd_kafka_topic_partition_list_t& gone) noexcept {
+            for (int i = 0; i < gone.cnt; ++i) exact.forget(gone.elems[i].topic, gone.elems[i].partition);
+        }
     };
 
     /// librdkafka before 2.3 ends the whole process when a member that uses the sticky assignor is destroyed before its
@@ -415,12 +529,38 @@ private:
     static void notice(void* back, const ClientEvent& event) noexcept {
         if (auto* const listener = static_cast<Back*>(back)->listener.load()) listener->on_notice(event);
     }
-    [[nodiscard]] CommitResult commit_once(std::chrono::steady_clock::time_point deadline) noexcept {
+    /// What the group's offsets are to become though they may be higher; null when there is nothing.
+    [[nodiscard]] ListPtr exact_list() noexcept {
+        ListPtr list;
+        if (back_->exact.empty()) return list;
+        list.reset(rd_kafka_topic_partition_list_new(1));
+        back_->exact.send([&](const ExactCommits::Wanted& one) {
+            rd_kafka_topic_partition_list_add(list.get(), one.topic.c_str(), one.partition)->offset = one.next;
+        });
+        return list;
+    }
+    /// Only what is assigned is in the list, and the coordinator refuses a generation that is over.
+    void send_exact() noexcept {
+        const auto now = std::chrono::steady_clock::now();
+        if (!back_->exact.due(now)) return;
+        const auto list = exact_list();
+        if (const auto failed = rd_kafka_commit(rk_, list.get(), 1)) back_->answered(failed, list.get());
+    }
+    [[nodiscard]] CommitResult commit_once(std::chrono::steady_clock::time_point deadline,
+                                           const rd_kafka_topic_partition_list_t* list) noexcept {
         const QueuePtr queue{rd_kafka_queue_new(rk_)}; // when it is gone no answer comes any more
         CommitResult result{CommitFate::again, RD_KAFKA_RESP_ERR__TIMED_OUT};
+        struct Told {
+            CommitResult& result;
+            Back& back;
+        } told{result, *back_};
         const auto on_result = [](rd_kafka_t*, rd_kafka_resp_err_t error, rd_kafka_topic_partition_list_t* offsets,
-                                  void* told) { *static_cast<CommitResult*>(told) = judge_commit(error, offsets); };
-        if (const auto failed = rd_kafka_commit_queue(rk_, nullptr, queue.get(), on_result, &result))
+                                  void* opaque) {
+            auto& to = *static_cast<Told*>(opaque);
+            to.result = judge_commit(error, offsets);
+            to.back.answered(error, offsets);
+        };
+        if (const auto failed = rd_kafka_commit_queue(rk_, list, queue.get(), on_result, &told))
             return judge_commit(failed, nullptr);
         const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
         rd_kafka_queue_poll_callback(queue.get(), static_cast<int>(std::max<std::int64_t>(left.count(), 0)));
@@ -440,6 +580,7 @@ private:
         case RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS:
             if (listener != nullptr)
                 rd_kafka_assignment_lost(rk) != 0 ? listener->on_lost(*list) : listener->on_revoked(*list);
+            static_cast<Back*>(back)->forget(*list);
             if (cooperative) {
                 report(back, ErrorPtr{rd_kafka_incremental_unassign(rk, list)});
                 return;
@@ -451,6 +592,7 @@ private:
                           .error = make_error(what),
                           .text = rd_kafka_err2str(what)});
             if (listener != nullptr) listener->on_lost(*list);
+            static_cast<Back*>(back)->forget(*list);
         }
         rd_kafka_assign(rk, nullptr);
     }
@@ -472,7 +614,10 @@ private:
 
     std::unique_ptr<Back> back_;
     std::unique_ptr<LetterProducer> letters_;
+    std::function<void(const KafkaLetter&, LetterReceipt)> write_letter_; ///< where there is no producer
     rd_kafka_t* rk_ = nullptr;
+    QueuePtr answers_;
+    std::string group_;
 };
 static_assert(LetterWriter<Client>);
 
@@ -486,8 +631,10 @@ static_assert(LetterWriter<Client>);
 ///     auto report = driver.close(std::chrono::seconds{30});
 ///
 /// Offsets are *stored* only when `KafkaSource` says so, and committed in the background, when partitions are revoked,
-/// and at `close`; an explicit list is never committed, so that a member that has lost its partitions cannot rewind the
-/// group. Eager and cooperative rebalancing are handled (`partition.assignment.strategy` in `config`).
+/// and at `close`. The first one of an assignment, and the first one after the client went back, are committed
+/// explicitly, so that the group's offset goes down where it must (see `OffsetSetter`): only for partitions that are
+/// assigned, never for lost ones, so that a member that has lost its partitions cannot rewind the group. Eager and
+/// cooperative rebalancing are handled (`partition.assignment.strategy` in `config`).
 ///
 /// While the indexer is full it first waits up to `KafkaSourceOptions::pause_after` (here 5 s unless given), because
 /// pausing makes librdkafka throw its prefetched records away; then it pauses and goes on polling, so that the group
@@ -531,6 +678,7 @@ public:
     bool poll_once(std::chrono::milliseconds timeout) {
         if (fatal_ || closed_) return false;
         note_poll();
+        client_.serve_answers();
         source_.poll();
         if (!source_.accepting() || !offer_held()) {
             wait_full(std::min(timeout, short_wait));
@@ -556,14 +704,15 @@ public:
     /// Takes no more records, flushes the indexer, waits for what is under way, stores and commits its offsets, leaves
     /// the group and destroys the client: by the deadline, but for what librdkafka needs to end its threads. That is up
     /// to `session.timeout.ms` (45 s by default) while the group's coordinator does not answer. The client is polled
-    /// all the time. What is not settled then will be delivered again.
+    /// all the time. What is not settled then will be delivered again. `unlimited`: it waits until all is settled.
     DriverReport close(std::chrono::milliseconds timeout) {
         DriverReport report;
         if (closed_) {
             report.stats = stats();
             return report;
         }
-        closing_by_ = std::chrono::steady_clock::now() + timeout;
+        closing_by_ =
+            bulkhead::detail::saturating_add<std::chrono::steady_clock>(std::chrono::steady_clock::now(), timeout);
         const auto left = [this] { return until(*closing_by_); };
         held_.clear(); // never taken, so they will be delivered again
         const bool given_up = fatal_ && !source_.drained();
@@ -597,6 +746,8 @@ public:
     }
     /// On the driver's thread.
     [[nodiscard]] const source_type& source() const noexcept { return source_; }
+    /// Where the assigned partitions stand, at most `statistics.interval.ms` old. On the driver's thread.
+    [[nodiscard]] std::vector<PartitionStanding> standings() const { return progress_.standings(); }
     /// The client, e.g. for its statistics. On the driver's thread; null after `close`.
     [[nodiscard]] rd_kafka_t* handle() const noexcept { return client_.handle(); }
 
@@ -618,6 +769,7 @@ private:
             auto message = client_.poll(i == 0 ? timeout : std::chrono::milliseconds::zero());
             if (!message || fatal_) return;
             rate_.take();
+            progress_.flows(rd_kafka_topic_name(message->rkt), message->partition);
             if (!offer(*message)) return held_.push_back(std::move(message));
             if (!source_.accepting()) return;
         }
@@ -655,7 +807,11 @@ private:
         if (type != RD_KAFKA_TIMESTAMP_NOT_AVAILABLE) record.timestamp_ms = timestamp;
         offered_ = &message;
         record.headers = {[](void* self) { return static_cast<Driver*>(self)->offered_headers(); }, this};
-        return source_.deliver(record) != Delivered::busy;
+        const auto done = source_.deliver(record);
+        if (done == Delivered::taken)
+            progress_.taken(record.topic, record.partition, record.offset,
+                            [&] { return client_.low_of(rd_kafka_topic_name(message.rkt), message.partition); });
+        return done != Delivered::busy;
     }
     std::span<const RecordHeader> offered_headers() {
         rd_kafka_headers_t* list = nullptr;
@@ -676,12 +832,17 @@ private:
 
     void on_assigned(const rd_kafka_topic_partition_list_t& list) override {
         ++rebalances_;
+        client_.ask_committed(list, rebalances_);
         guarded([&] {
             if (reads_letters(list))
                 throw InvalidOption{
                     {"topics", "nothing that matches the dead-letter topic", options_.dead_letter_topic}};
-            for (const auto& p : span_of(list)) source_.assigned(p.topic, p.partition);
+            for (const auto& p : span_of(list)) {
+                source_.assigned(p.topic, p.partition);
+                progress_.assigned(p.topic, p.partition, rebalances_, std::chrono::steady_clock::now());
+            }
         });
+        progress_.joined();
         on_notice({.kind = ClientEvent::Kind::assigned, .partitions = static_cast<std::size_t>(list.cnt)});
     }
     void on_revoked(const rd_kafka_topic_partition_list_t& list) override {
@@ -689,11 +850,13 @@ private:
         drop_held(list);
         guarded([&] { source_.revoked(names_of(list), drain_time()); });
         if (list.cnt > 0) client_.commit_stored(commit_time());
+        forget_progress(list);
         on_notice({.kind = ClientEvent::Kind::revoked, .partitions = static_cast<std::size_t>(list.cnt)});
     }
     void on_lost(const rd_kafka_topic_partition_list_t& list) override {
         drop_held(list);
         guarded([&] { source_.lost(names_of(list)); });
+        forget_progress(list);
         on_notice({.kind = ClientEvent::Kind::lost, .level = 4, .partitions = static_cast<std::size_t>(list.cnt)});
     }
     void on_notice(const ClientEvent& event) noexcept override {
@@ -714,6 +877,35 @@ private:
                    .level = result.fate == CommitFate::refused ? 3 : 4,
                    .error = make_error(result.error),
                    .text = rd_kafka_err2str(result.error)});
+    }
+    void on_error_message(const ClientEvent& event) noexcept override {
+        guarded([&] {
+            if (event.kind == ClientEvent::Kind::error)
+                progress_.error(event.topic, event.partition, event.error, event.text,
+                                std::chrono::steady_clock::now());
+        });
+    }
+    void on_statistics(std::string_view json) noexcept override {
+        try {
+            const auto statistics = parse_statistics(json);
+            if (!statistics) return;
+            bytes_received_ = statistics->rx_bytes.value_or(bytes_received_);
+            auto paused = source_.partitions();
+            std::erase_if(paused, [](const auto& p) { return !p.paused; });
+            const bool accepting = source_.accepting();
+            const auto held_by_us = [&](std::string_view topic, std::int32_t partition) {
+                const auto is_it = [&](const auto& p) { return p.partition == partition && p.topic == topic; };
+                return !accepting || holds(topic, partition) || std::any_of(paused.begin(), paused.end(), is_it);
+            };
+            progress_.statistics(*statistics, held_by_us, std::chrono::steady_clock::now());
+        } catch (const std::exception&) { // out of memory: the next statistics come soon
+        }
+    }
+    void on_committed(std::uint64_t generation, const rd_kafka_topic_partition_t& p) noexcept override {
+        progress_.committed(p.topic, p.partition, generation, p.offset);
+    }
+    void forget_progress(const rd_kafka_topic_partition_list_t& list) noexcept {
+        for (const auto& p : span_of(list)) progress_.gone(p.topic, p.partition);
     }
     /// How long a revoke may wait.
     [[nodiscard]] std::chrono::milliseconds drain_time() const {
@@ -758,6 +950,12 @@ private:
         return std::any_of(all.begin(), all.end(),
                            [&](const auto& p) { return options_.dead_letter_topic == p.topic; });
     }
+    /// Whether a record of this partition waits to be taken.
+    [[nodiscard]] bool holds(std::string_view topic, std::int32_t partition) const noexcept {
+        return std::any_of(held_.begin(), held_.end(), [&](const auto& message) {
+            return message->partition == partition && topic == rd_kafka_topic_name(message->rkt);
+        });
+    }
     /// Records that the source has not taken, of partitions that are gone.
     void drop_held(const rd_kafka_topic_partition_list_t& list) noexcept {
         const auto gone = [&](const detail::MessagePtr& message) {
@@ -787,21 +985,33 @@ private:
         stats.commit_errors = commit_errors_;
         stats.commits_stale = commits_stale_;
         stats.max_poll_gap = max_poll_gap_;
-        stats.bytes_received = snapshot_.bytes_received; // written by this thread only
-        if (client_.handle() != nullptr) stats.bytes_received = client_.bytes_received();
-        if (client_.handle() != nullptr) {
-            client_.tell_letter_trouble();
-            for (const auto& p : source_.partitions()) {
-                const auto end = p.next ? client_.end_of(p.topic, p.partition) : std::nullopt;
-                if (end && *end > *p.next) stats.lag += static_cast<std::uint64_t>(*end - *p.next);
-            }
-        }
+        stats.bytes_received = bytes_received_;
+        if (client_.handle() != nullptr) client_.tell_letter_trouble();
+        tell_progress();
+        progress_.fill(stats, std::chrono::steady_clock::now());
         const std::lock_guard lock{snapshot_mutex_};
         snapshot_ = stats;
     }
 
+    void tell_progress() {
+        progress_.tell(std::chrono::steady_clock::now(), [this](const ProgressEvent& event) {
+            using From = ProgressEvent::Kind;
+            const bool over = event.kind == From::trouble_over;
+            on_notice({.kind = over                          ? ClientEvent::Kind::trouble_over
+                               : event.kind == From::trouble ? ClientEvent::Kind::trouble
+                                                             : ClientEvent::Kind::records_lost,
+                       .level = over ? 6 : 3,
+                       .error = event.error,
+                       .text = event.text,
+                       .topic = event.topic,
+                       .partition = event.partition});
+        });
+    }
+
     Indexer& indexer_;
     DriverOptions options_;
+    ProgressBook progress_{options_.stall_after, detail::resets_to_end(options_)};
+    std::uint64_t bytes_received_ = 0;
     std::uint64_t rebalances_ = 0;
     std::uint64_t client_errors_ = 0;
     std::uint64_t commit_errors_ = 0;

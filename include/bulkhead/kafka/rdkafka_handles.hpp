@@ -59,7 +59,11 @@ using ErrorPtr = std::unique_ptr<rd_kafka_error_t, Destroy<rd_kafka_error_destro
 
 inline void set(rd_kafka_conf_t& conf, const std::string& key, const std::string& value) {
     std::array<char, 512> error{};
-    if (rd_kafka_conf_set(&conf, key.c_str(), value.c_str(), error.data(), error.size()) == RD_KAFKA_CONF_OK) return;
+    const auto result = rd_kafka_conf_set(&conf, key.c_str(), value.c_str(), error.data(), error.size());
+    if (result == RD_KAFKA_CONF_OK) return;
+    // The name may be a misspelt one of a secret, and the secret itself may be in it.
+    if (result == RD_KAFKA_CONF_UNKNOWN)
+        throw InvalidOption{{key.substr(0, key.find('=')), "the name of a property of librdkafka", "(hidden)"}};
     // librdkafka's own text quotes the value.
     if (secret(key)) throw InvalidOption{{key, "what librdkafka documents", "(hidden)"}};
     throw InvalidOption{{key, "what librdkafka documents (" + std::string{error.data()} + ")", value}};

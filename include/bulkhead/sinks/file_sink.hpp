@@ -230,7 +230,7 @@ struct StoredDeadLetter {
     std::string type;
     /// The server's; may be empty.
     std::string reason;
-    /// As it was sent.
+    /// As it was sent; empty for a Kafka record that never became an operation.
     std::string action_line;
     /// As it was sent; empty for a delete.
     std::string source;
@@ -285,7 +285,8 @@ namespace detail {
     letter.topic = text("topic");
     letter.partition = static_cast<std::int32_t>(number("partition").value_or(-1));
     letter.offset = number("offset").value_or(-1);
-    if (letter.action_line.empty()) return std::nullopt;
+    // A record that never became an operation has none; its place is known.
+    if (letter.action_line.empty() && letter.topic.empty()) return std::nullopt;
     return letter;
 }
 

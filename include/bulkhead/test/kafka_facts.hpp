@@ -2,8 +2,10 @@
 #pragma once
 
 #include <bulkhead/batch.hpp>
+#include <bulkhead/kafka_mappers.hpp>
 #include <bulkhead/test/model_kafka.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <deque>
@@ -12,12 +14,12 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <unordered_map>
+#include <tuple>
 #include <utility>
 #include <vector>
 
-/// What the Kafka simulation knows: of the world, what became of each record; of a member, what it has under way. Both
-/// by looking on, with nothing of the library's.
+/// What the Kafka simulation knows: of the world, what became of each record, by its identity, not its offset; of a
+/// member, what it has under way. Both by looking on, with nothing of the library's but the ids that its users make.
 namespace bulkhead::inline v1::test::simulation {
 
 /// What is in a record.
@@ -51,6 +53,8 @@ struct OperationFact {
 struct RecordFact {
     ModelKafka::Log log = 0;
     std::int64_t offset = 0;
+    std::int64_t number = 0; ///< its timestamp, by which it is told from all others
+    std::size_t epoch = 0;   ///< of the log, when it was produced
     Kind kind{};
     std::optional<std::string> key{};
     std::optional<std::string> payload{};
@@ -58,6 +62,7 @@ struct RecordFact {
     std::size_t delivered = 0; ///< how often a member has taken it
     bool buried = false;       ///< the record itself is in the dead-letter topic
     bool passed = false;
+    bool gone = false; ///< its log was created again or truncated, or the group stands above it by no fault of a member
 };
 
 /// The truth about every record.
@@ -74,38 +79,65 @@ public:
 
     /// Produces a record. `filler`: bytes of nothing in its documents; `number`: of documents, or of its key.
     void produce(Log log, Kind kind, std::size_t filler, std::size_t number) {
-        RecordFact record;
+        auto& record = all_.emplace_back();
         record.log = log;
         record.offset = kafka_.end(log);
+        record.number = kafka_.last_timestamp() + 1;
+        record.epoch = kafka_.epoch(log);
         record.kind = kind;
-        const auto place = std::to_string(log) + "-" + std::to_string(record.offset);
+        const auto name = kafka_.name(log);
+        const auto place = std::to_string(record.number);
         const bool has_key = kind == Kind::keyed || kind == Kind::tombstone;
-        if (has_key) record.key = "k-" + std::to_string(log) + "-" + std::to_string(number % 4);
+        // The versions of a key begin again with its log.
+        if (has_key)
+            record.key =
+                "k-" + std::to_string(log) + "-" + std::to_string(record.epoch) + "-" + std::to_string(number % 4);
         const bool has_documents = kind != Kind::nothing && kind != Kind::invalid && kind != Kind::throwing;
         const std::size_t count = !has_documents ? 0 : kind == Kind::several || kind == Kind::bad ? 1 + number % 3 : 1;
         for (std::size_t i = 0; i < count; ++i) {
             OperationFact operation;
-            const auto at = place + "-" + std::to_string(i);
             if (kind != Kind::tombstone)
-                operation.source = R"({"at":")" + at + R"(","t":")" + std::string(filler, 'x') + "\"}";
-            if (kind != Kind::nameless) operation.id = has_key ? *record.key : at;
+                operation.source =
+                    R"({"at":")" + place + "-" + std::to_string(i) + R"(","t":")" + std::string(filler, 'x') + "\"}";
+            if (has_key) {
+                operation.id = *record.key;
+            } else if (kind != Kind::nameless) {
+                operation.id = std::string{name.topic} + "-" + std::to_string(name.partition) + "-" +
+                               std::to_string(record.offset) + "@" + place + "-" + std::to_string(i);
+            }
             if (has_key) operation.version = record.offset + 1;
             record.operations.push_back(std::move(operation));
         }
         if (kind != Kind::tombstone)
             record.payload = std::string{kind_names[std::size_t(kind)]} + " " + place + std::string(filler, 'y');
         kafka_.produce(log, record.payload, record.key);
-        if (records_.size() <= log) records_.resize(log + 1);
-        records_[log].push_back(std::move(record));
+        if (logs_.size() <= log) logs_.resize(log + 1);
+        logs_[log].push_back(&record);
+        by_version_[{log, record.epoch, record.offset}] = &record;
     }
-    /// Null when there is no such record.
+    /// The log was created again or truncated: what it held from `offset` on is gone.
+    void cut(Log log, std::int64_t offset) {
+        if (log >= logs_.size()) return;
+        auto& records = logs_[log];
+        const auto from = lower_bound(log, offset);
+        for (auto at = from; at != records.end(); ++at) (*at)->gone = true;
+        records.erase(from, records.end());
+    }
+    /// The group begins at `offset` in a log that it has not read: what is below stays unread.
+    void strand(Log log, std::int64_t offset) {
+        if (log >= logs_.size()) return;
+        for (auto at = logs_[log].begin(); at != logs_[log].end() && (*at)->offset < offset; ++at) (*at)->gone = true;
+    }
+    /// What the log holds there now; null when there is no such record.
     [[nodiscard]] RecordFact* find(Log log, std::int64_t offset) {
-        if (log >= records_.size()) return nullptr;
+        if (log >= logs_.size()) return nullptr;
         const auto at = lower_bound(log, offset);
-        return at != records_[log].end() && at->offset == offset ? &*at : nullptr;
+        return at != logs_[log].end() && (*at)->offset == offset ? *at : nullptr;
     }
+    /// A record by its identity, also when its log no longer holds it.
     [[nodiscard]] RecordFact* find(const Record& record) {
-        return find(kafka_.find(record.topic, record.partition), record.offset);
+        if (record.timestamp_ms < 1 || record.timestamp_ms > std::int64_t(all_.size())) return nullptr;
+        return &all_[std::size_t(record.timestamp_ms - 1)];
     }
     /// Which operation these lines are. None of ours: no record.
     [[nodiscard]] Found read(std::string_view action_line, std::string_view source) {
@@ -118,16 +150,19 @@ public:
         if (!source.empty()) {
             constexpr std::string_view sign = R"({"at":")";
             if (!source.starts_with(sign)) return {};
-            const auto [log, log_end] = number(source, sign.size());
-            const auto [offset, offset_end] = number(source, log_end + 1);
-            const auto [operation, end] = number(source, offset_end + 1);
-            return found(log, static_cast<std::int64_t>(offset), operation);
+            const auto [record, record_end] = number(source, sign.size());
+            const auto [operation, end] = number(source, record_end + 1);
+            if (record < 1 || record > all_.size()) return {};
+            return found(&all_[record - 1], operation);
         }
         const auto id = action_line.find(R"("_id":"k-)");
         const auto version = action_line.find(R"("version":)");
         if (id == std::string_view::npos || version == std::string_view::npos) return {};
-        return found(number(action_line, id + 9).first,
-                     static_cast<std::int64_t>(number(action_line, version + 10).first) - 1, 0);
+        const auto [log, log_end] = number(action_line, id + 9);
+        const auto epoch = number(action_line, log_end + 1).first;
+        const auto offset = static_cast<std::int64_t>(number(action_line, version + 10).first) - 1;
+        const auto at = by_version_.find({log, epoch, offset});
+        return found(at == by_version_.end() ? nullptr : at->second, 0);
     }
     /// The server has applied it.
     void applied(const Found& found) {
@@ -151,31 +186,39 @@ public:
     }
     /// The first record from `from` on, and below `to`, that is not safe; null when all are.
     [[nodiscard]] const RecordFact* first_unsafe(Log log, std::int64_t from, std::int64_t to) {
-        if (log >= records_.size()) return nullptr;
-        for (auto at = lower_bound(log, from); at != records_[log].end() && at->offset < to; ++at)
-            if (!safe(*at)) return &*at;
+        if (log >= logs_.size()) return nullptr;
+        for (auto at = lower_bound(log, from); at != logs_[log].end() && (*at)->offset < to; ++at)
+            if (!(*at)->gone && !safe(**at)) return *at;
         return nullptr;
     }
-    [[nodiscard]] const std::vector<std::deque<RecordFact>>& records() const noexcept { return records_; }
+    /// All that were ever produced.
+    [[nodiscard]] const std::deque<RecordFact>& records() const noexcept { return all_; }
     /// Where reading ends: behind the last record.
     [[nodiscard]] std::int64_t end(Log log) const {
-        return log < records_.size() && !records_[log].empty() ? records_[log].back().offset + 1 : 0;
+        return log < logs_.size() && !logs_[log].empty() ? logs_[log].back()->offset + 1 : 0;
+    }
+    /// The log holds a record that nobody has taken.
+    [[nodiscard]] bool unread(Log log) const {
+        return log < logs_.size() && std::any_of(logs_[log].begin(), logs_[log].end(), [](const RecordFact* record) {
+                   return record->delivered == 0 && !record->gone;
+               });
     }
     /// The newest operation of each key that was applied.
     [[nodiscard]] const std::map<std::string, Found>& newest() const noexcept { return newest_; }
 
 private:
-    [[nodiscard]] std::deque<RecordFact>::iterator lower_bound(Log log, std::int64_t offset) {
-        return std::lower_bound(records_[log].begin(), records_[log].end(), offset,
-                                [](const RecordFact& record, std::int64_t wanted) { return record.offset < wanted; });
+    [[nodiscard]] std::vector<RecordFact*>::iterator lower_bound(Log log, std::int64_t offset) {
+        return std::lower_bound(logs_[log].begin(), logs_[log].end(), offset,
+                                [](const RecordFact* record, std::int64_t wanted) { return record->offset < wanted; });
     }
-    [[nodiscard]] Found found(std::uint64_t log, std::int64_t offset, std::size_t operation) {
-        auto* const record = find(log, offset);
+    [[nodiscard]] static Found found(RecordFact* record, std::size_t operation) {
         return record == nullptr || operation >= record->operations.size() ? Found{} : Found{record, operation};
     }
 
     ModelKafka& kafka_;
-    std::vector<std::deque<RecordFact>> records_; ///< by log, by offset; a record stays where it is
+    std::deque<RecordFact> all_;                 ///< by number; a record stays where it is
+    std::vector<std::vector<RecordFact*>> logs_; ///< what each holds now, by offset
+    std::map<std::tuple<Log, std::size_t, std::int64_t>, RecordFact*> by_version_; ///< by log, epoch and offset
     std::map<std::string, Found> newest_;
 };
 
@@ -190,15 +233,17 @@ public:
         if (fact->kind == Kind::throwing) throw std::runtime_error{"a mapper's own affair"};
         if (fact->kind == Kind::invalid) return Mapped::invalid;
         if (fact->kind == Kind::nothing) return Mapped::skip;
-        return append(*fact, out);
+        return append(record, *fact, out);
     }
-    Mapped tombstone(const Record& record, Batch& out) const { return append(*facts_->find(record), out); }
+    Mapped tombstone(const Record& record, Batch& out) const { return append(record, *facts_->find(record), out); }
 
 private:
-    static Mapped append(const RecordFact& fact, Batch& out) {
+    static Mapped append(const Record& record, const RecordFact& fact, Batch& out) {
+        std::size_t number = 0;
         for (const auto& made : fact.operations) {
             Operation operation;
-            if (!made.id.empty()) operation.id = made.id;
+            const auto id = record_id(record) + "-" + std::to_string(number++); // as a user makes it
+            if (!made.id.empty()) operation.id = made.version < 0 ? std::string_view{id} : std::string_view{made.id};
             operation.source = made.source;
             if (made.source.empty()) {
                 operation.action = Action::delete_;

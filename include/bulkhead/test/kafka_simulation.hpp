@@ -18,6 +18,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -72,11 +73,16 @@ enum class KafkaMark : std::uint8_t {
     commit_refused,    ///< of a generation that was over
     letter_failed,
     sink_failed,
-    late,      ///< a settlement of a delivery that was abandoned
-    retention, ///< had removed what was committed
-    mended,    ///< a member that had stopped was started again
+    late,          ///< a settlement of a delivery that was abandoned
+    retention,     ///< had removed what was committed
+    mended,        ///< a member that had stopped was started again
+    created_again, ///< a topic, while a member had read it
+    truncated,     ///< a log
+    lowered,       ///< the group's offset, after that
+    stranded,      ///< a group that stood above records that nobody had read yet, by no fault of a member's
+    called_back,   ///< an observer of events called its source
 };
-inline constexpr std::size_t kafka_marks = 38;
+inline constexpr std::size_t kafka_marks = 43;
 inline constexpr std::array<std::string_view, kafka_marks> kafka_mark_names{"eager",
                                                                             "cooperative",
                                                                             "moved nothing",
@@ -114,7 +120,12 @@ inline constexpr std::array<std::string_view, kafka_marks> kafka_mark_names{"eag
                                                                             "sink failed",
                                                                             "late",
                                                                             "retention",
-                                                                            "mended"};
+                                                                            "mended",
+                                                                            "topic created again",
+                                                                            "log truncated",
+                                                                            "group's offset lowered",
+                                                                            "group stranded",
+                                                                            "called back"};
 
 /// Each policy, where it decided something.
 enum class KafkaPolicy : std::uint8_t {
@@ -133,16 +144,15 @@ enum class KafkaPolicy : std::uint8_t {
     unknown_stop,
     unknown_skip,
     unknown_letter,
-    undelivered_stop,
     letter_stop,
     closed_stop,
 };
-inline constexpr std::size_t kafka_policies = 18;
+inline constexpr std::size_t kafka_policies = 17;
 inline constexpr std::array<std::string_view, kafka_policies> kafka_policy_names{
-    "invalid: skip",     "invalid: letter",   "invalid: stop",  "tombstone: delete", "tombstone: skip",
-    "tombstone: letter", "rejected: letter",  "rejected: skip", "rejected: stop",    "too large: letter",
-    "too large: skip",   "too large: stop",   "unknown: stop",  "unknown: skip",     "unknown: letter",
-    "undelivered: stop", "letter lost: stop", "closed: stop"};
+    "invalid: skip",     "invalid: letter",  "invalid: stop",  "tombstone: delete", "tombstone: skip",
+    "tombstone: letter", "rejected: letter", "rejected: skip", "rejected: stop",    "too large: letter",
+    "too large: skip",   "too large: stop",  "unknown: stop",  "unknown: skip",     "unknown: letter",
+    "letter lost: stop", "closed: stop"};
 
 /// What was seen, over all seeds.
 struct KafkaCoverage {
@@ -253,6 +263,11 @@ private:
             process_.world.stored(process_, topic, partition, next, error);
             return error;
         }
+        error_code set_offset(std::string_view topic, std::int32_t partition, std::int64_t next) {
+            const auto error = ModelConsumer::set_offset(topic, partition, next);
+            process_.world.set(process_, topic, partition, next, error);
+            return error;
+        }
         error_code pause(std::string_view topic, std::int32_t partition) {
             if (pause_error) process_.world.mark(KafkaMark::pause_failed);
             return ModelConsumer::pause(topic, partition);
@@ -297,6 +312,7 @@ private:
     /// A dead letter on its way, as the client's producer has it.
     struct Posted {
         Books::Delivery delivery{};
+        RecordFact* record = nullptr;
         bool whole_record = false;
         bool of_sink = false;
         std::size_t bytes = 0; ///< of the user's
@@ -362,8 +378,14 @@ private:
         std::optional<std::pair<Log, std::int64_t>> stash;
         bool was_full = false; ///< since it took records
         std::deque<Posted> letters;
-        std::deque<ModelRecord> held;         ///< fetched, and not taken
-        std::map<Log, std::int64_t> stored{}; ///< in this assignment; at first where it began
+        std::deque<ModelRecord> held;                              ///< fetched, and not taken
+        std::map<Log, std::int64_t> stored{};                      ///< in this assignment; at first where it began
+        std::map<std::pair<Log, std::int64_t>, RecordFact*> shown; ///< the record of an offset that its source has seen
+        std::map<Log, std::size_t> epochs{};        ///< of the log, by the latest record that it has taken
+        std::set<Log> met;                          ///< and whose source has been polled since
+        std::map<Log, int> went_back{};             ///< its client, in this assignment
+        std::map<Log, std::int64_t> settled_before; ///< it sought back
+        std::map<Log, std::int64_t> sought; ///< what it had read when it sought back, until it has read that again
         std::optional<CloseReport> report{};
 
         asio::io_context context{};
@@ -400,7 +422,7 @@ private:
         indexer.retry.max_attempts = static_cast<std::uint32_t>(random_.between(2, 8));
         indexer.retry.initial_backoff = std::chrono::milliseconds{random_.between(1, 100)};
         indexer.retry.max_backoff = std::chrono::milliseconds{random_.between(100, 2000)};
-        indexer.retry.max_age = random_.once_in(6) ? std::chrono::milliseconds{random_.between(300, 4000)} : unlimited;
+        indexer.retry.max_age = unlimited; // a source refuses another
         indexer.duplicates = random_.pick<Duplicates>({Duplicates::forbid, Duplicates::allow, Duplicates::client_id});
         indexer.ordering = random_.once_in(3) ? Ordering::per_id : Ordering::none;
         indexer.flood.percent = 0; // a flood waits for whoever mends the mapping; the other simulation has it
@@ -429,6 +451,8 @@ private:
         for (std::size_t i = 0; i < topics; ++i)
             kafka_.create_topic(i == 0 ? "apm.logs" : "apm.traces", static_cast<std::int32_t>(random_.between(1, 4)));
         proven_.resize(kafka_.logs());
+        stale_.resize(kafka_.logs());
+        sets_.resize(kafka_.logs());
         for (std::size_t kind = 1; kind < kinds; ++kind)
             if (random_.once_in(2)) kinds_.push_back(Kind(kind));
         for (std::size_t fate = 1; fate < fates; ++fate) {
@@ -446,7 +470,7 @@ private:
 
     void act() {
         auto& slot = processes_[random_.below(processes_.size())];
-        switch (random_.below(24)) {
+        switch (random_.below(26)) {
         default: return produce(random_.below(25));
         case 8: return kafka_.leave_gap(random_.below(kafka_.logs()), 1 + std::int64_t(random_.below(90)));
         case 9:
@@ -489,14 +513,46 @@ private:
             return;
         case 22: { // retention, as far as nothing is lost by it
             const auto log = random_.below(kafka_.logs());
-            if (const auto committed = kafka_.committed(log)) {
+            if (const auto committed = kafka_.committed(log); committed && !stale_[log]) {
                 kafka_.remove_below(log, *committed);
                 mark(KafkaMark::retention);
             }
             return;
         }
-        case 23: change_limits();
+        case 23: return change_limits();
+        case 24: return create_again(std::string{kafka_.name(random_.below(kafka_.logs())).topic});
+        case 25: return truncate(random_.below(kafka_.logs()));
         }
+    }
+    void create_again(const std::string& topic) {
+        if (!random_.once_in(3)) return;
+        for (Log log = 0; log < kafka_.logs(); ++log)
+            if (kafka_.name(log).topic == topic && reads_again(log)) return;
+        for (Log log = 0; log < kafka_.logs(); ++log)
+            if (kafka_.name(log).topic == topic && kafka_.end(log) != 0 && kafka_.committed(log))
+                mark(KafkaMark::created_again);
+        kafka_.create_again(topic, random_.once_in(2));
+        for (Log log = 0; log < kafka_.logs(); ++log)
+            if (kafka_.name(log).topic == topic) was_cut(log, 0);
+    }
+    void truncate(Log log) {
+        if (kafka_.end(log) == 0 || reads_again(log)) return;
+        kafka_.truncate(log, kafka_.end(log) - 1 - std::int64_t(random_.below(20)));
+        mark(KafkaMark::truncated);
+        was_cut(log, kafka_.end(log));
+    }
+    /// A member has sought back and reads what it had read. Where the log is cut meanwhile it never goes back, and
+    /// cannot know that the records are other ones.
+    [[nodiscard]] bool reads_again(Log log) const {
+        return std::any_of(processes_.begin(), processes_.end(),
+                           [log](const Slot& slot) { return slot && slot->sought.count(log) != 0; });
+    }
+    void was_cut(Log log, std::int64_t from) {
+        facts_.cut(log, from);
+        proven_[log] = std::min(proven_[log], from);
+        stale_[log] = true;
+        for (auto& process : processes_)
+            if (process) process->met.erase(log);
     }
     void produce(std::size_t records) {
         for (; records != 0; --records) {
@@ -578,8 +634,16 @@ private:
         if (owned.empty()) return;
         const auto log = random_.pick(owned);
         if (process.books.next(log) < 0) return; // below what is committed a source cannot know that it is
+        if (process.epochs.at(log) != kafka_.epoch(log)) return; // it would not see that the records are other ones
         const auto back = std::int64_t(random_.below(40));
-        process.client.seek(log, std::max<std::int64_t>(0, process.books.next(log) - back));
+        const auto to = std::max<std::int64_t>(0, process.books.next(log) - back);
+        const auto name = kafka_.name(log);
+        process.client.seek(log, to);
+        process.source->seeking(name.topic, name.partition, to);
+        auto& settled = process.settled_before[log];
+        settled = std::max(settled, process.books.watermark(log));
+        auto& read = process.sought[log];
+        read = std::max(read, process.books.next(log));
         std::erase_if(process.held, [&](const ModelRecord& record) { return log_of(record) == log; });
     }
     void change_limits() {
@@ -599,7 +663,6 @@ private:
         if (options.on_rejected != OnRejected::skip && (sink_ == SinkKind::none || !with_topic_))
             options.on_rejected = OnRejected::skip;
         if (options.on_rejected == OnRejected::stop) options.on_rejected = OnRejected::dead_letter;
-        if (indexer_options_.retry.max_age != unlimited) indexer_options_.retry.max_age = unlimited;
         indexer_options_.max_buffered_operations = std::max<std::size_t>(indexer_options_.max_buffered_operations, 30);
         for (auto& process : processes_) {
             if (!process) continue;
@@ -697,7 +760,13 @@ private:
     }
     void poll(Process& process) {
         still([&] { process.source->poll(); });
+        meet_epochs(process);
         check_books(process);
+    }
+    /// What it had taken its source has looked at since.
+    void meet_epochs(Process& process) {
+        for (const auto& [log, epoch] : process.epochs)
+            if (epoch == kafka_.epoch(log) && process.books.next(log) >= 0) process.met.insert(log);
     }
     void hand_over(Process& process) {
         if (process.source->about_to_pause()) mark(KafkaMark::waited_to_pause);
@@ -710,6 +779,10 @@ private:
         if (process.held.empty()) return;
         const auto most = 1 + random_.below(process.held.size());
         process.offers.clear();
+        for (std::size_t i = 0; i < most; ++i) {
+            const auto& record = process.held[i];
+            process.shown[{log_of(record), record.offset}] = facts_.find(record.view());
+        }
         std::size_t taken = 0;
         if (random_.once_in(3)) {
             std::vector<Record> records;
@@ -746,7 +819,22 @@ private:
         case Committed::refused: return mark(KafkaMark::commit_refused);
         case Committed::failed:
             return mark(kafka_.fail_commits ? KafkaMark::commit_failed : KafkaMark::commit_unanswered);
-        default: return;
+        default: return check_lowered(process);
+        }
+    }
+    /// Everything that a member had to commit is committed. Where its log was created again or truncated, and it has
+    /// taken a record of after that, the group does not stand above what it has not settled.
+    void check_lowered(Process& process) {
+        if (process.client.store_error) return;
+        for (const auto log : process.client.owned()) {
+            if (!stale_[log] || process.met.count(log) == 0) continue;
+            const auto committed = kafka_.committed(log).value_or(0);
+            const auto before = process.settled_before.find(log);
+            const auto settled = before == process.settled_before.end() ? 0 : before->second;
+            expect(committed <= std::max(process.books.watermark(log), settled),
+                   "I21: after its client went back a member sets the group's offset back", log, committed);
+            stale_[log] = false;
+            mark(KafkaMark::lowered);
         }
     }
     bool go_on_leaving(Process& process) {
@@ -787,7 +875,19 @@ private:
         for (const auto& p : partitions) {
             const auto log = kafka_.find(p.topic, p.partition);
             process.books.assigned(log);
-            process.stored[log] = kafka_.committed(log).value_or(0);
+            const auto committed = kafka_.committed(log).value_or(0);
+            process.stored[log] = committed;
+            process.epochs[log] = kafka_.epoch(log);
+            process.met.erase(log);
+            process.went_back.erase(log);
+            process.sought.erase(log);
+            process.settled_before.erase(log);
+            if (stale_[log] && committed <= kafka_.end(log)) {
+                // The member before had no time to set it back, and the brokers do not know that it is of another log.
+                if (facts_.first_unsafe(log, 0, committed) != nullptr) mark(KafkaMark::stranded);
+                facts_.strand(log, committed);
+                stale_[log] = false;
+            }
             still([&] { process.source->assigned(p.topic, p.partition); });
         }
     }
@@ -803,6 +903,7 @@ private:
         if (!calm_ && random_.once_in(20)) process.kill_in = random_.between(1, 5);
         process.source->revoked(partitions, time);
         process.in_revoke = false;
+        meet_epochs(process);
         expect(ManualClock::now() <= began + time, "I25: a revoke ends in its time");
         if (ManualClock::now() > began)
             mark(waits(process, partitions) ? KafkaMark::drain_timed_out : KafkaMark::drained);
@@ -832,6 +933,9 @@ private:
             const auto log = kafka_.find(p.topic, p.partition);
             process.books.gone(log);
             process.stored.erase(log);
+            process.epochs.erase(log);
+            process.met.erase(log);
+            process.sought.erase(log);
             if (process.stash && process.stash->first == log) {
                 process.stash.reset();
                 mark(KafkaMark::stash_dropped);
@@ -898,7 +1002,7 @@ private:
     /// It has taken a record: what has to end before its offset may be stored?
     void book(Process& process, const ModelRecord& from) {
         const auto log = log_of(from);
-        auto& fact = *facts_.find(log, from.offset);
+        auto& fact = *facts_.find(from.view());
         if (fact.delivered++ != 0) mark(KafkaMark::taken_again);
         const auto& options = process.options;
         std::size_t waiting = 0;
@@ -942,7 +1046,17 @@ private:
             count(*failed);
             process.must_stop = "a record whose policy is to stop";
         }
-        if (from.offset < process.books.next(log)) mark(KafkaMark::rewound);
+        if (from.offset < process.books.next(log)) {
+            mark(KafkaMark::rewound);
+            if (process.sought.count(log) == 0) {
+                ++process.went_back[log];
+                process.settled_before.erase(log);
+            }
+        }
+        if (const auto sought = process.sought.find(log);
+            sought != process.sought.end() && from.offset + 1 >= sought->second)
+            process.sought.erase(sought);
+        process.epochs[log] = std::max(process.epochs[log], fact.epoch);
         const auto delivery = process.books.taken(log, from.offset, waiting, failed.has_value());
         std::erase_if(process.fresh, [&](std::uint64_t key) {
             auto& known = process.keys[key];
@@ -990,7 +1104,7 @@ private:
                     count(KafkaPolicy::unknown_letter); // and the letter ends it
                 }
             } else {
-                fail(process, delivery, false, KafkaPolicy::undelivered_stop);
+                expect(false, "an operation is not given up by age");
             }
         });
     }
@@ -1008,9 +1122,23 @@ private:
             expect(at != process.stored.end(), "I22: offsets are stored by the owner only", log, next);
             expect(next <= process.books.watermark(log), "I20: no offset is stored above what is not settled", log,
                    next);
-            expect(next > at->second, "I21: offsets only rise within an assignment", log, next);
-            const auto* const unsafe = facts_.first_unsafe(log, at->second, next);
-            if (unsafe != nullptr) expect(false, "I20: what is below a stored offset is safe", *unsafe);
+            if (process.sought.count(log) != 0) process.settled_before[log] = next;
+            expect(next > at->second, "I21: offsets only rise within an assignment, unless they are set", log, next);
+            if (process.epochs.at(log) == kafka_.epoch(log)) { // else it stores what it has read of the log before
+                const auto* const unsafe = facts_.first_unsafe(log, at->second, next);
+                if (unsafe != nullptr) expect(false, "I20: what is below a stored offset is safe", *unsafe);
+            }
+            at->second = next;
+        });
+    }
+    /// It has set an offset, or tried to.
+    void set(Process& process, std::string_view topic, std::int32_t partition, std::int64_t next, error_code error) {
+        noting([&] {
+            if (error) return mark(KafkaMark::store_failed);
+            const auto log = kafka_.find(topic, partition);
+            const auto at = process.stored.find(log);
+            expect(at != process.stored.end(), "I22: offsets are set by the owner only", log, next);
+            expect(next <= process.books.watermark(log), "I20: no offset is set above what is not settled", log, next);
             at->second = next;
         });
     }
@@ -1026,10 +1154,18 @@ private:
             if (letter.record != nullptr)
                 posted.bytes += letter.record->key.value_or("").size() + letter.record->payload.value_or("").size();
             const auto log = kafka_.find(letter.topic, letter.partition);
-            auto* fact = facts_.find(log, letter.offset);
-            if (fact == nullptr && process.closed && letter.offset < 0) // its indexer has given it up already
+            RecordFact* fact = nullptr;
+            if (!posted.whole_record) {
                 fact = facts_.read(letter.action_line, letter.source).record;
-            expect(fact != nullptr && fact->log == log, "a dead letter says where it came from", log, letter.offset);
+            } else if (letter.record != nullptr) {
+                fact = facts_.find(*letter.record);
+            } else { // a stash: its operations are all there is
+                fact = read_lines(letter.source).front().record;
+            }
+            const bool given_up = process.closed && letter.offset < 0; // by its indexer, already
+            expect(fact != nullptr && fact->log == log && (fact->offset == letter.offset || given_up),
+                   "a dead letter says where it came from", log, letter.offset);
+            posted.record = fact;
             posted.delivery = {log, fact->offset, 0};
             if (posted.whole_record) {
                 expect(letter.record != nullptr || fact->kind == Kind::oversize, "the record itself is the letter",
@@ -1051,8 +1187,20 @@ private:
         noting([&] {
             using Event = SourceEvent::Kind;
             if (event.kind == Event::stopped || event.offset < 0) return;
-            auto* const fact = facts_.find(kafka_.find(event.topic, event.partition), event.offset);
-            if (fact == nullptr) return; // of an offset that was to be stored
+            const auto log = kafka_.find(event.topic, event.partition);
+            if (event.kind == Event::rewound) {
+                if (event.reason.find("third time") == std::string_view::npos) return;
+                expect(process.went_back[log] >= 2, "a member's client has gone back again and again", log,
+                       event.offset);
+                process.must_stop = "a client that turns in a circle";
+                return;
+            }
+            if (event.kind == Event::store_failed) return;
+            // The record of this offset that its source saw last.
+            const auto shown = process.shown.find({log, event.offset});
+            expect(shown != process.shown.end() && shown->second != nullptr,
+                   "an event is of a record that was delivered", log, event.offset);
+            auto* const fact = shown->second;
             const auto& options = process.options;
             if ((event.kind == Event::without_payload && options.on_tombstone != OnTombstone::dead_letter) ||
                 (event.kind == Event::invalid && options.on_invalid == OnInvalid::skip) ||
@@ -1063,10 +1211,28 @@ private:
                 ((event.outcome == Outcome::rejected && options.on_rejected == OnRejected::skip) ||
                  (event.outcome == Outcome::unknown && options.on_unknown == OnUnknown::skip))) {
                 const auto found = facts_.read(event.action_line, event.source);
-                expect(found.record == fact, "a failure says which operation it is about", *fact);
+                expect(found.record != nullptr && found.record->log == log && found.record->offset == event.offset,
+                       "a failure says which operation it is about", *fact);
                 found.fact().passed = true;
             }
+            if (random_.once_in(4)) call_back(process, *fact);
         });
+    }
+    /// An observer of events may call its source.
+    void call_back(Process& process, const RecordFact& fact) {
+        mark(KafkaMark::called_back);
+        const auto before = process.source->stats();
+        const auto name = kafka_.name(fact.log);
+        Record record;
+        record.topic = name.topic;
+        record.partition = name.partition;
+        record.offset = fact.offset;
+        expect(process.source->deliver(record) == Delivered::busy, "nothing is taken within a callback", fact);
+        process.source->poll();
+        expect(process.source->stats().consumed == before.consumed &&
+                   process.source->stats().offsets_stored == before.offsets_stored &&
+                   process.source->stats().offsets_set == before.offsets_set,
+               "nothing happens within a callback", fact);
     }
 
     // ---- Dead letters ----
@@ -1087,7 +1253,7 @@ private:
             const bool fails = letters_fail() && random_.once_in(3);
             if (fails) mark(KafkaMark::letter_failed);
             if (!fails) {
-                auto& fact = *facts_.find(posted.delivery.log, posted.delivery.offset);
+                auto& fact = *posted.record;
                 process.client.acknowledge_letter();
                 const auto& letter = kafka_.letters().back();
                 ++coverage_.letters;
@@ -1295,8 +1461,13 @@ private:
         rethrow();
         for (const auto& violation : kafka_.violations()) expect(false, ("Kafka: " + violation).c_str());
         for (Log log = 0; log < kafka_.logs(); ++log) {
+            if (stale_[log]) continue; // it is of before
             const auto committed = kafka_.committed(log).value_or(0);
-            expect(committed >= proven_[log], "I21: what the group has committed does not go back", log, committed);
+            const bool was_set = std::exchange(sets_[log], kafka_.times_set(log)) != sets_[log];
+            if (was_set && kafka_.epoch(log) != 0) proven_[log] = std::min(proven_[log], committed);
+            expect(committed >= proven_[log],
+                   "I21: what the group has committed goes back only where a log was created again or truncated", log,
+                   committed);
             if (committed == proven_[log]) continue;
             const auto* const unsafe = facts_.first_unsafe(log, proven_[log], committed);
             if (unsafe != nullptr) expect(false, "I26: what is below a committed offset is safe", *unsafe);
@@ -1320,7 +1491,7 @@ private:
     [[nodiscard]] std::string why_not() const {
         if (!kafka_.stable() || !later_.empty() || !expiries_.empty()) return "the group moves";
         for (Log log = 0; log < kafka_.logs(); ++log)
-            if (kafka_.committed(log).value_or(0) < facts_.end(log))
+            if (kafka_.committed(log).value_or(0) < facts_.end(log) || (stale_[log] && facts_.unread(log)))
                 return "partition " + std::to_string(log) + " is committed to " +
                        std::to_string(kafka_.committed(log).value_or(0)) + " of " + std::to_string(facts_.end(log));
         for (const auto& process : processes_) {
@@ -1342,19 +1513,20 @@ private:
     }
     void check_end() {
         std::size_t documents = 0;
-        for (const auto& log : facts_.records())
-            for (const auto& record : log) {
+        for (const auto& record : facts_.records()) {
+            if (!record.gone) {
                 if (!facts_.safe(record)) expect(false, "I26: nothing is lost", record);
                 expect(record.delivered != 0, "every record is read", record);
-                for (const auto& operation : record.operations) {
-                    if (operation.id.empty()) documents += operation.applied;
-                    if (operation.id.empty() || operation.version >= 0 || operation.applied == 0) continue;
-                    ++documents;
-                    expect(server_.source("logs", operation.id) == operation.source,
-                           "a document is stored under its id, byte for byte", record);
-                    expect(operation.applied == 1, "a document is created once", record);
-                }
             }
+            for (const auto& operation : record.operations) {
+                if (operation.id.empty()) documents += operation.applied;
+                if (operation.id.empty() || operation.version >= 0 || operation.applied == 0) continue;
+                ++documents;
+                expect(server_.source("logs", operation.id) == operation.source,
+                       "a document is stored under its id, byte for byte", record);
+                expect(operation.applied == 1, "a document is created once", record);
+            }
+        }
         for (const auto& [id, newest] : facts_.newest()) {
             const auto source = server_.source("logs", id);
             if (newest.fact().source.empty()) {
@@ -1438,6 +1610,8 @@ private:
     std::vector<std::pair<Time, std::uint64_t>> expiries_; ///< when the group gives which member up
     std::vector<std::uint64_t> killed_;                    ///< by place: the member that was killed last
     std::vector<std::int64_t> proven_;                     ///< by log: committed, and looked at
+    std::vector<bool> stale_; ///< by log: the group's offset is one of before the log was created again or truncated
+    std::vector<std::size_t> sets_; ///< by log: how often a member had set it
     std::uint64_t last_process_ = 0;
     std::size_t waiting_ = 0; ///< revokes that wait
     std::uint64_t handlers_ = 0;

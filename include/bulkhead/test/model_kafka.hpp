@@ -29,6 +29,7 @@ struct ModelRecord {
     std::int64_t offset = 0;
     std::optional<std::string> key{};
     std::optional<std::string> payload{}; ///< none: a tombstone
+    std::int64_t timestamp_ms = -1;       ///< no two records of a `ModelKafka` have the same
 
     /// For `KafkaSource::deliver`; valid as long as this is.
     [[nodiscard]] Record view() const noexcept {
@@ -38,6 +39,7 @@ struct ModelRecord {
         record.offset = offset;
         record.key = key;
         record.payload = payload;
+        record.timestamp_ms = timestamp_ms;
         return record;
     }
 };
@@ -69,8 +71,8 @@ enum class Committed : std::uint8_t {
 
 /// The brokers: topics whose logs may have gaps, one consumer group, and a dead-letter topic.
 ///
-/// Like the real ones they check the generation of who commits, not whether the partition is the member's, and they
-/// take a lower offset. But what a client should never have done is remembered: see `violations()`.
+/// Like the real ones they check the generation of a member that commits, not whether the partition is the member's,
+/// and they take a lower offset. But what a client should never have done is remembered: see `violations()`.
 class ModelKafka {
 public:
     /// Of a topic and partition, in the order of creation.
@@ -83,7 +85,7 @@ public:
     // ---- Logs ----
 
     void create_topic(const std::string& topic, std::int32_t partitions) {
-        for (std::int32_t p = 0; p < partitions; ++p) logs_.push_back({topic, p, {}, 0, 0, {}});
+        for (std::int32_t p = 0; p < partitions; ++p) logs_.push_back({topic, p, {}, 0, 0, {}, {}, 0});
     }
     [[nodiscard]] std::size_t logs() const noexcept { return logs_.size(); }
     /// The log of this topic and partition; `logs()` when there is none.
@@ -97,10 +99,33 @@ public:
     std::int64_t produce(Log log, std::optional<std::string> payload, std::optional<std::string> key = {}) {
         auto& into = logs_.at(log);
         const auto offset = into.end++;
-        into.records.emplace(offset,
-                             ModelRecord{into.topic, into.partition, offset, std::move(key), std::move(payload)});
+        into.records.emplace(offset, ModelRecord{into.topic, into.partition, offset, std::move(key), std::move(payload),
+                                                 ++last_timestamp_});
         return offset;
     }
+    /// The timestamp of the record that was produced last.
+    [[nodiscard]] std::int64_t last_timestamp() const noexcept { return last_timestamp_; }
+    /// The topic is deleted and created again: its logs are empty, and their offsets begin at 0. `forget`: the group's
+    /// offsets are deleted with it, as brokers do; a member that does not know yet may commit its own again.
+    void create_again(std::string_view topic, bool forget) {
+        for (auto& log : logs_) {
+            if (log.topic != topic) continue;
+            log.records.clear();
+            log.first = log.end = 0;
+            log.cuts.push_back(0);
+            if (forget) log.committed.reset();
+        }
+    }
+    /// The log ends here now, as after an unclean election of a leader: what was above is gone, and its offsets are
+    /// given to other records.
+    void truncate(Log log, std::int64_t offset) {
+        auto& from = logs_.at(log);
+        from.end = std::clamp(offset, from.first, from.end);
+        from.records.erase(from.records.lower_bound(from.end), from.records.end());
+        from.cuts.push_back(from.end);
+    }
+    /// How often the log was created again or truncated.
+    [[nodiscard]] std::size_t epoch(Log log) const { return logs_.at(log).cuts.size(); }
     /// So many offsets without a record, as compaction and transaction markers leave them.
     void leave_gap(Log log, std::int64_t offsets) { logs_.at(log).end += offsets; }
     /// Retention: what is below is gone. A consumer that stands there goes on at the first record left.
@@ -117,6 +142,8 @@ public:
     // ---- The group ----
 
     [[nodiscard]] std::optional<std::int64_t> committed(Log log) const { return logs_.at(log).committed; }
+    /// How often it was set by `ModelConsumer::set_offset`, so that it may have gone back.
+    [[nodiscard]] std::size_t times_set(Log log) const { return logs_.at(log).times_set; }
     [[nodiscard]] Rebalancing rebalancing() const noexcept { return rebalancing_; }
     /// Moves partitions on to other members.
     void rebalance() {
@@ -148,7 +175,7 @@ public:
     /// The dead-letter topic.
     [[nodiscard]] const std::vector<ModelLetter>& letters() const noexcept { return letters_; }
     /// What a client should never have done: offsets stored or partitions paused that are not its own, offsets stored
-    /// below others, a group's committed offset that went back.
+    /// below others, a group's committed offset that went back by an ordinary commit.
     [[nodiscard]] const std::vector<std::string>& violations() const noexcept { return violations_; }
 
 private:
@@ -160,6 +187,12 @@ private:
         std::int64_t first = 0;
         std::int64_t end = 0;
         std::optional<std::int64_t> committed;
+        std::vector<std::int64_t> cuts; ///< where the log ended each time that it was created again or truncated
+        std::size_t times_set = 0;
+    };
+    struct Offset {
+        std::int64_t next = 0;
+        bool exact = false; ///< though the group's may be higher
     };
     struct Member {
         std::string instance;
@@ -215,13 +248,17 @@ private:
             if (held.count(log) == 0 || to->second.owned.count(log) != 0) to->second.given.insert(log);
         }
     }
-    Committed commit(std::uint64_t id, std::uint64_t generation, const std::map<Log, std::int64_t>& offsets) {
+    Committed commit(std::uint64_t id, std::uint64_t generation, const std::map<Log, Offset>& offsets) {
         if (members_.count(id) == 0 || generation != generation_) return Committed::refused;
         if (fail_commits) return Committed::failed;
-        for (const auto& [log, next] : offsets) {
+        for (const auto& [log, to] : offsets) {
             auto& committed = logs_[log].committed;
-            if (committed && next < *committed) violated("the group's committed offset went back", log, next);
-            committed = next;
+            if (to.exact) {
+                ++logs_[log].times_set;
+            } else if (committed && to.next < *committed) {
+                violated("the group's committed offset went back", log, to.next);
+            }
+            committed = to.next;
         }
         return lose_commit_answers ? Committed::failed : Committed::done;
     }
@@ -235,6 +272,7 @@ private:
     std::vector<Partition> logs_;
     std::map<std::uint64_t, Member> members_;
     std::uint64_t last_member_ = 0;
+    std::int64_t last_timestamp_ = 0;
     std::uint64_t generation_ = 0;
     std::size_t shift_ = 0;
     bool rebalance_under_way_ = false;
@@ -273,7 +311,7 @@ public:
 
     // ---- Faults ----
 
-    error_code store_error{}; ///< answered by `store_offset`
+    error_code store_error{}; ///< answered by `store_offset` and `set_offset`
     error_code pause_error{}; ///< answered by `pause` and `resume`
     bool dead_letter_topic = false;
 
@@ -291,6 +329,19 @@ public:
         if (state.stored ? next <= *state.stored : next < state.begin)
             kafka_.violated("an offset was stored below an earlier one", log, next);
         state.stored = next;
+        return {};
+    }
+    /// The next `commit` sets it, and each one until the brokers have said that they have it.
+    error_code set_offset(std::string_view topic, std::int32_t partition, std::int64_t next) {
+        const auto log = kafka_.find(topic, partition);
+        const auto owned = owned_.find(log);
+        if (owned == owned_.end()) {
+            kafka_.violated("an offset was set by who does not own the partition", log, next);
+            return errc::closed;
+        }
+        if (store_error) return store_error;
+        owned->second.stored = next;
+        owned->second.exact = true;
         return {};
     }
     error_code pause(std::string_view topic, std::int32_t partition) { return set_paused(topic, partition, true); }
@@ -350,7 +401,12 @@ public:
             if (at == owned_.end()) at = owned_.begin();
             auto& [log, state] = *at;
             if (paused_.count(log) != 0) continue;
-            const auto& records = kafka_.logs_[log].records;
+            const auto& from = kafka_.logs_[log];
+            // A client that knows the epochs of a log learns where it was cut; else its offset is out of range.
+            for (; state.epoch < from.cuts.size(); ++state.epoch)
+                state.position = std::min(state.position, from.cuts[state.epoch]);
+            if (state.position > from.end) state.position = from.first;
+            const auto& records = from.records;
             const auto next = records.lower_bound(state.position);
             if (next == records.end()) continue;
             state.position = next->first + 1;
@@ -363,19 +419,24 @@ public:
     void seek(Log log, std::int64_t offset) {
         if (const auto owned = owned_.find(log); owned != owned_.end()) owned->second.position = offset;
     }
-    /// Commits what is stored, where that is more than what was committed.
+    /// Commits what is stored, where that is more than what was committed, or was set.
     Committed commit() {
-        std::map<Log, std::int64_t> offsets;
+        std::map<Log, ModelKafka::Offset> offsets;
         for (const auto& [log, state] : owned_)
-            if (state.stored && *state.stored > state.committed) offsets[log] = *state.stored;
+            if (state.stored && (state.exact || *state.stored > state.committed))
+                offsets[log] = {*state.stored, state.exact};
         if (offsets.empty()) return Committed::nothing_new;
         const auto result = kafka_.commit(member_, generation_, offsets);
-        if (result == Committed::done)
-            for (const auto& [log, next] : offsets) owned_.at(log).committed = next;
+        if (result == Committed::done) {
+            for (const auto& [log, to] : offsets) {
+                owned_.at(log).committed = to.next;
+                owned_.at(log).exact = false;
+            }
+        }
         return result;
     }
     /// Commits this offset, stored or not, owned or not, as the brokers let one do.
-    Committed commit(Log log, std::int64_t next) { return kafka_.commit(member_, generation_, {{log, next}}); }
+    Committed commit(Log log, std::int64_t next) { return kafka_.commit(member_, generation_, {{log, {next, false}}}); }
     /// Leaves the group: gives everything back, and is not to be served again.
     void leave() {
         if (member_ == 0) return;
@@ -412,6 +473,8 @@ private:
         std::int64_t committed = 0; ///< as far as this member knows
         std::optional<std::int64_t> stored;
         bool pause_told = false; ///< paused or resumed in this assignment
+        std::size_t epoch = 0;   ///< of the log, as far as this member knows
+        bool exact = false;      ///< `stored` is to be set
     };
     struct Sent {
         ModelLetter letter;
@@ -457,7 +520,8 @@ private:
         for (const auto log : added) {
             const auto& from = kafka_.logs_[log];
             const auto begin = from.committed.value_or(from.first);
-            owned_[log] = {begin, std::max(begin, from.first), begin, {}, false};
+            const auto position = begin > from.end ? from.first : std::max(begin, from.first); // out of range: reset
+            owned_[log] = {begin, position, begin, {}, false, from.cuts.size(), false};
         }
         tell(on_assigned, names(added));
         if (!gone.empty() && kafka_.has_member(member_)) kafka_.begin_rebalance(); // what was given back is free now
@@ -488,6 +552,6 @@ private:
     Log last_fetched_ = 0;
     std::deque<Sent> letters_;
 };
-static_assert(LetterWriter<ModelConsumer>);
+static_assert(LetterWriter<ModelConsumer> && OffsetSetter<ModelConsumer>);
 
 } // namespace bulkhead::inline v1::test
