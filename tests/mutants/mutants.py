@@ -443,8 +443,6 @@ MUTANTS = [
      ["unit/out_of_memory_test.cpp"]),
     ("a sink does not learn that a close gives up", "indexer_core.hpp",
      "                    if (writing_) sink_.get()->shutdown();\n", "", ["unit/sinks_test.cpp"]),
-    ("a batch's own index is not used", "batch.hpp", "index.empty() ? default_index() : index", "index",
-     ["unit/batch_test.cpp"]),
     ("a client that goes back leaves the group's offset where it was", "kafka_source.hpp",
      "if ((p.sought && offset >= *p.sought) || watermark >= p.floor) return;", "return;", IDENTITY),
     ("a caller that seeks by its own will moves the group's offset", "kafka_source.hpp",
