@@ -288,7 +288,8 @@ private:
         }
         /// Closes what has been idle for too long, also when nothing is sent any more. `mutex` is held.
         void sweep_later() {
-            sweeper.expires_at(idlest().idle.front()->idle_since + options.idle_max);
+            const auto oldest = idlest().idle.front()->idle_since;
+            sweeper.expires_at(detail::saturating_add<Clock>(oldest, options.idle_max));
             sweeper.async_wait([weak = this->weak_from_this()](error_code) {
                 if (const auto core = weak.lock()) core->sweep();
             });

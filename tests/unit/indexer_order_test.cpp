@@ -246,8 +246,8 @@ TEST_CASE("a close gives up early enough to settle what is pending", "[F193]") {
     static_assert(close_margin(-1s, 1000) == 0s);
     static_assert(close_margin(2s, 0) == 100ms);
     static_assert(close_margin(500ms, 0) == 50ms);
-    static_assert(close_margin(1h, 600'000) == 700ms);
-    static_assert(close_margin(1s, 600'000) == 500ms); // at most half of the time
+    CHECK(close_margin(1h, 600'000) == 700ms);
+    CHECK(close_margin(1s, 600'000) == 500ms); // at most half of the time
     static_assert(close_margin(1s, 0xffffffffffffffffU) == 500ms);
     static_assert(close_margin(std::chrono::nanoseconds::max(), 0xffffffffffffffffU) > 24h);
     OrderBench b{{.max_in_flight = 2}};
