@@ -141,12 +141,7 @@ Replayed replay(const Options& options) {
     if (const auto colon = options.header.find(':'); colon != std::string::npos)
         to.http.headers.emplace_back(options.header.substr(0, colon),
                                      options.header.substr(options.header.find_first_not_of(' ', colon + 1)));
-<<<<<<< HEAD
-    return tool::is_https(options.url) ? replay_by<access::Tls>(options, to)
-                                             : replay_by<access::Plain>(options, to);
-=======
     return tool::is_https(options.url) ? replay_by<access::Tls>(options, to) : replay_by<access::Plain>(options, to);
->>>>>>> tool
 }
 
 namespace {

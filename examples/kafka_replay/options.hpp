@@ -28,11 +28,8 @@ enum class Ids : unsigned char {
     automatic, ///< the server makes them: faster there, but a redelivered record is stored twice
 };
 
-<<<<<<< HEAD
-=======
 using tool::is_https;
 
->>>>>>> tool
 /// What the user asks for. Every limit that the library has itself is checked by the library.
 struct Options {
     // Kafka

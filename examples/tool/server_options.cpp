@@ -98,12 +98,7 @@ void ServerOptions::finish(const std::vector<std::string>& urls, bulkhead::HttpO
                            bulkhead::TlsOptions& tls) const {
     for (const auto& url : urls) {
         check_url(url);
-<<<<<<< HEAD
-        if (is_https(url) != is_https(urls.front()))
-            throw UsageError{"--url: all nodes by http or all by https"};
-=======
         if (is_https(url) != is_https(urls.front())) throw UsageError{"--url: all nodes by http or all by https"};
->>>>>>> tool
     }
     if (!urls.empty()) {
         http.url = urls.front();

@@ -176,16 +176,10 @@ TEST_CASE("a malformed URL is refused, and a password in it is not shown", "[F23
     }
     const auto error = usage_error({"--url", "http://elastic:hunter2@host:99999"});
     CHECK(error.find("hunter2") == std::string::npos);
-<<<<<<< HEAD
-    CHECK(parse({"--url", "http://[::1]:9200", "--brokers", "embedded"}).url == "http://[::1]:9200");
-    CHECK(parse({"--url", "HTTP://Search:9200", "--brokers", "embedded"}).url == "HTTP://Search:9200");
-    CHECK(tool::is_https(parse({"--url", "HTTPS://search:9200", "--brokers", "embedded"}).url));
-=======
     const auto url_of = [](const char* url) { return parse({"--url", url, "--brokers", "embedded"}).url; };
     CHECK(url_of("http://[::1]:9200") == "http://[::1]:9200");
     CHECK(url_of("HTTP://Search:9200") == "HTTP://Search:9200");
     CHECK(is_https(url_of("HTTPS://search:9200")));
->>>>>>> tool
 }
 
 TEST_CASE("one address without the other is refused, and the other is named", "[F265]") {

@@ -105,3 +105,15 @@ TEST_CASE("a bulk whose every item is pushed back is as good as a whole 429: a p
     CHECK(b.count(Outcome::indexed) == 40);
     for (const auto& one : b.told) CHECK(one.attempts == 1); // nobody was charged
 }
+
+TEST_CASE("a probe that says nothing about the endpoint makes way for the next one", "[F179]") {
+    Limit limit{4};
+    limit.failed(at(100), Health::backing_off, false);
+    CHECK(limit.limit() == 4); // fewer requests at once do not cure it
+    CHECK(limit.may_launch(at(100), 0));
+    const auto probe = limit.launched();
+    CHECK_FALSE(limit.may_launch(at(100), 0));
+    limit.inconclusive(probe);
+    CHECK(limit.may_launch(at(100), 0));
+    CHECK(limit.health() == Health::backing_off);
+}
