@@ -555,7 +555,6 @@ def try_mutant(options, mutant):
             [os.environ.get("CXX", "g++"), "-std=c++20", "-O1" if simulating else "-O0", "-w", "-DBOOST_ASIO_DISABLE_EPOLL",
              f"-I{folder}/include", f"-I{ROOT}/tests", *map(str, sources), "-o", str(program), "-lboost_json",
              "-lboost_url", "-pthread", *(["-lssl", "-lcrypto"] if "tls/" in tests[0] else []),
-             *(["-lrdkafka"] if tests[0].startswith("kafka/") else [])], capture_output=True, text=True, check=False)
              *(["-lrdkafka"] if tests[0].startswith("kafka/") else [])],
             capture_output=True, text=True, check=False)
         if built.returncode != 0:
