@@ -14,11 +14,6 @@ class App;
 
 namespace tool {
 
-/// Whether a URL is one of https, in whatever letters.
-[[nodiscard]] inline bool is_https(std::string_view url) noexcept {
-    return bulkhead::detail::equal_ignoring_case(url.substr(0, 6), "https:");
-}
-
 /// Checks what `--url` was given: `http[s]://HOST[:PORT][/PATH]`. Throws `UsageError`; a password in it is not shown.
 void check_url(const std::string& url);
 

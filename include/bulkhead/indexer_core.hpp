@@ -1815,7 +1815,6 @@ private:
             }
             if (!intake_.idle() && now < close_deadline_) return; // observers on other executors are being told
             ended_ = true;
-            tell_events(now, true);
             drained_ = given_up_ == given_up_before_close_;
             if (!gave_up_) transport_.shutdown();
             if (!writing_) sink_ = {}; // what it keeps open, it keeps no longer
@@ -1852,6 +1851,7 @@ private:
         if (std::exchange(silenced_, true)) return;
         const auto late = books_->silence();
         if (late != 0) intake_.update_stats([&](Stats& stats) { stats.unobserved += late; });
+        tell_events(Clock::now(), true); // also of what the last observers did
     }
     /// No time is left: nothing is sent any more, and everything is settled as what it is. When memory runs out, it is
     /// called again for the rest.

@@ -204,7 +204,7 @@ TEST_CASE("out of memory while operations wait for their id: who waits is in lin
             // What the test itself notes was made before.
             attempt([&] { lines.held[key] = lines.order.claim(key); });
             for (std::uint64_t i = 0; i < 3 && lines.held[key]; ++i)
-                if (attempt([&] { lines.order.wait(decltype(lines.order)::Place{key, key * 10 + i}); })) {
+                if (attempt([&] { lines.order.wait({key, key * 10 + i}); })) {
                     lines.waiting[key].push_back(key * 10 + i);
                     ++lines.count;
                 }
