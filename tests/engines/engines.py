@@ -296,10 +296,10 @@ class Checks:
         """Every so many records of a partition against their documents; `without`: (partition, offset) not indexed."""
         expected = {}
         for line in self.kafka("sample", topic, every).splitlines():
-            partition, offset, payload = line.split(" ", 2)
+            partition, offset, timestamp, payload = line.split(" ", 3)
             if (int(partition), int(offset)) in without:
                 continue
-            expected[f"{prefix}{topic}-{partition}-{offset}"] = json.loads(payload)
+            expected[f"{prefix}{topic}-{partition}-{offset}@{timestamp}"] = json.loads(payload)
         if not expected:
             raise Failed("the sample is empty")
         ids = list(expected)
@@ -518,7 +518,7 @@ def dead_letters(checks, server, records):
         check(found == good + refused, f"replayed {again}: {found:,} of {good + refused:,} documents")
     checks.compare_sample(dead, server.url, stream, 1, prefix="mended-")
 
-    lines = (re.sub(r"^\d+ \d+ (?={)", "", line) for line in checks.kafka("sample", bare, 1).splitlines())
+    lines = (re.sub(r"^\d+ \d+ -?\d+ (?={)", "", line) for line in checks.kafka("sample", bare, 1).splitlines())
     body = "".join(line + "\n" for line in lines if line)  # the messages, one after the other
     request = urllib.request.Request(f"{server.url}/_bulk", body.encode(), {"Content-Type": "application/x-ndjson"})
     with urllib.request.urlopen(request, timeout=120) as answer:

@@ -11,7 +11,7 @@
 //     kafka_tool lag     BROKERS TOPIC GROUP                  a line for each partition: its number, the committed
 //                                                             offset (-1: none) and the end
 //     kafka_tool sample  BROKERS TOPIC EVERY                  a line for every so-manieth record, up to the present
-//                                                             ends: partition, offset, payload
+//                                                             ends: partition, offset, timestamp, payload
 //
 //     kafka_tool letters BROKERS TOPIC                        of a dead-letter topic, a line for each letter: the
 //                                                             partition and offset it came from, and its type
@@ -221,8 +221,10 @@ void letters(const std::string& brokers, const std::string& name) {
 void sample(const std::string& brokers, const std::string& name, std::int64_t every) {
     read_all(brokers, name, [&](const rd_kafka_message_t& message) {
         if (message.offset % every != 0) return;
-        std::printf("%d %lld %.*s\n", message.partition, static_cast<long long>(message.offset),
-                    static_cast<int>(message.len), static_cast<const char*>(message.payload));
+        rd_kafka_timestamp_type_t kind{};
+        std::printf("%d %lld %lld %.*s\n", message.partition, static_cast<long long>(message.offset),
+                    static_cast<long long>(rd_kafka_message_timestamp(&message, &kind)), static_cast<int>(message.len),
+                    static_cast<const char*>(message.payload));
     });
 }
 

@@ -1022,8 +1022,11 @@ TEST_CASE("a limit of max() is no limit that has passed", "[F222]") {
     Sink sink;
     for (const auto limit : {std::chrono::nanoseconds::max(), std::chrono::nanoseconds{24h * 365 * 290}}) {
         std::optional<Reply> reply;
-        const auto ask = [&]() -> asio::awaitable<void> { reply = co_await client.transport.ask(0, {}, limit, sink); };
-        asio::co_spawn(context, ask(), asio::detached);
+        const auto ask = [&](Question question) -> asio::awaitable<void> {
+            Reply answer = co_await client.transport.ask(0, std::move(question), limit, sink);
+            reply = std::move(answer);
+        };
+        asio::co_spawn(context, ask({}), asio::detached);
         for (int i = 0; i < 10'000 && !reply; ++i) {
             context.restart();
             context.poll_one();

@@ -156,7 +156,7 @@ TEST_CASE("wrong usage is one line that names the option and what is allowed") {
     names(usage_error({"--drain-timeout", "0"}), "--drain-timeout");
     names(usage_error({"--stall-after", "0"}), "--stall-after");
     names(usage_error({"--stall-after", "3601"}), "--stall-after");
-    names(usage_error({"--brokers", "b:1", "--from", "yesterday"}),
+    names(usage_error({"--brokers", "b:1", "--url", "embedded", "--from", "yesterday"}),
           "--from: expected stored, beginning, end, or a time");
     names(usage_error({"--brokers", "b:1", "--url", "embedded", "--from", "1714521600"}),
           "found 1714521600"); // seconds

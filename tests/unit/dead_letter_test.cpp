@@ -96,9 +96,9 @@ TEST_CASE("an operation whose attempts ran out, and one that a whole 400 or 413 
     auto& b = l.b;
     b.put(1);
     b.flush();
-    SECTION("429 and 429 again") {
+    SECTION("425 and 425 again") {
         for (int i = 0; i < 2; ++i) {
-            b.script->answer(b.script->waiting().back(), Answer::items({item(429, "es_rejected_execution_exception")}));
+            b.script->answer(b.script->waiting().back(), Answer::items({item(425, "too_early_exception")}));
             b.run_for(31s, 10ms);
         }
         CHECK(l.shelf->letters.at(0).attempts == 2);

@@ -140,8 +140,7 @@ TEST_CASE("an item's attempts run out: rejected once, its siblings unaffected", 
     b.script->respond = [](const test::SeenRequest& r) {
         std::vector<std::string> items;
         for (const auto& line : lines(r.body)) {
-            if (line.find("\"n\":0") != std::string::npos)
-                items.push_back(item(425, "too_early_exception"));
+            if (line.find("\"n\":0") != std::string::npos) items.push_back(item(425, "too_early_exception"));
             if (line.find("\"n\":1") != std::string::npos) items.push_back(item(201));
         }
         return Answer::items(items);

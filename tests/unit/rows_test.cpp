@@ -119,7 +119,7 @@ TEST_CASE("a prefix was applied before a whole 400: without ids what was in it i
 }
 
 TEST_CASE("the attempts of each operation survive halving by 400 and 413, parting and merging", "[F074]") {
-    const auto bad = item(503, "unavailable_shards_exception");
+    const auto bad = item(425, "too_early_exception");
     SECTION("a bulk whose operations have been answered differently often") {
         Bench b;
         b.put_many(0, 4);
