@@ -127,6 +127,7 @@ TEST_CASE("a source that is destroyed while settlements come in", "[kafka_source
     auto work = asio::make_work_guard(context);
     IndexerOptions config;
     config.max_batch_operations = 10;
+    config.retry.max_age = unlimited;
     BulkIndexer<AgreeableTransport> indexer{context.get_executor(), AgreeableTransport{}, config};
     std::thread thread{[&] { context.run(); }};
     for (int round = 0; round < 200; ++round) {
