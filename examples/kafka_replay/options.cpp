@@ -422,7 +422,8 @@ std::optional<Options> parse_options(int argc, const char* const* argv) {
         ->envname("BULK_DEAD_LETTER_FILE")
         ->type_name("FILE")
         ->group(indexing_group);
-    app.add_option("--ids", ids, "record: topic-partition-offset@timestamp, so nothing is stored twice; auto: the server's")
+    app.add_option("--ids", ids,
+                   "record: topic-partition-offset@timestamp, so nothing is stored twice; auto: the server's")
         ->check(CLI::IsMember{{"record", "auto"}})
         ->capture_default_str()
         ->group(indexing_group);

@@ -37,9 +37,12 @@ public:
             std::string value;
             const bool read = text(name) && take(':') && (rest_.starts_with('"') ? text(value) : skip());
             if (!read) return {};
-            if (name == "_index") found.index = std::move(value);
-            if (name == "_id") found.id = std::move(value);
-            if (name == "routing") found.routing = std::move(value);
+            if (name == "_index")
+                found.index = std::move(value);
+            else if (name == "_id")
+                found.id = std::move(value);
+            else if (name == "routing")
+                found.routing = std::move(value);
         } while (take(','));
         if (!take('}') || !take('}')) return {};
         (void)take('\n');

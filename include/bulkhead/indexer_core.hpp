@@ -1269,8 +1269,9 @@ private:
             if (part) undelivered_.push_back(std::move(part));
             return;
         }
-        const auto whole = std::make_shared<bulk_type>(std::move(bulk));
-        OnFailure give_back{[&] { bulk = std::move(*whole); }};
+        const auto whole = std::make_shared<bulk_type>();
+        std::swap(*whole, bulk);
+        OnFailure give_back{[&] { std::swap(*whole, bulk); }};
         const std::shared_ptr<const Batch> batch{whole, &whole->batch};
         settle(*whole, time_point{}, batch);
         give_back.dismiss();

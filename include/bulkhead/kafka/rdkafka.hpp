@@ -495,7 +495,7 @@ private:
     struct Back {
         std::atomic<Listener*> listener{nullptr};
         std::atomic<bool> assigned{false}; ///< once, be it nothing
-        ExactCommits exact; ///< on the thread that polls
+        ExactCommits exact;                ///< on the thread that polls
 
         void answered(rd_kafka_resp_err_t error, const rd_kafka_topic_partition_list_t* offsets) noexcept {
             const auto now = std::chrono::steady_clock::now();
