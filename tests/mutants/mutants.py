@@ -311,7 +311,7 @@ MUTANTS = [
     ("an operator is told of each failure at once", "indexer_core.hpp", "if (!untold_ || (now < tell_at_ && !last)) return;",
      "if (!untold_) return;", SIMULATION),
     ("what was held back from an operator is not told before a close", "indexer_core.hpp",
-     "            tell_events(now, true);\n", "", SIMULATION),
+     "        tell_events(Clock::now(), true); // also of what the last observers did\n", "", SIMULATION),
     ("what was held back from an operator is told only when something happens", "indexer_core.hpp",
      "        if (untold_) next = std::min(next, tell_at_);\n", "", ["unit/indexer_event_test.cpp"]),
     ("a refusal is told only when something else happens", "intake.hpp",
