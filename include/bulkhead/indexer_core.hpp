@@ -657,14 +657,6 @@ private:
             ++bulk.refusals;
             return push_back(flight, *refusal, now);
         }
-        if (!refusal) {
-            bulk.apart = false;
-            bulk.failed_after = bulk.failures = 0;
-            ++taken_;
-            suspicion_.taken(size_of(bulk.batch));
-            (void)ceiling_.taken(bulk.batch.bytes());
-            limit_batches();
-        }
         lone_refusals_ = 0;
         start_endings(items.size());
         std::size_t again = 0;
@@ -721,12 +713,20 @@ private:
             letters += ending.next == Next::letter ? 1U : 0U;
         }
         failures.flush();
+        if (again != items.size()) {
+            bulk.apart = false;
+            bulk.failed_after = bulk.failures = 0;
+            ++taken_;
+            suspicion_.taken(size_of(bulk.batch));
+            (void)ceiling_.taken(bulk.batch.bytes());
+            limit_batches();
+        }
         budget_.earn(items.size() - again - letters);
         auto due = now;
         if (again != 0) {
             due = later(now, backoff(options_.retry, ++bulk.refusals, jitter_()));
             if (any_charged) bulk.charged_since = std::min(bulk.charged_since, now);
-            if (any_blocked) bulk.blocked_since = std::min(bulk.blocked_since, now);
+            bulk.blocked_since = any_blocked ? std::min(bulk.blocked_since, now) : time_point::max();
         }
         if (sink_.get() != nullptr && flood_.judge(items.size(), letters - blocked)) {
             endpoint_in_trouble(flight, {}, spare_the_sink(entries), Health::flooded, now);
@@ -748,7 +748,9 @@ private:
         return attempts_ended(options_.retry, entry.attempts, since(bulk.charged_since, now));
     }
     [[nodiscard]] bool blocked_too_long(const bulk_type& bulk, time_point now) const noexcept {
-        return options_.retry.max_blocked != unlimited && since(bulk.blocked_since, now) >= options_.retry.max_blocked;
+        return options_.retry.max_blocked != unlimited &&
+               std::chrono::floor<std::chrono::milliseconds>(since(bulk.blocked_since, now)) >=
+                   options_.retry.max_blocked;
     }
     [[nodiscard]] static std::chrono::nanoseconds since(time_point began, time_point now) noexcept {
         if (began >= now) return {};
@@ -775,7 +777,7 @@ private:
         for (std::size_t i = 0; i < endings_.size(); ++i) {
             if (endings_[i].next != Next::letter) continue;
             endings_[i].next = Next::again;
-            if (charging_) --entries[i].attempts;
+            if (charging_ && entries[i].attempts != 0) --entries[i].attempts;
             if (said.empty()) said = said_[endings_[i].said].type;
         }
         return said;
@@ -806,7 +808,7 @@ private:
     /// before, and others have been taken since. Not when they have waited long enough.
     [[nodiscard]] bool pauses_all(const bulk_type& bulk, const AsOne& refusal, time_point now) const noexcept {
         if (blocked_too_long(bulk, now)) return false;
-        if (refusal.overload && bulk.batch.operations() == 1) return true; // as `suspect` decides
+        if (refusal.overload) return true; // unless `suspect` decides otherwise
         return bulk.refusals == 0 || concurrency_.failures() != 0;
     }
     /// No operation was taken, for want of capacity or of permission: nobody is charged an attempt.
@@ -844,17 +846,25 @@ private:
 
     /// Whose trouble a failure is that a smaller request might cure.
     enum class Blame : std::uint8_t { endpoint, bulk };
-    /// The bulk is to blame when it failed before, and others were taken between. `overload`: 429 or 503, which fewer
-    /// requests at once may cure, so that is tried first.
+    /// The bulk is to blame when it failed before, and others were taken between. Where others failed as well, that is
+    /// no more than an overloaded endpoint does: three must have been taken for each that failed for the first time.
+    /// An operation that was charged before is to blame as long as no other fails. `overload`: 429 or 503, which fewer
+    /// requests at once may cure, so the size is not to blame yet.
     [[nodiscard]] Blame suspect(Flight& flight, bool overload) {
         auto& bulk = flight.bulk;
         const auto size = size_of(bulk.batch);
         const bool fewer_first = overload && concurrency_.limit() > *intake_.limits().min_in_flight;
-        suspicion_.failed(size, flight.alone, fewer_first);
-        const bool others_taken = bulk.failed_after != 0 && bulk.failed_after != taken_;
+        const bool again = bulk.failed_after != 0;
+        const auto taken_between = taken_ - bulk.failed_after;
+        const auto failed_between = fresh_failures_ - bulk.fresh_failures;
+        const bool to_blame =
+            again && (taken_between > 3 * failed_between || (was_charged(bulk) && failed_between == 0));
+        if (!again) ++fresh_failures_;
         bulk.failed_after = taken_;
+        bulk.fresh_failures = fresh_failures_;
         if (bulk.failures < 0xffffffffU) ++bulk.failures;
-        if (!others_taken) return Blame::endpoint;
+        if (!to_blame || size.operations > 1) suspicion_.failed(size, flight.alone, fewer_first);
+        if (!to_blame) return Blame::endpoint;
         if (!fewer_first) suspicion_.failed_twice(size);
         bulk.apart = bulk.apart || size.operations == 1;
         return Blame::bulk;
@@ -900,10 +910,13 @@ private:
         bulk.charged_since = std::min(bulk.charged_since, now);
         return had_its_tries(entry, bulk, now);
     }
+    /// The bulk is one operation, which failed while others were taken.
+    [[nodiscard]] static bool was_charged(const bulk_type& bulk) noexcept {
+        return bulk.batch.operations() == 1 && bulk.apart && bulk.charged_since != time_point::max();
+    }
     /// At once when the endpoint pauses, but for one operation that was charged: others are to travel first.
     [[nodiscard]] time_point due_again(bulk_type& bulk, time_point now) {
-        const bool charged = bulk.batch.operations() == 1 && bulk.apart && bulk.charged_since != time_point::max();
-        return charged ? apart_due(bulk, now) : now;
+        return was_charged(bulk) ? apart_due(bulk, now) : now;
     }
     [[nodiscard]] time_point apart_due(bulk_type& bulk, time_point now) {
         return later(now, backoff(options_.retry, ++bulk.refusals, jitter_()));
@@ -929,7 +942,8 @@ private:
         auto due = now;
         bool tried = false; // it is one operation, which has had its tries
         std::size_t again = 0;
-        if (suspect(flight, false) == Blame::endpoint) {
+        // Nonsense is charged, and so ends, at whatever size: a smaller request would only be understood as little.
+        if ((malformed && !too_large) || suspect(flight, false) == Blame::endpoint) {
             endpoint_fails(flight, reply, type, Health::backing_off, now);
             due = due_again(bulk, now);
         } else {
@@ -939,6 +953,7 @@ private:
             tried = !malformed && charge_apart(bulk, now);
             due = apart_due(bulk, now);
         }
+        bulk.blocked_since = time_point::max();
         if (too_large) bulk.in_halves = true; // fewer operations, a smaller answer
         const auto entries = bulk.batch.entries();
         start_endings(entries.size());
@@ -1036,6 +1051,7 @@ private:
     /// The endpoint failed as a whole and applied nothing: nobody is charged an attempt.
     void requeue_whole(Flight& flight, const Reply& reply, Health health, time_point now) {
         endpoint_fails(flight, reply, type_of(reply), health, now);
+        flight.bulk.blocked_since = time_point::max();
         const auto due = due_again(flight.bulk, now);
         requeue(std::move(flight.bulk), due);
     }
@@ -1167,6 +1183,7 @@ private:
             bulk.charged_since = std::max(bulk.charged_since, other.charged_since);
             bulk.blocked_since = std::max(bulk.blocked_since, other.blocked_since);
             bulk.failed_after = std::max(bulk.failed_after, other.failed_after);
+            bulk.fresh_failures = std::max(bulk.fresh_failures, other.fresh_failures);
             bulk.failures = std::max(bulk.failures, other.failures);
         }
         intake_.settle({}, before, bulk.batch.footprint(), bulk.epoch, 0, Batch{});
@@ -1373,6 +1390,10 @@ private:
         for (std::size_t i = 0; i < endings_.size(); ++i) {
             const auto& letter = letters.letters[i];
             endings_[i].outcome = outcome;
+            // Nobody has refused what grew too old.
+            if (outcome == Outcome::rejected && letter.status == 0)
+                endings_[i].outcome =
+                    letters.bulk.batch.entries()[i].ambiguous ? Outcome::unknown : Outcome::undelivered;
             endings_[i].status = letter.status;
             endings_[i].said = say(letter.type, letter.reason);
         }
@@ -1952,7 +1973,8 @@ private:
     Concurrency<time_point> concurrency_;
     RequestCeiling ceiling_;
     SizeSuspicion suspicion_;
-    std::uint64_t taken_ = 1; ///< requests that were taken, and one
+    std::uint64_t taken_ = 1;          ///< requests that were taken, and one
+    std::uint64_t fresh_failures_ = 0; ///< bulks that failed, as far as a smaller one might not, for the first time
     RetryBudget budget_;
     std::size_t lone_refusals_ = 0; ///< 400s of one type for single operations, since an answer was one item for each
     std::string lone_refusal_type_;

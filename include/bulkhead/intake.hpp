@@ -33,12 +33,13 @@ struct Bulk {
     TimePoint blocked_since = TimePoint::max();
     /// How many requests had been taken when this one last failed in a way that a smaller one might not; 0: it has not.
     std::uint64_t failed_after = 0;
-    std::uint32_t failures = 0; ///< of that kind, in a row
+    std::uint64_t fresh_failures = 0; ///< how many bulks had failed for the first time then
+    std::uint32_t failures = 0;       ///< of that kind, in a row
 
     /// Another batch with the same history.
     [[nodiscard]] Bulk with(Batch other) const {
-        return {std::move(other), opened,        epoch,         travelled,    refusals, avoid_node, apart,
-                in_halves,        charged_since, blocked_since, failed_after, failures};
+        return {std::move(other), opened,        epoch,         travelled,    refusals,       avoid_node, apart,
+                in_halves,        charged_since, blocked_since, failed_after, fresh_failures, failures};
     }
 };
 

@@ -35,13 +35,17 @@ public:
     void failed(std::size_t size) noexcept {
         if (size <= taken_) taken_ = suspect_ = ceiling_ = 0;
         streak_ = std::max(streak_, size);
+        smallest_ = std::min(smallest_, size);
     }
     /// A request of this size failed twice.
     void failed_twice(std::size_t size) noexcept {
         if (taken_ != 0) suspect_ = suspect_ == 0 ? size : std::min(suspect_, size);
     }
     void taken(std::size_t size) noexcept {
-        cap_ = cap_ < most_ / 2 && ++doublings_ < most_doublings ? cap_ * 2 : 0;
+        // One as large as the smallest that failed: then it was not the size.
+        const bool doubles = size < smallest_ && cap_ < most_ / 2 && ++doublings_ < most_doublings;
+        cap_ = doubles ? cap_ * 2 : 0;
+        if (cap_ == 0) smallest_ = none_failed;
         if (size < suspect_) {
             ceiling_ = std::max({suspect_ / 2, taken_, std::size_t{1}});
             since_ = 0;
@@ -55,14 +59,17 @@ public:
     }
 
 private:
+    static constexpr auto none_failed = static_cast<std::size_t>(-1);
+
     std::size_t most_;
-    std::size_t cap_ = 0;         ///< 0: none
-    std::size_t streak_ = 0;      ///< the largest that failed since one was taken
-    std::uint32_t doublings_ = 0; ///< of the cap, since it was last halved
-    std::size_t ceiling_ = 0;     ///< 0: none
-    std::uint32_t since_ = 0;     ///< requests taken since the ceiling was set
-    std::size_t taken_ = 0;       ///< the largest since the last contrast
-    std::size_t suspect_ = 0;     ///< failed twice, a smaller one was taken before; 0: none
+    std::size_t smallest_ = none_failed; ///< that failed since the cap was lifted
+    std::size_t cap_ = 0;                ///< 0: none
+    std::size_t streak_ = 0;             ///< the largest that failed since one was taken
+    std::uint32_t doublings_ = 0;        ///< of the cap, since it was last halved
+    std::size_t ceiling_ = 0;            ///< 0: none
+    std::uint32_t since_ = 0;            ///< requests taken since the ceiling was set
+    std::size_t taken_ = 0;              ///< the largest since the last contrast
+    std::size_t suspect_ = 0;            ///< failed twice, a smaller one was taken before; 0: none
 };
 
 /// Suspects a request that keeps failing of its size, whatever its failure is called: a time-out, a reset, 408, 429,
@@ -70,6 +77,7 @@ private:
 ///
 /// *The cap* is for the moment. From the second failure in a row on, each failure halves what every request may carry,
 /// down to one operation. Each request that is taken doubles the cap, so that the full size is back after ten of them.
+/// It is back at once when a request is taken that is as large as one that failed: the size was not to blame.
 ///
 /// *The ceiling* lasts. It is learnt by contrast only: a size failed twice, smaller requests were taken before and
 /// after, and none as small has failed since. It doubles after ten requests that were taken, since what was slow may be

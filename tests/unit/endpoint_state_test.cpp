@@ -239,6 +239,19 @@ TEST_CASE("a request that fails because of its size gets smaller until it passes
     }
 }
 
+TEST_CASE("an endpoint that answers nonsense for ever ends all that it was sent, whatever its number", "[F221]") {
+    Bench b{{.max_batch_operations = 1000, .retry = {.max_age = unlimited}}};
+    b.script->respond = [](const test::SeenRequest&) { return Answer::status(200, "<html>"); };
+    for (std::uint64_t key = 0; key < 2000; ++key) {
+        const auto id = std::to_string(key);
+        REQUIRE(b.put(key, {.id = id}) == Admission::accepted);
+    }
+    b.run_for(10min, 100ms);
+    CHECK(b.stats().pending == 0);
+    CHECK(b.count(Outcome::unknown) == 2000);
+    CHECK(b.script->requests().size() == 20);
+}
+
 TEST_CASE("an outage costs no more requests than before, and the full size is back soon", "[F172]") {
     Bench b{{.max_batch_operations = 1000, .retry = {.max_age = unlimited}}};
     bool down = true;
@@ -256,13 +269,16 @@ TEST_CASE("an outage costs no more requests than before, and the full size is ba
 }
 
 TEST_CASE("one document that can never pass is found among others, delays nobody, and ends", "[F179]") {
-    for (const unsigned status : {429U, 503U, 504U, 0U}) {
+    constexpr unsigned items_429 = 1;
+    for (const unsigned status : {429U, 503U, 504U, 0U, items_429}) {
         CAPTURE(status);
         Bench b{{.max_batch_operations = 100, .flush_interval = 100ms, .retry = {.max_age = unlimited}}};
         std::size_t wasted = 0;
         b.script->respond = [&](const test::SeenRequest& request) {
             if (!names(request.body, "\"n\":55,")) return Answer::ok(request.operations);
             ++wasted;
+            if (status == items_429)
+                return Answer::items({request.operations, item(429, "circuit_breaking_exception")});
             return status == 0 ? Answer::lost(Sent::partial) : Answer::status(status, "{}");
         };
         std::uint64_t key = 0;
@@ -281,7 +297,7 @@ TEST_CASE("one document that can never pass is found among others, delays nobody
         b.run_for(31s, 100ms);
         CHECK(b.stats().pending == 0);
         CHECK(b.count(Outcome::indexed) == key - 1);
-        CHECK(b.count(status == 429 || status == 503 ? Outcome::rejected : Outcome::unknown) == 1);
+        CHECK(b.count(status == 504 || status == 0 ? Outcome::unknown : Outcome::rejected) == 1);
         CHECK(wasted <= 60);
         CHECK(b.stats().in_flight_limit == 4);
     }
@@ -317,6 +333,78 @@ TEST_CASE("overload by 429 with lucky requests does not collapse the throughput"
         total += b.script->requests().size();
     }
     CHECK(total / 20 < 1400);
+}
+
+TEST_CASE("heavy overload takes neither the size of requests nor any operation", "[F173]") {
+    for (const unsigned of_ten : {7U, 9U}) {
+        CAPTURE(of_ten);
+        Jitter random{of_ten};
+        Bench b{{.max_batch_operations = 100, .retry = {.max_backoff = 1s, .max_age = unlimited}}};
+        std::size_t taken = 0;
+        b.script->respond = [&](const test::SeenRequest& request) {
+            if (random() % 10 < of_ten) return Answer::status(429, "{}");
+            ++taken;
+            return Answer::ok(request.operations);
+        };
+        REQUIRE(b.put_many(0, 20'000));
+        b.run_for(2h, 100ms);
+        CHECK(b.count(Outcome::indexed) == 20'000);
+        CHECK(taken < 20'000 / 10); // ten or more operations in each
+    }
+}
+
+TEST_CASE("single operations outlive an overload of hours", "[F179]") {
+    Jitter random{3};
+    Bench b{{.max_batch_operations = 1, .retry = {.max_age = unlimited}}};
+    bool busy = true;
+    b.script->respond = [&](const test::SeenRequest& request) {
+        return busy && random() % 10 < 8 ? Answer::status(429, "{}") : Answer::ok(request.operations);
+    };
+    for (std::uint64_t key = 0; key < 7200; ++key) {
+        REQUIRE(b.put(key) == Admission::accepted);
+        b.run_for(1s, 100ms);
+    }
+    busy = false;
+    b.run_for(1h, 1s);
+    CHECK(b.count(Outcome::rejected) == 0);
+    CHECK(b.count(Outcome::indexed) == 7200);
+}
+
+TEST_CASE("one document that can never pass ends also when nothing else comes any more", "[F179]") {
+    Bench b{{.max_batch_operations = 100, .flush_interval = 100ms, .retry = {.max_age = unlimited}}};
+    b.script->respond = [&](const test::SeenRequest& request) {
+        return names(request.body, "\"n\":55}") ? Answer::status(504, "{}") : Answer::ok(request.operations);
+    };
+    for (std::uint64_t key = 0; key < 3000; ++key) {
+        const auto id = std::to_string(key);
+        REQUIRE(b.put(key, {.id = id}) == Admission::accepted);
+        b.run_for(10ms);
+    }
+    b.run_for(10min, 100ms);
+    CHECK(b.stats().pending == 0);
+    CHECK(b.count(Outcome::unknown) == 1);
+}
+
+TEST_CASE("an outage is no block, and a limit of centuries is none", "[F178]") {
+    for (const std::chrono::milliseconds limit :
+         {std::chrono::milliseconds{10min}, std::chrono::milliseconds{24h * 366 * 400}}) {
+        Bench b{{.retry = {.max_age = unlimited, .max_blocked = limit}}};
+        int state = 0;
+        b.script->respond = [&](const test::SeenRequest& request) {
+            if (state == 1) return Answer::unreachable();
+            return state == 2 ? Answer::ok(request.operations) : Answer::items({item(429, "cluster_block_exception")});
+        };
+        b.put(0);
+        b.run_for(1s);
+        state = 1;
+        b.run_for(20min, 100ms);
+        state = 0;
+        b.run_for(1min, 100ms);
+        CHECK(b.told.empty());
+        state = 2;
+        b.run_for(31s, 100ms);
+        CHECK(b.count(Outcome::indexed) == 1);
+    }
 }
 
 TEST_CASE("what grows too old goes to the sink when the user says so", "[F180]") {

@@ -200,6 +200,7 @@ private:
         std::uint32_t charged = 0;                    ///< answers that count as attempts
         Said said{};                                  ///< in the last answer
         bool takes_time = false;                      ///< it may be given up only when a while has passed as well
+        bool charged_alone = false;                   ///< at least once, perhaps
         std::uint32_t perhaps_charged = 0;            ///< of these
         time_point failed_at = never;                 ///< a request with it, and it was not answered since
         time_point failed_alone_at = never;           ///< a request with nothing else
@@ -685,7 +686,8 @@ private:
             if (options_.ordering == Ordering::per_id && !op.id.empty()) await_turn(op);
             expect(op.accepted || op.waiting, "only what was accepted is sent", op);
             expect(now >= op.not_before, "what was refused is sent again after its backoff", op);
-            expect(op.charged < options_.retry.max_attempts || op.takes_time || with_sink_, // floods take charges back
+            expect(op.charged - op.perhaps_charged < options_.retry.max_attempts || op.takes_time ||
+                       with_sink_, // floods take charges back
                    "no operation is sent again when its attempts ran out", op);
             expect(op.settled == 0, "what has settled is not sent again", op);
             expect(op.in_flight == 0, "an operation is in one request at a time", op);
@@ -778,7 +780,7 @@ private:
             answer.body.resize(answer.body.size() / 2);
             answer.reply.body_complete = false;
             answer.reply.error = errc::answer_too_large;
-            nonsense(found);
+            nonsense(found, true);
             return answer;
         }
         case Fate::too_large: {
@@ -871,16 +873,21 @@ private:
             auto& op = operations_[one.number];
             const auto before = std::exchange(op.failed_at, now);
             const auto alone_before = std::exchange(op.failed_alone_at, found.size() == 1 ? now : never);
-            fresh = fresh && (before == never || !any_taken(before, now));
-            if (found.size() != 1 || alone_before == never || !any_taken(alone_before, now)) continue;
-            // What happens in one instant may be seen in another order.
-            if (!any_taken(alone_before + 1ns, now - 1ns)) ++op.perhaps_charged;
+            fresh = fresh && (before == never || !any_taken(before, now)) && (found.size() > 1 || !op.charged_alone);
+            if (found.size() != 1 || alone_before == never) continue;
+            if (!any_taken(alone_before, now) && !op.charged_alone) continue;
+            // What happens in one instant may be seen in another order; when others failed too, nobody may be to blame.
+            const bool others_failed = std::count_if(suspicious_at_.begin(), suspicious_at_.end(),
+                                                     [&](auto at) { return at >= alone_before; }) > 1;
+            if (others_failed || !any_taken(alone_before + 1ns, now - 1ns)) ++op.perhaps_charged;
+            op.charged_alone = true;
             if (means != Said::done) ++op.charged; // an answer that is nonsense is charged anyway
             if (means != Said::done) op.said = means;
             op.takes_time = true;
             op.refused_since = std::min(op.refused_since, now);
             mark(Mark::charged_alone);
         }
+        suspicious_at_.push_back(now);
         if (fresh) trouble();
         return fresh;
     }
@@ -892,7 +899,8 @@ private:
     /// A whole answer arrives.
     void judged(const std::vector<Found>& found, const Items& items) {
         lone_refusals_ = 0;
-        if (std::any_of(items.said.begin(), items.said.end(), [](Said said) { return said != Said::wait; })) {
+        if (std::any_of(items.said.begin(), items.said.end(),
+                        [](Said said) { return said != Said::wait && said != Said::again; })) {
             taken_at_.push_back(ManualClock::now());
             for (const auto& one : found)
                 operations_[one.number].failed_at = operations_[one.number].failed_alone_at = never;
@@ -916,15 +924,16 @@ private:
         return Answer::lost(sent);
     }
     void lost(const std::vector<Found>& found, Said means = Said::nothing) {
-        (void)suspicious(found, means);
+        if (means != Said::no) (void)suspicious(found, means);
         for (const auto& one : found) {
             operations_[one.number].lost = true;
             operations_[one.number].said = Said::nothing;
         }
     }
     /// A success that proves nothing is an answer all the same.
-    void nonsense(const std::vector<Found>& found) {
-        lost(found, Said::done);
+    void nonsense(const std::vector<Found>& found, bool too_large = false) {
+        if (!too_large) trouble();
+        lost(found, too_large ? Said::done : Said::no);
         for (const auto& one : found) ++operations_[one.number].charged;
     }
     void landed(const std::vector<Found>& found) {
@@ -1221,12 +1230,13 @@ private:
     std::vector<Fate> troubles_;
     std::size_t trouble_ = 0; ///< of ten requests
     static constexpr auto no_limit = static_cast<std::size_t>(-1);
-    std::size_t most_at_once_ = no_limit; ///< operations of a request that is taken
-    std::size_t bulky_failure_ = 0;       ///< how a larger one fails
-    bool failed_by_size_ = false;         ///< since the last request that was taken
-    std::vector<time_point> taken_at_;    ///< requests
-    std::size_t unpassable_ = 0;          ///< operations that no request is taken with
-    std::size_t largest_body_ = 0;        ///< of which a 413 follows
+    std::size_t most_at_once_ = no_limit;   ///< operations of a request that is taken
+    std::size_t bulky_failure_ = 0;         ///< how a larger one fails
+    bool failed_by_size_ = false;           ///< since the last request that was taken
+    std::vector<time_point> taken_at_;      ///< requests
+    std::vector<time_point> suspicious_at_; ///< requests failed
+    std::size_t unpassable_ = 0;            ///< operations that no request is taken with
+    std::size_t largest_body_ = 0;          ///< of which a 413 follows
     bool calm_ = false;
     bool closing_ = false;
     bool with_sink_ = false;
