@@ -240,7 +240,8 @@ asio::awaitable<ExchangeResult> http_exchange(Stream& stream, boost::beast::flat
                 buffer.consume(answer.put(detail::view_of(buffer), error));
                 if ((error || answer.done()) && answer.status() >= 200) reply.status = answer.status();
                 if (error || answer.done()) break;
-                const auto size = co_await stream.async_read_some(buffer.prepare(read_size),
+                const auto room = std::max<std::size_t>(buffer.capacity() - buffer.size(), 1024); // it seldom grows
+                const auto size = co_await stream.async_read_some(buffer.prepare(room),
                                                                   asio::redirect_error(asio::use_awaitable, error));
                 buffer.commit(size);
                 if (error == asio::error::eof)

@@ -217,8 +217,8 @@ TEST_CASE("a request that fails because of its size gets smaller until it passes
                 return server.take(request, one.applied, one.fails(request), one.how());
             };
             std::uint64_t key = 0;
-            for (int second = 0; second < 60; ++second) {
-                for (int i = 0; i < 400; ++i, ++key) {
+            for (int second = 0; second < 30; ++second) {
+                for (int i = 0; i < 300; ++i, ++key) {
                     const auto id = std::to_string(key);
                     const auto source = with_padding(key, 20);
                     Operation op{.source = source};
@@ -283,7 +283,7 @@ TEST_CASE("one document that can never pass is found among others, delays nobody
         };
         std::uint64_t key = 0;
         for (int second = 0; second < 900; ++second) {
-            for (int i = 0; i < 100; ++i, ++key) {
+            for (int i = 0; i < 60; ++i, ++key) {
                 const auto id = std::to_string(key);
                 const auto source = with_padding(key, 10);
                 REQUIRE(b.put(key, {.id = id, .source = source}) == Admission::accepted);
@@ -291,7 +291,7 @@ TEST_CASE("one document that can never pass is found among others, delays nobody
             b.run_for(1s, 50ms);
             if (second == 60) {
                 CHECK(b.stats().pending <= 101);
-                CHECK(b.count(Outcome::indexed) >= key - 101);
+                CHECK(b.count(Outcome::indexed) + 101 >= key);
             }
         }
         b.run_for(31s, 100ms);
@@ -319,7 +319,7 @@ TEST_CASE("a lone operation is not charged while nothing else is taken", "[F179]
 
 TEST_CASE("overload by 429 with lucky requests does not collapse the throughput", "[F173]") {
     std::size_t total = 0;
-    for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    for (std::uint64_t seed = 1; seed <= 5; ++seed) {
         CAPTURE(seed);
         Jitter random{seed};
         Bench b{{.max_batch_operations = 100, .retry = {.max_age = unlimited}}};
@@ -332,7 +332,7 @@ TEST_CASE("overload by 429 with lucky requests does not collapse the throughput"
         CHECK(b.script->requests().size() < 2400); // 400 when nothing is suspected; 20,000 one by one
         total += b.script->requests().size();
     }
-    CHECK(total / 20 < 1400);
+    CHECK(total / 5 < 1000);
 }
 
 TEST_CASE("heavy overload takes neither the size of requests nor any operation", "[F173]") {
