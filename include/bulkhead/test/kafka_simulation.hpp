@@ -169,7 +169,7 @@ struct KafkaCoverage {
     /// Calls `f(std::string_view name, std::uint64_t times)` for each thing that must have happened.
     template <class F>
     void for_each(F f) const {
-        for (std::size_t i = 0; i < fates; ++i) f(fate_names[i], fate[i]);
+        for (std::size_t i = 0; i < std::size_t(Fate::too_many); ++i) f(fate_names[i], fate[i]);
         for (std::size_t i = 0; i < outcome_count; ++i)
             if (Outcome(i) != Outcome::dropped) f(to_string(Outcome(i)), outcome[i]); // a source's indexer refuses
         for (std::size_t i = 0; i < kinds; ++i) f(kind_names[i], kind[i]);
@@ -1059,9 +1059,11 @@ private:
             process.sought.erase(sought);
         process.epochs[log] = std::max(process.epochs[log], fact.epoch);
         const auto delivery = process.books.taken(log, from.offset, waiting, failed.has_value());
+        bool found = false; // one key a delivery: after a rewind another one of this offset may be fresh as well
         std::erase_if(process.fresh, [&](std::uint64_t key) {
             auto& known = process.keys[key];
-            const bool its = known.log == log && known.offset == from.offset;
+            const bool its = known.log == log && known.offset == from.offset && !found;
+            found = found || its;
             if (its) known.serial = delivery.serial;
             return its;
         });
