@@ -161,7 +161,9 @@ TEST_CASE("a document that the server refuses for good stops the replay, or is s
         return answer;
     });
     options.topic = "other.logs";
+    options.drain_timeout = std::chrono::seconds{2}; // nothing is ever taken: what waits would use all of it
     CHECK(run_replay(options) == exit_policy);
+    options.drain_timeout = std::chrono::seconds{30};
     server.misbehave([](const BulkRequestInfo& request) -> std::optional<CannedAnswer> {
         CannedAnswer answer;
         answer.status = 200;
