@@ -8,6 +8,8 @@
 //     simulate --kafka …                        the same for a group of Kafka sources
 //     simulate --rates …                        also in how many of the lives each thing came up
 //     (simulation_rarity.hpp)
+//     simulate --digest …                       also one number for all that was sent and settled, and when: a change
+//     of the library that changes nothing of that keeps it
 //
 // After every step of an indexer: [F105] [F106] [F169]. Of a group: [F131] [F132] [F134] [F135] [F137] [F138] [F139]
 // [F140] [F142] [F147] [F148] [F150] [F151] [F153] [F156] [F157].
@@ -94,10 +96,12 @@ int main(int argc, char** argv) {
     std::vector<std::uint64_t> corpus;
     bool kafka = false;
     bool show_rates = false;
+    bool show_digest = false;
     for (int i = 1; i < argc; i += 2) {
         const std::string name = argv[i];
-        if (name == "--kafka" || name == "--rates") {
+        if (name == "--kafka" || name == "--rates" || name == "--digest") {
             kafka = kafka || name == "--kafka";
+            show_digest = show_digest || name == "--digest";
             show_rates = show_rates || name == "--rates";
             --i;
             continue;
@@ -138,13 +142,14 @@ int main(int argc, char** argv) {
             simulation::Coverage again;
             simulation::Simulation{seed, once}.run();
             simulation::Simulation{seed, again}.run();
-            if (once.digest != again.digest) throw simulation::Broken{"it lives another life the second time"};
+            if (once.digest.value() != again.digest.value()) throw simulation::Broken{"it lives another life the second time"};
         } catch (const std::exception& broken) {
             std::printf("seed %llu: %s\n", number(seed), broken.what());
             return 1;
         }
     }
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
+    if (show_digest) std::printf("digest %016llx\n", number((kafka ? kafka_coverage.digest : coverage.digest).value()));
     const auto a_minute = static_cast<double>(seeds) / took.count() * 60;
     if (kafka) {
         std::printf(

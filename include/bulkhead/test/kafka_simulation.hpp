@@ -165,6 +165,7 @@ struct KafkaCoverage {
     std::uint64_t taken = 0;
     std::uint64_t crashes = 0;
     std::uint64_t letters = 0;
+    Digest digest; ///< of every byte that was sent, and of every settlement, with its time
 
     /// Calls `f(std::string_view name, std::uint64_t times)` for each thing that must have happened.
     template <class F>
@@ -1075,6 +1076,7 @@ private:
     void settled(Process& process, const Settlement& told) {
         noting([&] {
             ++coverage_.outcome[std::size_t(told.outcome)];
+            coverage_.digest.settled(told.key, told.outcome, ManualClock::now().time_since_epoch());
             const auto known = process.keys.find(told.key);
             expect(known != process.keys.end(), "a settlement is for an operation that was handed over");
             const auto& delivery = known->second;
@@ -1282,6 +1284,7 @@ private:
         std::optional<Answer> answer;
         noting([&] {
             const auto found = read_lines(request.body);
+            coverage_.digest.sent(request.body, ManualClock::now().time_since_epoch());
             expect(found.size() == request.operations, "a request says how many operations it holds");
             const auto fate = choose_fate(request.body, found);
             ++coverage_.fate[std::size_t(fate)];

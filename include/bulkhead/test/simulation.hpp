@@ -676,8 +676,7 @@ private:
         expect(now == trouble_at_ || now >= quiet_until_, "an endpoint in trouble is left alone for a while");
         if (wished_ && now >= quiet_until_) mark(Mark::wish_kept);
         wished_ = wished_ && now < quiet_until_;
-        coverage_.digest = std::rotl(coverage_.digest, 5) ^ std::hash<std::string_view>{}(request.body) ^
-                           static_cast<std::uint64_t>(now.time_since_epoch().count());
+        coverage_.digest.sent(request.body, now.time_since_epoch());
         for (const auto& one : found) {
             auto& op = operations_[one.number];
             if (op.sent_as.empty()) op.sent_as = one.lines;
@@ -1073,6 +1072,7 @@ private:
         expect(told.key < operations_.size(), "a settlement is for an operation that was handed in");
         auto& op = operations_[told.key];
         ++coverage_.outcome[std::size_t(told.outcome)];
+        coverage_.digest.settled(told.key, told.outcome, ManualClock::now().time_since_epoch());
         op.outcome = told.outcome;
         expect(told.attempts <= op.charged && (told.attempts + op.perhaps_charged >= op.charged || with_sink_),
                "attempts are counted by operation, wherever it travels", op);

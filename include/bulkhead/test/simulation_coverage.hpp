@@ -6,8 +6,11 @@
 #include <bulkhead/stats.hpp>
 
 #include <array>
+#include <bit>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string_view>
 
 /// What may happen in a simulated life (`simulation.hpp`), and how often it did: a simulation in which something never
@@ -128,6 +131,27 @@ inline constexpr std::array<std::string_view, marks> mark_names{
 
 inline constexpr std::size_t healths = 6;
 
+/// One number for all that happened: two versions of the library that do the same at the same times have the same.
+class Digest {
+public:
+    void add(std::uint64_t value) noexcept { value_ = (std::rotl(value_, 5) ^ value) * 0x9e3779b97f4a7c15U; }
+    void add(std::string_view text) noexcept { add(std::hash<std::string_view>{}(text)); }
+    /// A request is sent.
+    void sent(std::string_view body, std::chrono::nanoseconds now) noexcept {
+        add(body);
+        add(static_cast<std::uint64_t>(now.count()));
+    }
+    void settled(std::uint64_t key, Outcome outcome, std::chrono::nanoseconds now) noexcept {
+        add(key);
+        add(static_cast<std::uint64_t>(outcome));
+        add(static_cast<std::uint64_t>(now.count()));
+    }
+    [[nodiscard]] std::uint64_t value() const noexcept { return value_; }
+
+private:
+    std::uint64_t value_ = 0;
+};
+
 /// What was seen, over all seeds.
 struct Coverage {
     std::array<std::uint64_t, fates> fate{};
@@ -137,7 +161,7 @@ struct Coverage {
     std::array<std::uint64_t, marks> mark{};
     std::uint64_t operations = 0;
     std::uint64_t requests = 0;
-    std::uint64_t digest = 0; ///< of every byte that was sent, and when: the same for the same seeds
+    Digest digest; ///< of every byte that was sent, and of every settlement, with its time
 
     /// Calls `f(name, times)` for everything that must have happened.
     template <class F>
