@@ -31,5 +31,5 @@ for compiler; do
         boost/json.hpp boost/url.hpp
     row "$compiler" "bulkhead/bulkhead.hpp" bulkhead/bulkhead.hpp
     row "$compiler" "bulkhead/batch.hpp alone" bulkhead/batch.hpp
-    row "$compiler" "bulkhead/kafka_source.hpp alone" bulkhead/kafka_source.hpp
+    row "$compiler" "bulkhead/kafka/source.hpp alone" bulkhead/kafka/source.hpp
 done

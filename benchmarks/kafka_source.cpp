@@ -5,7 +5,7 @@
 #include "obliging_transport.hpp"
 #include "passthrough.hpp"
 
-#include <bulkhead/kafka_source.hpp>
+#include <bulkhead/kafka/source.hpp>
 #include <bulkhead/standalone_indexer.hpp>
 
 #include <benchmark/benchmark.h>

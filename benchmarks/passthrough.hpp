@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-#include <bulkhead/kafka_types.hpp>
+#include <bulkhead/kafka/record.hpp>
 
 #include <array>
 #include <charconv>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // What tracking costs a record: delivered and settled together.
 
-#include <bulkhead/offset_tracker.hpp>
+#include <bulkhead/kafka/offset_tracker.hpp>
 
 #include <benchmark/benchmark.h>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // Copies a Kafka topic into an index, at least once, until Ctrl-C or SIGTERM. Arguments: brokers, topic, URL.
 #include <bulkhead/bulkhead.hpp>
-#include <bulkhead/kafka/rdkafka.hpp>
+#include <bulkhead/kafka/rdkafka/driver.hpp>
 
 #include <csignal>
 #include <iostream>

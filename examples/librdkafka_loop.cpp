@@ -2,8 +2,8 @@
 // A consumer of one's own over librdkafka's C API, with a `KafkaSource` put into it: at least once, until Ctrl-C.
 // Arguments: brokers, topic, URL. Who has no loop yet takes `kafka::Driver`: kafka_to_logs.cpp.
 #include <bulkhead/bulkhead.hpp>
-#include <bulkhead/kafka/rdkafka_handles.hpp>
-#include <bulkhead/kafka_source.hpp>
+#include <bulkhead/kafka/rdkafka/handles.hpp>
+#include <bulkhead/kafka/source.hpp>
 
 #include <csignal>
 #include <deque>

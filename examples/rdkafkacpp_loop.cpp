@@ -2,8 +2,8 @@
 // A consumer of one's own over librdkafka's C++ wrapper, with a `KafkaSource` put into it: at least once, until Ctrl-C.
 // Arguments: brokers, topic, URL. The same over the C API: librdkafka_loop.cpp.
 #include <bulkhead/bulkhead.hpp>
-#include <bulkhead/kafka/rdkafka_handles.hpp>
-#include <bulkhead/kafka_source.hpp>
+#include <bulkhead/kafka/rdkafka/handles.hpp>
+#include <bulkhead/kafka/source.hpp>
 
 #include <librdkafka/rdkafkacpp.h>
 

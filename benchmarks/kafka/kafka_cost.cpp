@@ -11,7 +11,7 @@
 #include "../passthrough.hpp"
 #include "slow_transport.hpp"
 
-#include <bulkhead/kafka/rdkafka.hpp>
+#include <bulkhead/kafka/rdkafka/driver.hpp>
 #include <bulkhead/standalone_indexer.hpp>
 
 #include <sys/resource.h>

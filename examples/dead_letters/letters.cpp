@@ -3,7 +3,7 @@
 
 #include "tool/server_options.hpp"
 
-#include <bulkhead/server_check.hpp>
+#include <bulkhead/http/server_check.hpp>
 #include <bulkhead/tls.hpp>
 
 #include <boost/asio/use_future.hpp>

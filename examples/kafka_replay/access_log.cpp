@@ -3,7 +3,7 @@
 
 #include "json_text.hpp"
 
-#include <bulkhead/ndjson.hpp>
+#include <bulkhead/detail/encode/ndjson.hpp>
 
 #include <algorithm>
 #include <array>

@@ -4,7 +4,7 @@
 #include "failure.hpp"
 #include "record_mapper.hpp"
 
-#include <bulkhead/kafka/rdkafka_handles.hpp>
+#include <bulkhead/kafka/rdkafka/handles.hpp>
 
 #include <chrono>
 #include <cstdio>

@@ -3,7 +3,7 @@
 
 #include "kafka_probe.hpp"
 
-#include <bulkhead/kafka_source.hpp>
+#include <bulkhead/kafka/source.hpp>
 
 #include <cstdint>
 #include <functional>

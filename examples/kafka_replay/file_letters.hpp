@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-#include <bulkhead/kafka_dead_letter.hpp>
+#include <bulkhead/kafka/dead_letter.hpp>
 #include <bulkhead/sinks/file_sink.hpp>
 
 #include <boost/asio/any_io_executor.hpp>

@@ -3,7 +3,7 @@
 
 #include "access_log.hpp"
 
-#include <bulkhead/ndjson.hpp>
+#include <bulkhead/detail/encode/ndjson.hpp>
 
 #include <cerrno>
 #include <cstring>

@@ -3,7 +3,7 @@
 
 #include "scalar.hpp"
 
-#include <bulkhead/json_text.hpp>
+#include <bulkhead/detail/text/json_text.hpp>
 
 #include <cstddef>
 #include <cstdint>

@@ -4,7 +4,7 @@
 #include "failure.hpp"
 #include "kafka_setting.hpp"
 
-#include <bulkhead/kafka/rdkafka_handles.hpp>
+#include <bulkhead/kafka/rdkafka/handles.hpp>
 
 #include <algorithm>
 #include <array>

@@ -6,7 +6,7 @@
 #include "tool/server_options.hpp"
 #include "tool/version_text.hpp"
 
-#include <bulkhead/ndjson.hpp>
+#include <bulkhead/detail/encode/ndjson.hpp>
 
 #include <charconv>
 #include <cstdlib>

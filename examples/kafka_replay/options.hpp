@@ -6,8 +6,8 @@
 #include "streams.hpp"
 #include "tool/server_options.hpp"
 
-#include <bulkhead/http_options.hpp>
-#include <bulkhead/kafka_source.hpp>
+#include <bulkhead/http/http_options.hpp>
+#include <bulkhead/kafka/source.hpp>
 #include <bulkhead/options.hpp>
 #include <bulkhead/tls.hpp>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "record_mapper.hpp"
 
-#include <bulkhead/kafka_mappers.hpp>
+#include <bulkhead/kafka/mappers.hpp>
 
 #include <chrono>
 

@@ -5,7 +5,7 @@
 #include "error_forwarder.hpp"
 #include "options.hpp"
 
-#include <bulkhead/kafka_source.hpp>
+#include <bulkhead/kafka/source.hpp>
 
 #include <memory>
 #include <optional>

@@ -16,7 +16,7 @@
 #include "timed_indexer.hpp"
 
 #include <bulkhead/bulk_indexer.hpp>
-#include <bulkhead/kafka/rdkafka.hpp>
+#include <bulkhead/kafka/rdkafka/driver.hpp>
 #include <bulkhead/prometheus.hpp>
 #include <bulkhead/sinks/file_sink.hpp>
 

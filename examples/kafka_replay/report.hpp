@@ -5,7 +5,7 @@
 #include "summary.hpp"
 
 #include <bulkhead/kafka/driver_stats.hpp>
-#include <bulkhead/kafka_options.hpp>
+#include <bulkhead/kafka/source_options.hpp>
 #include <bulkhead/stats.hpp>
 
 #include <string>

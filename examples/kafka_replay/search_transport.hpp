@@ -5,7 +5,7 @@
 #include "tool/server_options.hpp"
 
 #include <bulkhead/gzip.hpp>
-#include <bulkhead/http_transport.hpp>
+#include <bulkhead/http/http_transport.hpp>
 #include <bulkhead/tls.hpp>
 
 #include <cstdint>

@@ -4,7 +4,7 @@
 #include "failure.hpp"
 #include "tool/server_options.hpp"
 
-#include <bulkhead/request_target.hpp>
+#include <bulkhead/detail/encode/request_target.hpp>
 
 #include <boost/asio/use_future.hpp>
 #include <boost/json/parse.hpp>

@@ -3,7 +3,7 @@
 
 #include "search_transport.hpp"
 
-#include <bulkhead/server_check.hpp>
+#include <bulkhead/http/server_check.hpp>
 
 #include <chrono>
 #include <cstdint>

@@ -3,13 +3,13 @@
 // cluster, certificates and secrets: the run makes what can be made without.
 #include "../tested_service/check.hpp"
 
-#include <bulkhead/aws_sigv4.hpp>
 #include <bulkhead/bulkhead.hpp>
 #include <bulkhead/gzip.hpp>
-#include <bulkhead/server_check.hpp>
+#include <bulkhead/http/server_check.hpp>
 #include <bulkhead/sinks/file_sink.hpp>
 #include <bulkhead/test/bulk_server.hpp>
 #include <bulkhead/tls.hpp>
+#include <bulkhead/tls/aws_sigv4.hpp>
 
 #include <boost/asio/use_awaitable.hpp>
 

@@ -3,8 +3,8 @@
 #include "../tested_service/check.hpp"
 
 #include <bulkhead/bulkhead.hpp>
-#include <bulkhead/kafka/rdkafka.hpp>
-#include <bulkhead/kafka_mappers.hpp>
+#include <bulkhead/kafka/mappers.hpp>
+#include <bulkhead/kafka/rdkafka/driver.hpp>
 #include <bulkhead/test/bulk_server.hpp>
 #include <bulkhead/test/mock_kafka.hpp>
 

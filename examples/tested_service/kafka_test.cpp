@@ -3,8 +3,8 @@
 #include "check.hpp"
 #include "service.hpp"
 
-#include <bulkhead/http_transport.hpp>
-#include <bulkhead/kafka/rdkafka.hpp>
+#include <bulkhead/http/http_transport.hpp>
+#include <bulkhead/kafka/rdkafka/driver.hpp>
 #include <bulkhead/standalone_indexer.hpp>
 #include <bulkhead/test/bulk_server.hpp>
 #include <bulkhead/test/mock_kafka.hpp>

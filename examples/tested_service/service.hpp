@@ -2,7 +2,7 @@
 #pragma once
 
 #include <bulkhead/bulk_indexer.hpp>
-#include <bulkhead/kafka_types.hpp>
+#include <bulkhead/kafka/record.hpp>
 
 #include <boost/asio/strand.hpp>
 #include <boost/json/serialize.hpp>

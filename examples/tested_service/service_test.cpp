@@ -3,12 +3,11 @@
 #include "check.hpp"
 #include "service.hpp"
 
-#include <bulkhead/http_transport.hpp>
+#include <bulkhead/http/http_transport.hpp>
 #include <bulkhead/test/bulk_server.hpp>
 #include <bulkhead/test/manual_clock.hpp>
 #include <bulkhead/test/model_elasticsearch.hpp>
 #include <bulkhead/test/scripted_transport.hpp>
-#include <bulkhead/test/simulation.hpp>
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/use_future.hpp>
@@ -222,13 +221,6 @@ void a_server_that_restarts() {
     check(report.drained && server.count("order-events") == 2, "stored as well");
 }
 
-void the_library_keeps_its_promises_as_it_is_built_here() {
-    namespace simulation = bulkhead::test::simulation;
-    simulation::Coverage coverage;
-    for (std::uint64_t seed = 1; seed <= 20; ++seed) simulation::Simulation{seed, coverage}.run(); // throws `Broken`
-    check(coverage.operations > 1000, "it lived");
-}
-
 } // namespace
 
 int main() {
@@ -244,6 +236,5 @@ int main() {
         {"shutdown ends by its deadline", shutdown_ends_by_its_deadline},
         {"over a real socket", over_a_real_socket},
         {"a server that restarts", a_server_that_restarts},
-        {"the library keeps its promises as it is built here", the_library_keeps_its_promises_as_it_is_built_here},
     });
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-#include <bulkhead/http_options.hpp>
-#include <bulkhead/tls_context.hpp>
+#include <bulkhead/http/http_options.hpp>
+#include <bulkhead/tls/detail/tls_context.hpp>
 
 #include <string>
 #include <string_view>

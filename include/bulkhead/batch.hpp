@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-#include <bulkhead/ndjson.hpp>
+#include <bulkhead/detail/encode/ndjson.hpp>
 #include <bulkhead/settlement.hpp>
 
 #include <boost/json/serialize.hpp>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-#include <bulkhead/indexer_core.hpp>
-#include <bulkhead/saturating_add.hpp>
+#include <bulkhead/detail/indexer_core.hpp>
+#include <bulkhead/detail/util/saturating_add.hpp>
 
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/io_context.hpp>

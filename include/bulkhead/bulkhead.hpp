@@ -6,6 +6,6 @@
 #include <bulkhead/version.hpp> // first, since it says what is missing
 
 #include <bulkhead/bulk_indexer.hpp>
-#include <bulkhead/http_transport.hpp>
-#include <bulkhead/kafka_source.hpp>
+#include <bulkhead/http/http_transport.hpp>
+#include <bulkhead/kafka/source.hpp>
 #include <bulkhead/standalone_indexer.hpp>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <bulkhead/detail/text/json_text.hpp>
 #include <bulkhead/error.hpp>
-#include <bulkhead/json_text.hpp>
 #include <bulkhead/options.hpp>
 #include <bulkhead/settlement.hpp>
 

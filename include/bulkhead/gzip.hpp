@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-#include <bulkhead/encoder.hpp>
 #include <bulkhead/error.hpp>
-#include <bulkhead/http_transport.hpp>
+#include <bulkhead/http/encoder.hpp>
+#include <bulkhead/http/http_transport.hpp>
 #include <bulkhead/options.hpp>
 
 #include <boost/asio/buffer.hpp>

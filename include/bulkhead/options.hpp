@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <bulkhead/detail/text/index_name.hpp>
 #include <bulkhead/error.hpp>
-#include <bulkhead/index_name.hpp>
 #include <bulkhead/operation.hpp>
 
 #include <chrono>
@@ -213,8 +213,9 @@ struct IndexerOptions {
     /// In which order operations on the same document reach it. When to change: `per_id` when you update or delete
     /// documents and the last one must win.
     Ordering ordering = Ordering::none;
-    /// Looked at before the library's own table (`verdicts.hpp`); the first rule that fits decides. When to change:
-    /// when your cluster, a plugin or a proxy answers an error of its own that should be retried, or thrown away.
+    /// Looked at before the library's own table (`detail/judge/verdicts.hpp`); the first rule that fits decides. When
+    /// to change: when your cluster, a plugin or a proxy answers an error of its own that should be retried, or thrown
+    /// away.
     std::vector<VerdictRule> verdicts{};
     /// When refusals are no dead letters any more, but a reason to stop.
     FloodOptions flood{};

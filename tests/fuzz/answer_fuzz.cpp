@@ -3,7 +3,7 @@
 
 #include "fuzz.hpp"
 
-#include <bulkhead/response.hpp>
+#include <bulkhead/detail/judge/answer_parser.hpp>
 
 #include <boost/json/parse.hpp>
 

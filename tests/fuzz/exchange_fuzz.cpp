@@ -4,7 +4,7 @@
 #include "fuzz.hpp"
 #include "support/memory_stream.hpp"
 
-#include <bulkhead/http_exchange.hpp>
+#include <bulkhead/http/detail/exchange.hpp>
 #include <bulkhead/test/manual_clock.hpp>
 
 #include <boost/asio/co_spawn.hpp>

@@ -5,7 +5,7 @@
 #include "fuzz.hpp"
 
 #include <bulkhead/batch.hpp>
-#include <bulkhead/client_id.hpp>
+#include <bulkhead/detail/encode/client_id.hpp>
 
 #include <boost/json/parse.hpp>
 

@@ -3,10 +3,10 @@
 
 #include "fuzz.hpp"
 
-#include <bulkhead/credentials.hpp>
-#include <bulkhead/http_options.hpp>
-#include <bulkhead/ndjson.hpp>
-#include <bulkhead/retry.hpp>
+#include <bulkhead/detail/encode/ndjson.hpp>
+#include <bulkhead/detail/send/retry.hpp>
+#include <bulkhead/http/credentials.hpp>
+#include <bulkhead/http/http_options.hpp>
 #include <bulkhead/sinks/file_sink.hpp>
 
 #include <algorithm>

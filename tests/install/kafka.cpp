@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-#include <bulkhead/kafka/rdkafka.hpp>
+#include <bulkhead/kafka/rdkafka/driver.hpp>
 
 #include <iostream>
 

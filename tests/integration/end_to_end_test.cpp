@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "support/catch.hpp"
 
-#include <bulkhead/http_transport.hpp>
+#include <bulkhead/http/http_transport.hpp>
 #include <bulkhead/standalone_indexer.hpp>
 #include <bulkhead/test/bulk_server.hpp>
 

@@ -5,7 +5,7 @@
 #include "support/loopback_server.hpp"
 
 #include <bulkhead/bulk_indexer.hpp>
-#include <bulkhead/http_transport.hpp>
+#include <bulkhead/http/http_transport.hpp>
 #include <bulkhead/test/manual_clock.hpp>
 
 #include <functional>

@@ -2,7 +2,7 @@
 #include "support/catch.hpp"
 #include "support/loopback_server.hpp"
 
-#include <bulkhead/http_transport.hpp>
+#include <bulkhead/http/http_transport.hpp>
 #include <bulkhead/test/manual_clock.hpp>
 
 #include <boost/asio/detached.hpp>

@@ -3,7 +3,7 @@
 #include "support/model_kafka.hpp"
 
 #include <bulkhead/bulk_indexer.hpp>
-#include <bulkhead/kafka_source.hpp>
+#include <bulkhead/kafka/source.hpp>
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>

@@ -2,7 +2,7 @@
 #include "support/catch.hpp"
 #include "support/loopback_server.hpp"
 
-#include <bulkhead/server_check.hpp>
+#include <bulkhead/http/server_check.hpp>
 #include <bulkhead/test/bulk_server.hpp>
 
 #include <boost/asio/use_future.hpp>

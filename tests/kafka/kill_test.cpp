@@ -3,7 +3,7 @@
 #include "support/catch.hpp"
 #include "support/child.hpp"
 
-#include <bulkhead/http_transport.hpp>
+#include <bulkhead/http/http_transport.hpp>
 #include <bulkhead/standalone_indexer.hpp>
 #include <bulkhead/test/bulk_server.hpp>
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <bulkhead/bulk_indexer.hpp>
-#include <bulkhead/kafka/rdkafka.hpp>
+#include <bulkhead/kafka/rdkafka/driver.hpp>
 #include <bulkhead/test/mock_kafka.hpp>
 
 #include <boost/asio/executor_work_guard.hpp>

@@ -11,7 +11,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 HEADERS = ROOT / "include" / "bulkhead"
-EXEMPT = {HEADERS / "saturating_add.hpp"}
+EXEMPT = {HEADERS / "detail/util/saturating_add.hpp"}
 # What a time point is called in these headers.
 SUM = re.compile(r"\b(?:now|until|deadline|opened|began|since_?|\w+_since_?|sent|due_?|resume_at_?)(?:\(\))? \+ (.*)")
 BOUNDED = re.compile(r"std::chrono::\w+\{\d+\}|\d+(?:ns|us|ms|s|min|h)\b|std::min\(|\((?:deadline|until) - now\) / ")

@@ -7,7 +7,7 @@
 #include "kafka_replay/report.hpp"
 #include "support/catch.hpp"
 
-#include <bulkhead/kafka/rdkafka.hpp>
+#include <bulkhead/kafka/rdkafka/driver.hpp>
 #include <bulkhead/sinks/file_sink.hpp>
 #include <bulkhead/test/bulk_server.hpp>
 #include <bulkhead/test/mock_kafka.hpp>

@@ -17,9 +17,9 @@
 // Exit status 0; 1 when a promise was broken, with the seed; 3 when something never happened that a run of so many
 // seeds is certain to see (simulation_rarity.hpp).
 
-#include <bulkhead/test/kafka_simulation.hpp>
-#include <bulkhead/test/simulation.hpp>
-#include <bulkhead/test/simulation_rarity.hpp>
+#include "simulation/kafka_simulation.hpp"
+#include "simulation/simulation.hpp"
+#include "simulation/simulation_rarity.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -142,7 +142,8 @@ int main(int argc, char** argv) {
             simulation::Coverage again;
             simulation::Simulation{seed, once}.run();
             simulation::Simulation{seed, again}.run();
-            if (once.digest.value() != again.digest.value()) throw simulation::Broken{"it lives another life the second time"};
+            if (once.digest.value() != again.digest.value())
+                throw simulation::Broken{"it lives another life the second time"};
         } catch (const std::exception& broken) {
             std::printf("seed %llu: %s\n", number(seed), broken.what());
             return 1;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-#include <bulkhead/kafka_source.hpp>
+#include <bulkhead/kafka/source.hpp>
 
 #include <deque>
 #include <functional>

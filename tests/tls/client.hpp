@@ -3,7 +3,7 @@
 
 #include "support/tls_server.hpp"
 
-#include <bulkhead/http_exchange.hpp>
+#include <bulkhead/http/detail/exchange.hpp>
 #include <bulkhead/test/manual_clock.hpp>
 #include <bulkhead/tls.hpp>
 

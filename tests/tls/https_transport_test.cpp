@@ -3,7 +3,7 @@
 #include "support/catch.hpp"
 #include "tls/client.hpp"
 
-#include <bulkhead/http_transport.hpp>
+#include <bulkhead/http/http_transport.hpp>
 
 using namespace tls_client;
 using tls_loopback::Server;

@@ -2,7 +2,7 @@
 #include "support/catch.hpp"
 #include "support/indexer_bench.hpp"
 
-#include <bulkhead/client_id.hpp>
+#include <bulkhead/detail/encode/client_id.hpp>
 
 #include <string>
 #include <vector>

@@ -3,7 +3,7 @@
 #include "support/model_kafka.hpp"
 
 #include <bulkhead/bulk_indexer.hpp>
-#include <bulkhead/kafka_source.hpp>
+#include <bulkhead/kafka/source.hpp>
 #include <bulkhead/test/manual_clock.hpp>
 #include <bulkhead/test/scripted_transport.hpp>
 

@@ -2,7 +2,7 @@
 #include "support/catch.hpp"
 #include "support/indexer_bench.hpp"
 
-#include <bulkhead/concurrency.hpp>
+#include <bulkhead/detail/send/in_flight_limiter.hpp>
 
 #include <algorithm>
 

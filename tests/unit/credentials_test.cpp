@@ -2,7 +2,7 @@
 #include "support/allocations.hpp"
 #include "support/catch.hpp"
 
-#include <bulkhead/credentials.hpp>
+#include <bulkhead/http/credentials.hpp>
 
 #include <algorithm>
 #include <cstdlib>

@@ -2,7 +2,7 @@
 #include "support/catch.hpp"
 #include "support/indexer_bench.hpp"
 
-#include <bulkhead/document_check.hpp>
+#include <bulkhead/detail/encode/document_check.hpp>
 
 #include <string>
 #include <vector>

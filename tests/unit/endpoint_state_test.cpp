@@ -2,8 +2,8 @@
 #include "support/catch.hpp"
 #include "support/indexer_bench.hpp"
 
-#include <bulkhead/request_target.hpp>
-#include <bulkhead/retry.hpp>
+#include <bulkhead/detail/encode/request_target.hpp>
+#include <bulkhead/detail/send/retry.hpp>
 
 #include <functional>
 #include <set>

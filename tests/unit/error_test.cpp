@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "support/catch.hpp"
 
+#include <bulkhead/detail/encode/ndjson.hpp>
 #include <bulkhead/error.hpp>
-#include <bulkhead/ndjson.hpp>
 #include <bulkhead/options.hpp>
 #include <bulkhead/settlement.hpp>
 #include <bulkhead/stats.hpp>

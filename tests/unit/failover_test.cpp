@@ -4,7 +4,7 @@
 #include "support/memory_stream.hpp"
 
 #include <bulkhead/bulk_indexer.hpp>
-#include <bulkhead/http_transport.hpp>
+#include <bulkhead/http/http_transport.hpp>
 #include <bulkhead/test/manual_clock.hpp>
 
 #include <map>

@@ -6,7 +6,7 @@
 #include "support/memory_stream.hpp"
 #include "support/still_clock.hpp"
 
-#include <bulkhead/http_exchange.hpp>
+#include <bulkhead/http/detail/exchange.hpp>
 #include <bulkhead/test/manual_clock.hpp>
 
 #include <boost/asio/co_spawn.hpp>

@@ -3,7 +3,7 @@
 #include "support/kept.hpp"
 #include "support/memory_stream.hpp"
 
-#include <bulkhead/http_exchange.hpp>
+#include <bulkhead/http/detail/exchange.hpp>
 #include <bulkhead/test/manual_clock.hpp>
 
 #include <boost/asio/co_spawn.hpp>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "support/catch.hpp"
 
-#include <bulkhead/id_order.hpp>
+#include <bulkhead/detail/send/id_sequencer.hpp>
 
 #include <cstdint>
 #include <deque>

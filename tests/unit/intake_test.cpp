@@ -2,7 +2,7 @@
 #include "support/allocations.hpp"
 #include "support/catch.hpp"
 
-#include <bulkhead/intake.hpp>
+#include <bulkhead/detail/intake/intake.hpp>
 #include <bulkhead/test/manual_clock.hpp>
 
 #include <deque>

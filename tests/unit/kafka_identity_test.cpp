@@ -2,9 +2,9 @@
 #include "support/catch.hpp"
 #include "support/model_kafka.hpp"
 
-#include <bulkhead/kafka_mappers.hpp>
-#include <bulkhead/kafka_source.hpp>
-#include <bulkhead/rewinds.hpp>
+#include <bulkhead/kafka/detail/rewinds.hpp>
+#include <bulkhead/kafka/mappers.hpp>
+#include <bulkhead/kafka/source.hpp>
 
 #include <memory>
 #include <optional>

@@ -2,7 +2,7 @@
 #include "support/catch.hpp"
 #include "support/model_kafka.hpp"
 
-#include <bulkhead/kafka_mappers.hpp>
+#include <bulkhead/kafka/mappers.hpp>
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>

@@ -2,10 +2,10 @@
 #include "support/catch.hpp"
 #include "support/model_kafka.hpp"
 
-#include <bulkhead/kafka_dead_letter.hpp>
-#include <bulkhead/kept_records.hpp>
-#include <bulkhead/late_positions.hpp>
-#include <bulkhead/settlement_inbox.hpp>
+#include <bulkhead/kafka/dead_letter.hpp>
+#include <bulkhead/kafka/detail/record_cache.hpp>
+#include <bulkhead/kafka/detail/revoked_offsets.hpp>
+#include <bulkhead/kafka/detail/settlement_inbox.hpp>
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>

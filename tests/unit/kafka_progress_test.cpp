@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "support/catch.hpp"
 
-#include <bulkhead/kafka/progress_book.hpp>
+#include <bulkhead/kafka/rdkafka/detail/progress/progress_book.hpp>
 
 using namespace bulkhead;
 using namespace bulkhead::kafka;

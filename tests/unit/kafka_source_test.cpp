@@ -2,7 +2,7 @@
 #include "support/catch.hpp"
 #include "support/model_kafka.hpp"
 
-#include <bulkhead/kafka_source.hpp>
+#include <bulkhead/kafka/source.hpp>
 
 #include <memory>
 #include <random>

@@ -2,7 +2,7 @@
 #include "support/catch.hpp"
 #include "support/kept.hpp"
 
-#include <bulkhead/ndjson.hpp>
+#include <bulkhead/detail/encode/ndjson.hpp>
 
 #include <boost/json/parse.hpp>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "support/catch.hpp"
 
-#include <bulkhead/node_set.hpp>
+#include <bulkhead/http/detail/node_set.hpp>
 
 #include <map>
 #include <vector>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "support/catch.hpp"
 
-#include <bulkhead/offset_tracker.hpp>
+#include <bulkhead/kafka/offset_tracker.hpp>
 
 #include <algorithm>
 #include <map>

@@ -2,12 +2,12 @@
 #include "support/allocations.hpp"
 #include "support/catch.hpp"
 
-#include <bulkhead/client_id.hpp>
 #include <bulkhead/dead_letter.hpp>
-#include <bulkhead/id_order.hpp>
-#include <bulkhead/intake.hpp>
-#include <bulkhead/offset_tracker.hpp>
-#include <bulkhead/response.hpp>
+#include <bulkhead/detail/encode/client_id.hpp>
+#include <bulkhead/detail/intake/intake.hpp>
+#include <bulkhead/detail/judge/answer_parser.hpp>
+#include <bulkhead/detail/send/id_sequencer.hpp>
+#include <bulkhead/kafka/offset_tracker.hpp>
 #include <bulkhead/test/manual_clock.hpp>
 
 #include <map>

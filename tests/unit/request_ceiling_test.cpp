@@ -2,7 +2,7 @@
 #include "support/catch.hpp"
 #include "support/indexer_bench.hpp"
 
-#include <bulkhead/request_ceiling.hpp>
+#include <bulkhead/detail/send/request_ceiling.hpp>
 
 using namespace bench;
 using Ceiling = bulkhead::detail::RequestCeiling;

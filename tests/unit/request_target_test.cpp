@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "support/catch.hpp"
 
-#include <bulkhead/request_target.hpp>
+#include <bulkhead/detail/encode/request_target.hpp>
 
 #include <algorithm>
 #include <string>

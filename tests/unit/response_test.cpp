@@ -2,7 +2,7 @@
 #include "support/allocations.hpp"
 #include "support/catch.hpp"
 
-#include <bulkhead/response.hpp>
+#include <bulkhead/detail/judge/answer_parser.hpp>
 
 #include <algorithm>
 #include <cstddef>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "support/catch.hpp"
 
-#include <bulkhead/retry.hpp>
+#include <bulkhead/detail/send/retry.hpp>
 
 #include <algorithm>
 #include <array>

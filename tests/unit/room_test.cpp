@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "support/catch.hpp"
 
-#include <bulkhead/room.hpp>
+#include <bulkhead/detail/intake/room.hpp>
 
 using bulkhead::detail::find_room;
 using bulkhead::detail::Room;

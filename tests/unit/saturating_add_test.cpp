@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "support/catch.hpp"
 
-#include <bulkhead/saturating_add.hpp>
+#include <bulkhead/detail/util/saturating_add.hpp>
 #include <bulkhead/test/manual_clock.hpp>
 
 #include <chrono>

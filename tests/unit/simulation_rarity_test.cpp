@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "support/catch.hpp"
 
-#include <bulkhead/test/simulation_coverage.hpp>
-#include <bulkhead/test/simulation_rarity.hpp>
+#include "simulation/simulation_coverage.hpp"
+#include "simulation/simulation_rarity.hpp"
 
 #include <algorithm>
 #include <array>

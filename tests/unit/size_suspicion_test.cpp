@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "support/catch.hpp"
 
-#include <bulkhead/size_suspicion.hpp>
+#include <bulkhead/detail/send/size_suspicion.hpp>
 
 #include <algorithm>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "support/catch.hpp"
 
-#include <bulkhead/kafka/token_bucket.hpp>
+#include <bulkhead/kafka/rdkafka/detail/token_bucket.hpp>
 
 using bulkhead::kafka::TokenBucket;
 using namespace std::chrono_literals;

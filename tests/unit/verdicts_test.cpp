@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "support/catch.hpp"
 
-#include <bulkhead/verdicts.hpp>
+#include <bulkhead/detail/judge/verdicts.hpp>
 
 #include <boost/asio/error.hpp>
 

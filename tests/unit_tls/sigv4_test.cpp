@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "support/catch.hpp"
 
-#include <bulkhead/aws_sigv4.hpp>
-#include <bulkhead/request_target.hpp>
+#include <bulkhead/detail/encode/request_target.hpp>
+#include <bulkhead/tls/aws_sigv4.hpp>
 
 #include <array>
 #include <chrono>

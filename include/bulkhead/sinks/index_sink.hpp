@@ -2,7 +2,7 @@
 #pragma once
 
 #include <bulkhead/bulk_indexer.hpp>
-#include <bulkhead/saturating_add.hpp>
+#include <bulkhead/detail/util/saturating_add.hpp>
 
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-#include <bulkhead/json_text.hpp>
+#include <bulkhead/detail/text/json_text.hpp>
 #include <bulkhead/test/model_elasticsearch.hpp>
 
 #include <boost/asio/co_spawn.hpp>

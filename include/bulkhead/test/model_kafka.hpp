@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-#include <bulkhead/kafka_dead_letter.hpp>
-#include <bulkhead/kafka_types.hpp>
+#include <bulkhead/kafka/dead_letter.hpp>
+#include <bulkhead/kafka/record.hpp>
 
 #include <algorithm>
 #include <cstddef>

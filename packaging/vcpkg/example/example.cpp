@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // What each feature brings, named once.
 #include <bulkhead/gzip.hpp>
-#include <bulkhead/kafka/rdkafka.hpp>
+#include <bulkhead/kafka/rdkafka/driver.hpp>
 #include <bulkhead/prometheus.hpp>
 #include <bulkhead/tls.hpp>
 #include <bulkhead/version.hpp>
