@@ -40,7 +40,8 @@ def compiled_sources():
         for path in sorted((ROOT / top).rglob("*.cpp")):
             lists = [cmake[folder] for folder in (path.parent, path.parent.parent) if folder in cmake]
             named = any(re.search(rf"(?<![\w-]){re.escape(path.name)}\b", text) for text in lists)
-            globbed = path.parent.parent == ROOT / "tests" and f"bulkhead_add_tests({path.parent.name} " in cmake[ROOT / "tests"]
+            suite = path.relative_to(ROOT / top).parts[0]
+            globbed = top == "tests" and f"bulkhead_add_tests({suite} " in cmake[ROOT / "tests"]
             if named or globbed:
                 found[path] = path.read_text(encoding="utf-8")
     for path, text in list(found.items()):
