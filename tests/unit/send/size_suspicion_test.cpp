@@ -50,6 +50,18 @@ TEST_CASE("one failure says nothing about the size; from the second in a row on 
     CHECK(suspicion.ceiling() == full_size);
 }
 
+TEST_CASE("each request that is taken doubles the cap, below the sizes that failed", "[F171]") {
+    Suspicion suspicion{full_size};
+    for (int i = 0; i < 2; ++i) suspicion.failed(full_size, true, false);
+    suspicion.failed({500, 200'000}, true, false);
+    suspicion.failed({250, 100'000}, true, false);
+    CHECK(suspicion.limit() == Size{125, 50'000});
+    suspicion.taken({125, 50'000});
+    CHECK(suspicion.limit() == Size{250, 100'000});
+    suspicion.taken({125, 50'000});
+    CHECK(suspicion.limit() == Size{500, 200'000});
+}
+
 TEST_CASE("a request that is taken between two failures clears the size", "[F171]") {
     Suspicion suspicion{full_size};
     for (int i = 0; i < 100; ++i) {
