@@ -179,10 +179,10 @@ public:
                     core->admit(core->intake().refuse_invalid(*error));
                     return done(errc::invalid_operation, IndexResult{});
                 }
-                core->add_index_waiter(id, std::move(done));
-                const auto admission = core->enqueue(*held, Ticket{Core::waiter_slot, 0, id});
+                core->index_waiters().add(id, std::move(done));
+                const auto admission = core->enqueue(*held, Ticket{detail::IndexWaiters::slot, 0, id});
                 if (admission == Admission::accepted) return;
-                if (auto refused = core->take_index_waiter(id)) refused(error_of(admission), IndexResult{});
+                if (auto refused = core->index_waiters().take(id)) refused(error_of(admission), IndexResult{});
             },
             token, std::move(scratch), wrong);
     }

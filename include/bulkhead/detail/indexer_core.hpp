@@ -3,12 +3,12 @@
 
 #include <bulkhead/close_report.hpp>
 #include <bulkhead/dead_letter.hpp>
-#include <bulkhead/detail/close_margin.hpp>
-#include <bulkhead/detail/completion.hpp>
+#include <bulkhead/detail/close/close_state.hpp>
+#include <bulkhead/detail/deadlines.hpp>
 #include <bulkhead/detail/encode/client_id.hpp>
 #include <bulkhead/detail/encode/document_check.hpp>
 #include <bulkhead/detail/encode/request_target.hpp>
-#include <bulkhead/detail/flush_waiters.hpp>
+#include <bulkhead/detail/event_reporter.hpp>
 #include <bulkhead/detail/intake/intake.hpp>
 #include <bulkhead/detail/judge/answer_parser.hpp>
 #include <bulkhead/detail/judge/verdicts.hpp>
@@ -16,12 +16,17 @@
 #include <bulkhead/detail/send/in_flight_limiter.hpp>
 #include <bulkhead/detail/send/request_ceiling.hpp>
 #include <bulkhead/detail/send/retry.hpp>
+#include <bulkhead/detail/send/retry_queue.hpp>
 #include <bulkhead/detail/send/size_suspicion.hpp>
+#include <bulkhead/detail/settle/dead_letter_queue.hpp>
 #include <bulkhead/detail/util/on_failure.hpp>
+#include <bulkhead/detail/wait/completion.hpp>
+#include <bulkhead/detail/wait/flush_waiters.hpp>
+#include <bulkhead/detail/wait/index_waiters.hpp>
+#include <bulkhead/detail/wait/wait_list.hpp>
 #include <bulkhead/subscription.hpp>
 #include <bulkhead/transport.hpp>
 
-#include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/bind_executor.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
@@ -35,24 +40,6 @@
 #include <map>
 #include <set>
 #include <unordered_map>
-
-namespace bulkhead::inline v1 {
-
-/// How one document ended, for who waited for it with `async_index`. Owns its texts.
-struct IndexResult {
-    /// How it ended.
-    Outcome outcome = Outcome::unknown;
-    /// What a proven success did, where the answer says so.
-    Result result = Result::unspecified;
-    /// The HTTP status at the operation's position; 0 when there was none.
-    std::uint16_t status = 0;
-    /// How often the server has answered about it.
-    std::uint32_t attempts = 0;
-    std::string type;   ///< the server's error type, or the name of a `bulkhead::errc`; empty on success
-    std::string reason; ///< the server's reason, at most 1 KiB; may quote the document
-};
-
-} // namespace bulkhead::inline v1
 
 namespace bulkhead::inline v1::detail {
 
@@ -175,7 +162,7 @@ public:
     /// memory runs out, the thread that runs the context does not suffer for it: the next occasion looks again, and
     /// there is one soon, if there is memory for a timer.
     void pump() noexcept {
-        if (guarded([this] { look_at_everything(); })) return;
+        if (guarded([this] { run_due_steps(); })) return;
         guarded([this] { arm_timer(); });
     }
 
@@ -191,46 +178,29 @@ public:
     }
     void wait_for_room(std::uint64_t id, Batch scratch, Ticket ticket, Completion<error_code, Admission> done) {
         if (options_.duplicates == Duplicates::client_id) scratch = with_client_ids(scratch, client_ids_);
-        auto place = place_of<RoomWaiter>(id, {std::move(scratch), ticket, std::move(done)});
+        typename Rooms::Place place{id, RoomWaiter{std::move(scratch), ticket, std::move(done)}};
         asio::post(strand_, [self = this->shared_from_this(), place = std::move(place)]() mutable {
-            self->room_waiters_.insert(std::move(place));
+            self->room_waiters_.add(std::move(place));
             self->pump();
         });
     }
     void wait_for_close(std::uint64_t id, time_point deadline, Completion<error_code, CloseReport> done) {
-        auto place = place_of<Completion<error_code, CloseReport>>(id, std::move(done));
+        typename Closes::Place place{id, std::move(done)};
         asio::post(strand_, [self = this->shared_from_this(), place = std::move(place), deadline]() mutable {
             self->close_by(deadline);
-            self->close_waiters_.insert(std::move(place));
+            self->close_waiters_.add(std::move(place));
             self->pump();
         });
     }
-    /// `done` is told how the operation with ticket `{waiter_slot, 0, id}` ended. Any thread; before it is enqueued.
-    void add_index_waiter(std::uint64_t id, Completion<error_code, IndexResult> done) {
-        const std::lock_guard lock{index_waiters_mutex_};
-        index_waiters_.emplace(id, std::move(done));
-    }
-    Completion<error_code, IndexResult> take_index_waiter(std::uint64_t id) {
-        const std::lock_guard lock{index_waiters_mutex_};
-        auto node = index_waiters_.extract(id);
-        return node ? std::move(node.mapped()) : Completion<error_code, IndexResult>{};
-    }
-    void close_by(time_point deadline) {
-        if (deadline < close_deadline_) {
-            close_deadline_ = deadline;
-            close_called_at_ = Clock::now();
-        }
-        if (!std::exchange(closing_, true)) given_up_before_close_ = given_up_;
-    }
+    /// The calls of `async_index` that wait. Any thread.
+    [[nodiscard]] IndexWaiters& index_waiters() noexcept { return index_waiters_; }
+    void close_by(time_point deadline) { close_.request(deadline, Clock::now()); }
     [[nodiscard]] std::uint64_t next_id() noexcept { return next_id_.fetch_add(1, std::memory_order_relaxed); }
 
     /// The waiter no longer wants to wait; the work goes on.
     void cancel_waiter(std::uint64_t id) noexcept {
         guarded([&] { end_waiting(id); });
     }
-
-    /// The slot of tickets that belong to `async_index`.
-    static constexpr std::uint32_t waiter_slot = Ticket::nobody - 1;
 
 private:
     /// When memory runs out on the strand, the thread that runs the context does not suffer for it. False then.
@@ -249,19 +219,27 @@ private:
         const error_code aborted = asio::error::operation_aborted;
         if (auto done = flush_waiters_.take(id)) {
             completions_.add(std::move(*done), aborted);
-        } else if (auto room = room_waiters_.extract(id)) {
-            completions_.add(std::move(room.mapped().done), aborted, Admission::full);
+        } else if (auto room = room_waiters_.take(id)) {
+            completions_.add(std::move(room->done), aborted, Admission::full);
             intake_.end_reservation();
             pump(); // those behind it may fit
-        } else if (const auto close = close_waiters_.find(id); close != close_waiters_.end()) {
+        } else if (close_waiters_.contains(id)) {
             auto now = report();
-            completions_.add(std::move(close->second), aborted, std::move(now));
-            close_waiters_.erase(close);
-        } else if (auto index = take_index_waiter(id)) {
+            completions_.add(std::move(*close_waiters_.take(id)), aborted, std::move(now));
+        } else if (auto index = index_waiters_.take(id)) {
             completions_.add(std::move(index), aborted, IndexResult{});
         }
         completions_.post_all();
     }
+
+    using Flushes = FlushWaiters<time_point, Completion<error_code>>;
+    struct RoomWaiter {
+        Batch scratch;
+        Ticket ticket;
+        Completion<error_code, Admission> done;
+    };
+    using Rooms = WaitList<RoomWaiter>;
+    using Closes = WaitList<Completion<error_code, CloseReport>>;
 
     /// What observers' executors touch when they have been told. They may be others than the indexer's, and run when
     /// the indexer and its context are gone: nothing here belongs to Asio.
@@ -342,13 +320,10 @@ private:
         bool abandoned = false; ///< settled without waiting for the sink
         bool safe = false;      ///< the sink has them
     };
-    using LettersPtr = std::shared_ptr<Letters>;
+    using LetterQueue = DeadLetterQueue<Letters, time_point>;
+    using LettersPtr = typename LetterQueue::LettersPtr;
 
-    /// A place among what waits to be sent again, with its memory.
-    struct RetryPlace {
-        typename std::multimap<time_point, bulk_type>::node_type bulk;
-        typename std::multiset<time_point>::node_type age;
-    };
+    using Retries = RetryQueue<bulk_type, time_point>;
 
     /// Settlements of one bulk on their way to the observers, with the bytes and texts that they refer to.
     struct Settled {
@@ -379,16 +354,8 @@ private:
         }
     }
 
-    void look_at_everything() {
-        again_ = true;
-        if (pumping_) return; // below us on the stack: a send that completed at once
-        struct Pumping {
-            explicit Pumping(bool& flag) : flag_{flag} { flag_ = true; }
-            ~Pumping() { flag_ = false; }
-            bool& flag_;
-        };
-        const Pumping pumping{pumping_};
-        while (std::exchange(again_, false)) {
+    void run_due_steps() {
+        const bool ran = guard_.run([this] {
             const auto now = Clock::now();
             look_again_ = time_point::max();
             intake_.begin_pump(now);
@@ -398,9 +365,10 @@ private:
             give_up_aged(now);
             write_letters(now);
             flush(now);
-            tell_events(now);
+            report_events(now);
             serve_waiters(now);
-        }
+        });
+        if (!ran) return; // below us on the stack: a send that completed at once
         arm_timer();
         note_oldest();
     }
@@ -430,28 +398,18 @@ private:
     }
     /// What the endpoint takes decides how large batches become.
     void limit_batches() { intake_.limit_batches(std::min(ceiling_.bytes(), suspicion_.ceiling().bytes)); }
-    /// What an operator may want to know: everything once, and no more often than once a second.
-    void tell_events(time_point now, bool last = false) {
-        if (told_ == nullptr || (ended_ && !last)) return; // after a close the hook may be gone
-        untold_ = intake_.trouble() != std::pair{trouble_count(*told_), told_->health};
-        if (!untold_ || (now < tell_at_ && !last)) return;
+    /// Calls `on_event`, if that is due.
+    void report_events(time_point now, bool last = false) {
+        if (!events_.has_hook() || (close_.ended() && !last)) return; // after a close the hook may be gone
+        if (!events_.due(now, intake_.trouble(), last)) return;
         intake_.telling();
-        auto stats = intake_.stats();
-        std::swap(*told_, stats);
-        untold_ = false;
-        tell_at_ = later(now, std::chrono::seconds{1});
-        events_between(stats, *told_, [&](const IndexerEvent& event) {
-            try {
-                options_.on_event(event);
-            } catch (...) { // it was told
-            }
-        });
+        events_.report(now, intake_.stats(), options_.on_event);
     }
     /// For `Stats`: of what the strand has taken and not settled.
     void note_oldest() {
         auto letter = time_point::max();
-        for (const auto& letters : letters_) letter = std::min(letter, letters->bulk.opened);
-        auto oldest = std::min(letter, oldest_retry());
+        letters_.for_each([&](const Letters& letters) { letter = std::min(letter, letters.bulk.opened); });
+        auto oldest = std::min(letter, retries_.oldest());
         for (const auto& flight : in_flight_) oldest = std::min(oldest, flight->bulk.opened);
         if (!in_hand_.batch.empty()) oldest = std::min(oldest, in_hand_.opened);
         if (id_order_.oldest() != nullptr) oldest = std::min(oldest, id_order_.oldest()->opened);
@@ -461,7 +419,7 @@ private:
     // ---- flush ----
 
     void flush(time_point now) {
-        while (!ended_ && !sink_is_behind() && concurrency_.may_launch(now, in_flight_.size())) {
+        while (!close_.ended() && !letters_.is_behind() && concurrency_.may_launch(now, in_flight_.size())) {
             auto& bulk = in_hand_; // and there it stays when memory runs out
             if (bulk.batch.empty() && !take_next(now, bulk)) return;
             if (options_.ordering == Ordering::per_id && !hold_back(bulk)) continue;
@@ -1037,12 +995,12 @@ private:
         std::size_t after = 0;
         bulk.failed_after = bulk.failures = 0; // each half has a history of its own
         std::array<bulk_type, 2> halves;
-        std::array<RetryPlace, 2> places;
+        std::array<typename Retries::Place, 2> places;
         for (const bool second : {true, false}) {
             auto& half = halves[second ? 1 : 0];
             half = bulk.with(bulk.batch.extract([&](std::size_t i) { return (i >= count / 2) == second; }));
             after += half.batch.footprint();
-            places[second ? 1 : 0] = place_at(half.opened, half.opened);
+            places[second ? 1 : 0] = typename Retries::Place{half.opened, half.opened};
         }
         put_first(std::move(places[1]), std::move(halves[1]));
         put_first(std::move(places[0]), std::move(halves[0]));
@@ -1088,10 +1046,11 @@ private:
     }
     void tell_concurrency() noexcept {
         const auto tell = [&](Stats& stats) {
-            stats.health = sink_is_behind() ? Health::sink_failing : concurrency_.health();
+            stats.health = letters_.is_behind() ? Health::sink_failing : concurrency_.health();
             stats.in_flight_limit = concurrency_.limit();
-            if (sink_is_behind()) {
-                stats.health_detail = sink_failures_ != 0 ? sink_trouble_ : "the dead-letter sink does not keep up";
+            if (letters_.is_behind()) {
+                stats.health_detail =
+                    letters_.trouble().empty() ? "the dead-letter sink does not keep up" : letters_.trouble();
             } else if (concurrency_.failures() != 0) {
                 stats.health_detail = trouble_;
             }
@@ -1109,35 +1068,24 @@ private:
     // ---- retry ----
 
     /// Takes the bulk, unless it throws.
-    void requeue(bulk_type&& bulk, time_point due) { put_off(place_at(due, bulk.opened), std::move(bulk)); }
-    /// Throws `std::bad_alloc`.
-    [[nodiscard]] static RetryPlace place_at(time_point due, time_point opened) {
-        std::multimap<time_point, bulk_type> bulks;
-        std::multiset<time_point> ages;
-        bulks.emplace(due, bulk_type{});
-        ages.insert(opened);
-        return {bulks.extract(bulks.begin()), ages.extract(ages.begin())};
+    void requeue(bulk_type&& bulk, time_point due) {
+        typename Retries::Place place{due, bulk.opened};
+        put_off(std::move(place), std::move(bulk));
     }
-    void put_off(RetryPlace place, bulk_type&& bulk) noexcept {
+    void put_off(typename Retries::Place place, bulk_type&& bulk) noexcept {
         intake_.update_stats([&](Stats& stats) {
             ++stats.sealed_batches;
             stats.retried_operations += bulk.batch.operations();
         });
-        place.bulk.mapped() = std::exchange(bulk, bulk_type{});
-        retries_.insert(std::move(place.bulk));
-        retry_ages_.insert(std::move(place.age));
+        retries_.push(std::move(place), std::move(bulk));
     }
-    /// Before everything of its age and younger. Halves so go in depth: the first culprit stands alone after log2(N)
-    /// requests, not after N.
-    void put_first(RetryPlace place, bulk_type&& bulk) noexcept {
+    void put_first(typename Retries::Place place, bulk_type&& bulk) noexcept {
         intake_.update_stats([](Stats& stats) { ++stats.sealed_batches; });
-        place.bulk.mapped() = std::exchange(bulk, bulk_type{});
-        retries_.insert(retries_.lower_bound(place.bulk.key()), std::move(place.bulk));
-        retry_ages_.insert(std::move(place.age));
+        retries_.push_front(std::move(place), std::move(bulk));
     }
     [[nodiscard]] bool take_retry(time_point now, bulk_type& out) {
-        if (retries_.empty() || retries_.begin()->first > now || !may_repeat()) return false;
-        take_retry(retries_.begin(), out);
+        if (retries_.empty() || retries_.next_due() > now || !may_repeat()) return false;
+        out = taken_out(retries_.pop());
         if (!stays_apart(out)) merge_due(now, out);
         return true;
     }
@@ -1155,26 +1103,22 @@ private:
         const auto most_operations = std::min(*limits.max_batch_operations, suspected.operations);
         auto bytes = bulk.batch.bytes();
         auto operations = bulk.batch.operations();
-        merging_.clear();
-        std::size_t looked_at = 0;
-        for (auto it = retries_.begin(); it != retries_.end() && it->first <= now; ++it) {
-            if (++looked_at > most_looked_at) break; // or many that do not fit together would take quadratic time
-            const auto& other = it->second;
-            if (operations >= most_operations || bytes >= most_bytes) break;
+        using Choice = typename Retries::Choice;
+        const auto fits = [&](const bulk_type& other) {
+            if (operations >= most_operations || bytes >= most_bytes) return Choice::stop;
             if (stays_apart(other) || has_failed(other) != has_failed(bulk) || other.epoch != bulk.epoch ||
                 operations + other.batch.operations() > most_operations || bytes + other.batch.bytes() > most_bytes ||
                 std::max(other.opened, bulk.opened) - std::min(other.opened, bulk.opened) > *limits.flush_interval)
-                continue;
+                return Choice::pass;
             bytes += other.batch.bytes();
             operations += other.batch.operations();
-            merging_.push_back(it);
-        }
-        if (merging_.empty()) return;
+            return Choice::accept;
+        };
+        if (!retries_.choose_due(now, fits)) return;
         auto before = bulk.batch.footprint();
         bulk.batch.reserve_more(bytes - bulk.batch.bytes(), operations - bulk.batch.operations(), Batch::Growth{0, 0});
-        for (const auto it : merging_) {
-            bulk_type other;
-            take_retry(it, other);
+        retries_.pop_chosen([&](bulk_type chosen) {
+            const auto other = taken_out(std::move(chosen));
             before += other.batch.footprint();
             bulk.batch.append_unchecked(other.batch);
             bulk.opened = std::min(bulk.opened, other.opened);
@@ -1185,17 +1129,13 @@ private:
             bulk.failed_after = std::max(bulk.failed_after, other.failed_after);
             bulk.fresh_failures = std::max(bulk.fresh_failures, other.fresh_failures);
             bulk.failures = std::max(bulk.failures, other.failures);
-        }
+        });
         intake_.settle({}, before, bulk.batch.footprint(), bulk.epoch, 0, Batch{});
     }
-    auto take_retry(typename std::multimap<time_point, bulk_type>::iterator it, bulk_type& out) {
-        out = std::move(it->second);
-        if (const auto age = retry_ages_.find(out.opened); age != retry_ages_.end()) retry_ages_.erase(age);
+    /// A bulk that waited to be sent again.
+    [[nodiscard]] bulk_type taken_out(bulk_type bulk) {
         intake_.update_stats([](Stats& stats) { --stats.sealed_batches; });
-        return retries_.erase(it);
-    }
-    [[nodiscard]] time_point oldest_retry() const noexcept {
-        return retry_ages_.empty() ? time_point::max() : *retry_ages_.begin();
+        return bulk;
     }
     /// What became older than `max_age` while it waited is not sent again.
     void give_up_aged(time_point now) {
@@ -1204,15 +1144,12 @@ private:
         };
         while (is_aged(intake_.oldest_sealed()) && intake_.take(doomed_)) give_up(doomed_, errc::too_old);
         if (!in_hand_.batch.empty() && is_aged(in_hand_.opened)) give_up(in_hand_, errc::too_old);
-        while (is_aged(oldest_retry())) { // the end of one may let another of its id in, as old as that
-            for (auto it = retries_.begin(); it != retries_.end();) {
-                if (is_aged(it->second.opened)) {
-                    it = take_retry(it, doomed_);
-                    give_up(doomed_, errc::too_old);
-                } else {
-                    ++it;
-                }
-            }
+        while (is_aged(retries_.oldest())) { // the end of one may let another of its id in, as old as that
+            retries_.pop_all([&](const bulk_type& bulk) { return is_aged(bulk.opened); },
+                             [&](bulk_type bulk) {
+                                 doomed_ = taken_out(std::move(bulk));
+                                 give_up(doomed_, errc::too_old);
+                             });
             give_up_waiting(errc::too_old, is_aged);
         }
         give_up_waiting(errc::too_old, is_aged);
@@ -1270,7 +1207,7 @@ private:
             settle(bulk, time_point{});
         }
         bulk = bulk_type{};
-        given_up_ += count;
+        close_.abandoned(count);
         intake_.note_failure(to_string(why), trouble(), 0, count);
     }
     /// Settles what a close gives up, and keeps what is certainly not applied for the report.
@@ -1302,14 +1239,10 @@ private:
 
     // ---- dead letters ----
 
-    /// Nothing is sent while the sink does not keep up with what it has to take.
-    [[nodiscard]] bool sink_is_behind() const noexcept {
-        return sink_failures_ != 0 || letters_.size() >= most_letters;
-    }
     /// The operations of `bulk` for the sink: those of which `endings_` says so, in order. Takes the bulk, unless it
     /// throws.
-    [[nodiscard]] std::list<LettersPtr> letters_of(bulk_type&& bulk) const {
-        std::list<LettersPtr> one{std::make_shared<Letters>()};
+    [[nodiscard]] typename LetterQueue::Place letters_of(bulk_type&& bulk) const {
+        typename LetterQueue::Place one{std::make_shared<Letters>()};
         auto& kept = *one.front();
         const auto entries = bulk.batch.entries();
         const auto body = bulk.batch.body();
@@ -1333,24 +1266,24 @@ private:
             const auto [line, source] = lines_of(entry, body.substr(offset, entry.bytes()));
             offset += entry.bytes();
             const auto& said = said_[ending.said];
-            const auto ticket = entry.ticket.slot == waiter_slot ? Ticket{} : entry.ticket; // `async_index`: our own
+            const auto ticket =
+                entry.ticket.slot == IndexWaiters::slot ? Ticket{} : entry.ticket; // `async_index`: our own
             kept.letters.push_back(
                 {line, source, own(said.type), own(said.reason), ending.status, entry.attempts, ticket, age});
         }
         kept.bulk = std::exchange(bulk, bulk_type{}); // its bytes stay where they are
         return one;
     }
-    void keep_letters(std::list<LettersPtr> one) noexcept {
+    void keep_letters(typename LetterQueue::Place one) noexcept {
         const auto count = one.front()->letters.size();
         intake_.update_stats([&](Stats& stats) { stats.dead_letters_waiting += count; });
-        letters_.splice(letters_.end(), one);
-        if (sink_is_behind()) tell_concurrency();
+        letters_.push(std::move(one));
+        if (letters_.is_behind()) tell_concurrency();
     }
     void write_letters(time_point now) {
         while (!letters_.empty() && letters_.front()->safe) settle_written();
-        if (letters_.empty() || writing_ || now < sink_resume_) return;
-        writing_ = true;
-        OnFailure never_started{[this] { writing_ = false; }};
+        if (!letters_.begin_write(now)) return;
+        OnFailure never_started{[this] { letters_.end_write(); }};
         asio::co_spawn(strand_, write(this->shared_from_this(), letters_.front()), on_its_own());
         never_started.dismiss();
     }
@@ -1365,17 +1298,17 @@ private:
         self->pump();
     }
     void written(LettersPtr letters, error_code error) {
-        writing_ = false;
-        if (ended_) sink_ = {};
+        letters_.end_write();
+        if (close_.ended()) sink_ = {};
         if (letters->abandoned) return;
         const auto now = Clock::now();
         if (error) {
-            if (sink_failures_ < 0xffffffffU) ++sink_failures_;
-            sink_resume_ = later(now, backoff(options_.retry, sink_failures_, jitter_()));
-            sink_trouble_ = join(to_string(errc::sink_failed), error.message());
+            const auto failures = letters_.count_failure();
+            letters_.rest_until(later(now, backoff(options_.retry, failures, jitter_())));
+            letters_.note_trouble(join(to_string(errc::sink_failed), error.message()));
             intake_.note_failure(to_string(errc::sink_failed), error.message(), 0, letters->letters.size());
         } else {
-            sink_failures_ = 0;
+            letters_.succeeded();
             letters->safe = true;
             settle_written();
         }
@@ -1429,9 +1362,9 @@ private:
             }
             ++tally[ending.outcome];
             tally.redirected += ending.result == Result::redirected ? 1U : 0U;
-            if (entries[i].ticket.slot >= waiter_slot) {
+            if (entries[i].ticket.slot >= IndexWaiters::slot) {
                 ++silent;
-                waited_for += entries[i].ticket.slot == waiter_slot ? 1U : 0U;
+                waited_for += entries[i].ticket.slot == IndexWaiters::slot ? 1U : 0U;
                 continue;
             }
             groups_at_[i] = find_group(entries[i].ticket);
@@ -1454,13 +1387,13 @@ private:
         // than the batch did; if either is all there is, the batch itself goes.
         std::size_t after = 0;
         bulk_type again;
-        RetryPlace again_at;
+        typename Retries::Place again_at;
         if (survivors != 0) {
             again = bulk.with(bulk.batch.extract([&](std::size_t i) { return endings_[i].next == Next::again; }));
             after += again.batch.footprint();
-            again_at = place_at(due, again.opened);
+            again_at = typename Retries::Place{due, again.opened};
         }
-        std::list<LettersPtr> kept_letters;
+        typename LetterQueue::Place kept_letters;
         if (letters != 0) {
             auto kept = bulk.with(bulk.batch.extract([&](std::size_t i) { return endings_[i].next == Next::letter; }));
             after += kept.batch.footprint();
@@ -1508,7 +1441,7 @@ private:
         if (survivors != 0) put_off(std::move(again_at), std::move(again));
         if (letters != 0) keep_letters(std::move(kept_letters));
         for (auto& [id, result] : results)
-            if (auto done = take_index_waiter(id)) completions_.add(std::move(done), {}, std::move(result));
+            if (auto done = index_waiters_.take(id)) completions_.add(std::move(done), {}, std::move(result));
         if (unobserved != 0) intake_.update_stats([&](Stats& stats) { stats.unobserved += unobserved; });
         if (tally.total() != 0) tally.age = intake_type::age_of(bulk.opened, Clock::now());
         Batch done;
@@ -1540,7 +1473,7 @@ private:
     }
     void place_released() {
         while (auto* const next = id_order_.released()) {
-            auto place = place_at(next->opened, next->opened); // it is past
+            typename Retries::Place place{next->opened, next->opened}; // it is past
             next->batch.entries()[0].holds_id = true;
             put_first(std::move(place), std::move(*next));
             id_order_.pop_released();
@@ -1618,7 +1551,7 @@ private:
             if (whole) offset += entry.bytes();
             if (ending.next != Next::settle) continue;
             const auto& said = said_[ending.said];
-            if (entry.ticket.slot == waiter_slot) {
+            if (entry.ticket.slot == IndexWaiters::slot) {
                 results.emplace_back(entry.ticket.key,
                                      IndexResult{ending.outcome, ending.result, ending.status, entry.attempts,
                                                  std::string{said.type}, std::string{said.reason}});
@@ -1697,7 +1630,7 @@ private:
         std::vector<std::pair<std::uint64_t, IndexResult>> results;
         GroupFinder find_group{told, *books_->observers};
         for (const auto& ticket : dropped.tickets) {
-            if (ticket.slot == waiter_slot) {
+            if (ticket.slot == IndexWaiters::slot) {
                 results.emplace_back(
                     ticket.key, IndexResult{Outcome::dropped, {}, 0, 0, std::string{to_string(errc::overflow)}, {}});
                 continue;
@@ -1715,7 +1648,7 @@ private:
         told.epoch = dropped.epoch;
         // From here on nothing fails.
         for (auto& [id, result] : results)
-            if (auto done = take_index_waiter(id)) completions_.add(std::move(done), {}, std::move(result));
+            if (auto done = index_waiters_.take(id)) completions_.add(std::move(done), {}, std::move(result));
         if (unobserved != 0) intake_.update_stats([&](Stats& stats) { stats.unobserved += unobserved; });
         const auto silent = dropped.tickets.size() - told.operations;
         const auto charge = told.operations == 0 ? std::exchange(told.charge, 0) : 0;
@@ -1726,30 +1659,14 @@ private:
 
     // ---- who waits ----
 
-    using Flushes = FlushWaiters<time_point, Completion<error_code>>;
-    struct RoomWaiter {
-        Batch scratch;
-        Ticket ticket;
-        Completion<error_code, Admission> done;
-    };
-    template <class Waiter>
-    using ById = std::map<std::uint64_t, Waiter>;
-
-    /// A waiter with all the memory that it needs. Throws `std::bad_alloc`.
-    template <class Waiter>
-    [[nodiscard]] static typename ById<Waiter>::node_type place_of(std::uint64_t id, Waiter waiter) {
-        ById<Waiter> one;
-        one.emplace(id, std::move(waiter));
-        return one.extract(one.begin());
-    }
     void serve_waiters(time_point now) {
         while (!room_waiters_.empty()) { // in the order of their coming
-            auto& first = room_waiters_.begin()->second;
+            auto& first = room_waiters_.front();
             const auto offered = intake_.offer(first.scratch, first.ticket, intake_type::IfFull::reserve);
-            again_ = again_ || offered.wake; // the strand is awake: here
+            if (offered.wake) guard_.run_again(); // the strand is awake: here
             if (offered.admission == Admission::full) break;
             completions_.add(std::move(first.done), {}, offered.admission);
-            room_waiters_.erase(room_waiters_.begin());
+            room_waiters_.pop_front();
         }
         if (!flush_waiters_.empty()) {
             const auto first_epoch = intake_.first_epoch();
@@ -1758,7 +1675,7 @@ private:
                 completions_.add(std::move(*done), errc::deadline_exceeded);
         }
         completions_.post_all();
-        if (closing_) close(now);
+        if (close_.requested()) close(now);
         if (in_flight_.empty()) trim();
     }
     /// After a burst: gives back what nothing needs now.
@@ -1769,11 +1686,9 @@ private:
         give_back(said_);
         give_back(groups_at_);
         give_back(held_);
-        give_back(merging_);
+        retries_.trim(endings_worth_keeping);
         id_order_.trim();
-        const std::lock_guard lock{index_waiters_mutex_};
-        if (index_waiters_.empty() && index_waiters_.bucket_count() > endings_worth_keeping)
-            decltype(index_waiters_){}.swap(index_waiters_);
+        index_waiters_.trim(endings_worth_keeping);
     }
     template <class Vector>
     static void give_back(Vector& vector) noexcept {
@@ -1784,32 +1699,18 @@ private:
         auto next = intake_.flush_due();
         const auto max_age = options_.retry.max_age;
         next = std::min(next, intake_type::saturating_add(intake_.oldest_sealed(), max_age));
-        next = std::min(next, intake_type::saturating_add(oldest_retry(), max_age));
+        next = std::min(next, intake_type::saturating_add(retries_.oldest(), max_age));
         if (id_order_.oldest() != nullptr)
             next = std::min(next, intake_type::saturating_add(id_order_.oldest()->opened, max_age));
-        if (!letters_.empty() && !writing_) next = std::min(next, sink_resume_);
-        if (in_flight_.size() < concurrency_.limit() && !sink_is_behind()) {
-            if (!retries_.empty() && may_repeat())
-                next = std::min(next, std::max(retries_.begin()->first, resume_at()));
+        next = std::min(next, letters_.next_deadline());
+        if (in_flight_.size() < concurrency_.limit() && !letters_.is_behind()) {
+            if (!retries_.empty() && may_repeat()) next = std::min(next, std::max(retries_.next_due(), resume_at()));
             if (intake_.oldest_sealed() != time_point::max()) next = std::min(next, resume_at());
         }
         next = std::min({next, flush_waiters_.earliest(), look_again_});
-        if (untold_) next = std::min(next, tell_at_);
-        if (closing_ && !ended_) next = std::min(next, gave_up_ ? close_deadline_ : give_up_at());
-        if (ended_) next = time_point::max();
-        if (next == time_point::max()) { // an idle indexer keeps no context running
-            if (std::exchange(armed_at_, next) != next) timer_.cancel();
-            return;
-        }
-        if (armed_at_ <= Clock::now()) armed_at_ = time_point::max(); // it comes too late, or never: Asio had no memory
-        if (next >= armed_at_) return;                                // it looks again then
-        armed_at_ = time_point::max();                                // as long as memory may run out
-        timer_.expires_at(next);
-        timer_.async_wait([self = this->shared_from_this(), next](error_code error) {
-            if (self->armed_at_ == next) self->armed_at_ = time_point::max();
-            if (!error) self->pump();
-        });
-        armed_at_ = next;
+        next = std::min({next, events_.next_deadline(), close_.next_deadline(intake_.pending())});
+        if (close_.ended()) next = time_point::max();
+        timer_.wait_until(next, [self = this->shared_from_this()] { self->pump(); });
     }
     /// When a waiting bulk may be launched, as far as the endpoint's pause is concerned.
     [[nodiscard]] time_point resume_at() const {
@@ -1818,69 +1719,59 @@ private:
 
     // ---- close ----
 
-    /// Somewhat before the deadline, so that observers learn what became of it.
-    [[nodiscard]] time_point give_up_at() const {
-        if (close_deadline_ == time_point::max() || close_deadline_ <= close_called_at_) return close_deadline_;
-        const auto time = std::chrono::duration_cast<std::chrono::nanoseconds>(close_deadline_ - close_called_at_);
-        return close_deadline_ -
-               std::chrono::duration_cast<typename Clock::duration>(close_margin(time, intake_.pending()));
-    }
     void close(time_point now) {
-        if (!ended_) {
-            if (!intake_.idle() && now < give_up_at()) return;
+        if (!close_.ended()) {
+            if (close_.drains(now, intake_.idle(), intake_.pending())) return;
             if (!intake_.idle()) {
                 give_up_everything();
-                if (!std::exchange(gave_up_, true)) {
+                if (close_.begin_abandoning()) {
                     transport_.shutdown();
-                    if (writing_) sink_.get()->shutdown();
+                    if (letters_.is_writing()) sink_.get()->shutdown();
                 }
             }
-            if (!intake_.idle() && now < close_deadline_) return; // observers on other executors are being told
-            ended_ = true;
-            drained_ = given_up_ == given_up_before_close_;
-            if (!gave_up_) transport_.shutdown();
-            if (!writing_) sink_ = {}; // what it keeps open, it keeps no longer
+            if (close_.waits_for_observers(now, intake_.idle())) return; // on other executors
+            if (close_.end()) transport_.shutdown();
+            if (!letters_.is_writing()) sink_ = {}; // what it keeps open, it keeps no longer
             timer_.cancel();
-            armed_at_ = time_point::max();
             trim();
         }
         while (auto done = flush_waiters_.take_any()) completions_.add(std::move(*done), errc::closed);
         completions_.post_all();
-        if (!silenced_) {
+        if (!close_.is_silenced()) {
             // Calls that are posted already may still begin: those on an executor that runs come before this.
-            if (!intake_.idle() && (silencing_ || post_silence())) return;
+            if (!intake_.idle() && (close_.is_silencing() || post_silence())) return;
             silence();
         }
         while (!close_waiters_.empty()) {
             auto final = report();
-            completions_.add(std::move(close_waiters_.begin()->second), {}, std::move(final));
-            close_waiters_.erase(close_waiters_.begin());
+            completions_.add(std::move(close_waiters_.front()), {}, std::move(final));
+            close_waiters_.pop_front();
         }
         completions_.post_all();
     }
     /// False when there is no memory for it.
     bool post_silence() noexcept {
-        silencing_ = guarded([this] {
+        close_.silencing(guarded([this] {
             asio::post(strand_, [self = this->shared_from_this()] {
                 self->silence();
                 self->pump();
             });
-        });
-        return silencing_;
+        }));
+        return close_.is_silencing();
     }
     /// No call of an observer begins from now on. What was not delivered is counted here, not where it would have been.
     void silence() {
-        if (std::exchange(silenced_, true)) return;
+        if (!close_.silence()) return;
         const auto late = books_->silence();
         if (late != 0) intake_.update_stats([&](Stats& stats) { stats.unobserved += late; });
-        tell_events(Clock::now(), true); // also of what the last observers did
+        report_events(Clock::now(), true); // also of what the last observers did
     }
     /// No time is left: nothing is sent any more, and everything is settled as what it is. When memory runs out, it is
     /// called again for the rest.
     void give_up_everything() {
         if (!in_hand_.batch.empty()) give_up(in_hand_, errc::closed);
         while (!retries_.empty()) {
-            take_retry(retries_.begin(), doomed_);
+            doomed_ = taken_out(retries_.pop());
             give_up(doomed_, errc::closed);
             place_released();
         }
@@ -1889,7 +1780,7 @@ private:
         while (intake_.take(doomed_)) give_up(doomed_, errc::closed);
         while (!letters_.empty()) { // refused, and nobody has taken them over
             const auto letters = letters_.front();
-            if (!letters->safe) given_up_ += letters->letters.size();
+            if (!letters->safe) close_.abandoned(letters->letters.size());
             settle_letters(*letters, letters->safe ? Outcome::dead_lettered : Outcome::rejected,
                            {letters, &letters->bulk.batch});
             letters->abandoned = true;
@@ -1905,14 +1796,14 @@ private:
             }
             const auto count = endings_.size();
             settle(flight->bulk, time_point{}, std::shared_ptr<const Batch>{flight, &flight->bulk.batch});
-            given_up_ += count;
+            close_.abandoned(count);
             intake_.note_failure(to_string(errc::closed), trouble(), 0, count);
             flight->abandoned = true;
             in_flight_.erase(in_flight_.begin());
         }
         intake_.update_stats([](Stats& stats) { stats.in_flight = 0; });
     }
-    [[nodiscard]] CloseReport report() const { return {intake_.stats(), drained_, undelivered_}; }
+    [[nodiscard]] CloseReport report() const { return {intake_.stats(), close_.drained(), undelivered_}; }
 
     /// Counts failures in runs of one type, so that a batch that fails alike takes the lock once.
     class FailureCounter {
@@ -1955,9 +1846,7 @@ private:
     const IndexerOptions options_;
     using Strand = asio::strand<asio::any_io_executor>;
     Strand strand_;
-    // By the strand's own type: what Asio needs memory for within `any_io_executor` ends the process when there is
-    // none.
-    asio::basic_waitable_timer<Clock, asio::wait_traits<Clock>, Strand> timer_;
+    DeadlineTimer<Clock, Strand> timer_;
     T transport_;
     DeadLetters sink_;
     const std::array<std::string, 2> targets_; ///< without and with `items.*.result`
@@ -1966,8 +1855,7 @@ private:
     ClientIds client_ids_ = ClientIds::of<Clock>();
     std::atomic<std::uint64_t> next_id_{1};
     std::atomic<bool> limits_changed_{false};
-    std::mutex index_waiters_mutex_;
-    std::unordered_map<std::uint64_t, Completion<error_code, IndexResult>> index_waiters_;
+    IndexWaiters index_waiters_;
 
     // The strand's own.
     Concurrency<time_point> concurrency_;
@@ -1987,9 +1875,7 @@ private:
     std::string trouble_; ///< what was last wrong with the endpoint
     std::vector<FlightPtr> in_flight_;
     std::vector<FlightPtr> spare_flights_;
-    std::multimap<time_point, bulk_type> retries_; ///< by when they are due
-    std::multiset<time_point> retry_ages_;         ///< by when they were opened
-    std::vector<typename std::multimap<time_point, bulk_type>::iterator> merging_;
+    Retries retries_;
     IdOrder<bulk_type> id_order_;
     struct HeldBack {
         std::size_t position;
@@ -1997,19 +1883,11 @@ private:
     };
     std::vector<HeldBack> held_; ///< of the bulk that is held back in parts
     FloodGauge flood_;
-    std::list<LettersPtr> letters_; ///< the first of them is being written, or will be
-    static constexpr std::size_t most_letters = 8;
-    static constexpr std::size_t most_looked_at = 256;
-    bool writing_ = false;
-    std::uint32_t sink_failures_ = 0; ///< in a row
-    std::string sink_trouble_;
-    time_point sink_resume_ = time_point::min();
+    LetterQueue letters_;
     std::vector<Ending> endings_; ///< of the bulk that is being judged
     std::vector<Said> said_;      ///< about its operations
     static constexpr std::size_t endings_worth_keeping = 4096;
-    const std::unique_ptr<Stats> told_ = options_.on_event ? std::make_unique<Stats>() : nullptr; ///< by `on_event`
-    time_point tell_at_ = time_point::min(); ///< again, at the earliest
-    bool untold_ = false;
+    EventReporter<time_point> events_{options_.on_event != nullptr};
     std::vector<std::uint32_t>
         groups_at_; ///< of the bulk that is being settled: which group each operation is told with
     std::list<std::shared_ptr<Settled>> deliveries_; ///< whose calls are still to be posted
@@ -2021,22 +1899,11 @@ private:
     bool charging_ = true;                      ///< false while an answer is judged a second time
     time_point look_again_ = time_point::max(); ///< memory ran out
     Flushes flush_waiters_;
-    ById<RoomWaiter> room_waiters_;
-    ById<Completion<error_code, CloseReport>> close_waiters_;
+    Rooms room_waiters_;
+    Closes close_waiters_;
     Completions completions_;
-    time_point armed_at_ = time_point::max();
-    bool pumping_ = false;
-    bool again_ = false;
-    bool closing_ = false;
-    bool ended_ = false;
-    bool silencing_ = false; ///< the step that silences the observers is posted
-    bool silenced_ = false;
-    bool drained_ = false;
-    std::uint64_t given_up_ = 0;
-    std::uint64_t given_up_before_close_ = 0;
-    time_point close_deadline_ = time_point::max();
-    time_point close_called_at_ = time_point::min();
-    bool gave_up_ = false;
+    PumpGuard guard_;
+    CloseState<time_point> close_;
     std::vector<std::shared_ptr<const Batch>> undelivered_; ///< for the report
 };
 
