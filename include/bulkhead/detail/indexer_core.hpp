@@ -19,6 +19,8 @@
 #include <bulkhead/detail/send/retry_queue.hpp>
 #include <bulkhead/detail/send/size_suspicion.hpp>
 #include <bulkhead/detail/settle/dead_letter_queue.hpp>
+#include <bulkhead/detail/settle/notification.hpp>
+#include <bulkhead/detail/settle/shared_state.hpp>
 #include <bulkhead/detail/util/on_failure.hpp>
 #include <bulkhead/detail/wait/completion.hpp>
 #include <bulkhead/detail/wait/flush_waiters.hpp>
@@ -53,25 +55,23 @@ public:
     using intake_type = Intake<Clock>;
 
     IndexerCore(asio::any_io_executor executor, T transport, IndexerOptions options, DeadLetters sink)
-        : options_{std::move(options)}, strand_{executor}, timer_{strand_},
-          transport_{std::move(transport)}, sink_{std::move(sink)},
-          targets_{target_of(options_, false), target_of(options_, true)}, books_{std::make_shared<Books>(options_)},
+        : options_{std::move(options)}, strand_{executor}, timer_{strand_}, transport_{std::move(transport)},
+          sink_{std::move(sink)}, targets_{target_of(options_, false), target_of(options_, true)},
+          shared_{std::make_shared<Shared>(options_, *this)},
           concurrency_{options_.max_in_flight, options_.min_in_flight}, ceiling_{options_.max_batch_bytes},
           suspicion_{{options_.max_batch_operations, options_.max_batch_bytes}}, budget_{options_.retry.budget_percent,
                                                                                          options_.max_batch_operations *
                                                                                              options_.max_in_flight},
-          flood_{options_.flood} {
-        books_->core = this;
-    }
+          flood_{options_.flood} {}
     IndexerCore(const IndexerCore&) = delete;
     IndexerCore& operator=(const IndexerCore&) = delete;
-    ~IndexerCore() { books_->leave(); }
+    ~IndexerCore() { shared_->detach(); }
 
     [[nodiscard]] const IndexerOptions& options() const noexcept { return options_; }
     [[nodiscard]] const auto& strand() const noexcept { return strand_; }
     [[nodiscard]] Stats stats() const { return intake_.stats(); }
     [[nodiscard]] intake_type& intake() noexcept { return intake_; }
-    [[nodiscard]] const std::shared_ptr<Observers>& observers() const noexcept { return books_->observers; }
+    [[nodiscard]] const std::shared_ptr<Observers>& observers() const noexcept { return shared_->observers; }
 
     // ---- enqueue → append: any thread ----
 
@@ -241,45 +241,7 @@ private:
     using Rooms = WaitList<RoomWaiter>;
     using Closes = WaitList<Completion<error_code, CloseReport>>;
 
-    /// What observers' executors touch when they have been told. They may be others than the indexer's, and run when
-    /// the indexer and its context are gone: nothing here belongs to Asio.
-    struct Books {
-        explicit Books(const IndexerOptions& options) : intake{options} {}
-        intake_type intake;
-        const std::shared_ptr<Observers> observers = std::make_shared<Observers>();
-        std::mutex mutex;
-        IndexerCore* core = nullptr;    ///< until the close ends
-        std::uint64_t on_their_way = 0; ///< settlements for observers whose calls have not begun
-        bool silenced = false;          ///< the close has ended: no observer is called any more
-
-        void wake() {
-            const std::lock_guard lock{mutex};
-            if (core != nullptr) core->wake();
-        }
-        void leave() {
-            const std::lock_guard lock{mutex};
-            core = nullptr;
-        }
-        /// Settlements set out for their observers.
-        void set_out(std::uint64_t settlements) {
-            const std::lock_guard lock{mutex};
-            on_their_way += settlements;
-        }
-        /// They have arrived at their observer's executor. False when it is too late.
-        [[nodiscard]] bool arrive(std::uint64_t settlements) {
-            const std::lock_guard lock{mutex};
-            if (silenced) return false;
-            on_their_way -= settlements;
-            return true;
-        }
-        /// From now on no call of an observer begins. Returns how many settlements never arrived.
-        [[nodiscard]] std::uint64_t silence() {
-            const std::lock_guard lock{mutex};
-            core = nullptr;
-            silenced = true;
-            return std::exchange(on_their_way, 0);
-        }
-    };
+    using Shared = SharedState<intake_type, IndexerCore>;
 
     /// One request on its way.
     struct Flight {
@@ -325,26 +287,7 @@ private:
 
     using Retries = RetryQueue<bulk_type, time_point>;
 
-    /// Settlements of one bulk on their way to the observers, with the bytes and texts that they refer to.
-    struct Settled {
-        struct Group {
-            Ticket who;
-            typename Observers::Address address; ///< until its call is posted: a call keeps only its own observer
-            std::size_t count = 0;               ///< 0: the subscription is gone
-            std::size_t failed = 0;
-            std::size_t text_bytes = 0;
-            std::vector<Settlement> settlements;
-        };
-        std::vector<Group> groups;
-        std::size_t posted = 0; ///< so many of them
-        std::vector<Failure> failures;
-        std::string texts;
-        std::shared_ptr<const Batch> kept;
-        std::uint64_t epoch = 0;
-        std::uint64_t operations = 0;
-        std::size_t charge = 0;
-        std::atomic<std::size_t> untold{0};
-    };
+    using Notifications = NotificationQueue<Shared>;
 
     void post_pump() noexcept {
         try {
@@ -375,7 +318,7 @@ private:
     /// Does what there was no memory for when its time came.
     void catch_up() {
         place_released();
-        deliver();
+        notifications_.post_all(shared_);
         completions_.post_all();
         if (!doomed_.batch.empty()) give_up(doomed_, doomed_why_);
         while (true) {
@@ -1349,10 +1292,10 @@ private:
         std::uint64_t silent = 0; // settled, and no observer is told
         std::uint64_t waited_for = 0;
         std::uint64_t unobserved = 0;
-        std::list<std::shared_ptr<Settled>> one{std::make_shared<Settled>()};
+        typename Notifications::Place one{std::make_shared<Notification>()};
         auto* const told = one.front().get();
         groups_at_.assign(entries.size(), no_group);
-        GroupFinder find_group{*told, *books_->observers};
+        GroupFinder find_group{*told, *shared_->observers};
         for (std::size_t i = 0; i < entries.size(); ++i) {
             const auto& ending = endings_[i];
             if (entries[i].not_allowed && ending.next != Next::again) note_allowed(entries[i], false);
@@ -1405,7 +1348,7 @@ private:
             failed += group.failed;
             text_bytes += group.text_bytes;
             told->operations += group.count;
-            told->untold += group.count != 0 ? 1U : 0U;
+            told->calls_left += group.count != 0 ? 1U : 0U;
         }
         const bool telling = told->operations != 0;
         const auto settlement_bytes = static_cast<std::size_t>(told->operations) * sizeof(Settlement);
@@ -1492,43 +1435,8 @@ private:
         return ending.outcome != Outcome::indexed && ending.outcome != Outcome::superseded;
     }
     static constexpr std::uint32_t no_group = 0xffffffffU;
-    /// Which group a ticket's settlement is told with: the last one again, one of few, or one that is looked up.
-    class GroupFinder {
-    public:
-        GroupFinder(Settled& told, const Observers& observers) : groups_{told.groups}, observers_{observers} {}
-        [[nodiscard]] std::uint32_t operator()(Ticket ticket) {
-            constexpr std::size_t few = 8;
-            const auto is_it = [&](std::uint32_t at) {
-                return groups_[at].who.slot == ticket.slot && groups_[at].who.generation == ticket.generation;
-            };
-            if (!groups_.empty() && is_it(last_)) return last_;
-            if (index_.empty()) {
-                for (std::uint32_t at = 0; at < groups_.size(); ++at)
-                    if (is_it(at)) return last_ = at;
-            } else if (const auto found = index_.find(key_of(ticket)); found != index_.end()) {
-                return last_ = found->second;
-            }
-            last_ = static_cast<std::uint32_t>(groups_.size());
-            groups_.push_back({ticket, observers_.find(ticket), 0, 0, 0, {}});
-            if (groups_.size() > few && index_.empty()) {
-                for (std::uint32_t at = 0; at < groups_.size(); ++at) index_.emplace(key_of(groups_[at].who), at);
-            } else if (!index_.empty()) {
-                index_.emplace(key_of(ticket), last_);
-            }
-            return last_;
-        }
-
-    private:
-        [[nodiscard]] static std::uint64_t key_of(Ticket ticket) noexcept {
-            return std::uint64_t{ticket.slot} << 32U | ticket.generation;
-        }
-        std::vector<typename Settled::Group>& groups_;
-        const Observers& observers_;
-        boost::unordered_flat_map<std::uint64_t, std::uint32_t> index_;
-        std::uint32_t last_ = 0;
-    };
     /// Whether an observer is told how this operation of the bulk ended.
-    [[nodiscard]] bool is_told(const Settled& told, std::size_t i) const noexcept {
+    [[nodiscard]] bool is_told(const Notification& told, std::size_t i) const noexcept {
         return groups_at_[i] != no_group && told.groups[groups_at_[i]].count != 0;
     }
     /// An operation's two lines, without their newlines.
@@ -1539,8 +1447,10 @@ private:
     }
     /// Writes the settlements; `bytes` holds all operations when `whole`, else the failures that are told. Returns what
     /// is for those that wait with `async_index`.
-    [[nodiscard]] std::vector<std::pair<std::uint64_t, IndexResult>>
-    tell(Settled& told, std::span<const Entry> entries, std::string_view bytes, bool whole, std::size_t waited_for) {
+    [[nodiscard]] std::vector<std::pair<std::uint64_t, IndexResult>> tell(Notification& told,
+                                                                          std::span<const Entry> entries,
+                                                                          std::string_view bytes, bool whole,
+                                                                          std::size_t waited_for) {
         std::vector<std::pair<std::uint64_t, IndexResult>> results;
         results.reserve(waited_for);
         std::size_t offset = 0;
@@ -1575,44 +1485,10 @@ private:
         return results;
     }
     /// Lets the settlements set out for their observers. What cannot be posted for want of memory is posted later.
-    void acknowledge(std::list<std::shared_ptr<Settled>> one) noexcept {
-        books_->set_out(one.front()->operations);
-        deliveries_.splice(deliveries_.end(), one);
-        guarded([this] { deliver(); });
-    }
-    void deliver() {
-        while (!deliveries_.empty()) {
-            const auto told = deliveries_.front();
-            for (; told->posted < told->groups.size(); ++told->posted) {
-                auto& group = told->groups[told->posted];
-                if (group.count == 0) continue;
-                asio::post(group.address.executor,
-                           [books = books_, told, which = told->posted, observer = group.address.observer] {
-                               call_observer(*books, *told, which, *observer);
-                           });
-                group.address = {};
-            }
-            deliveries_.pop_front();
-        }
-    }
-    /// On the observer's executor.
-    static void call_observer(Books& books, Settled& told, std::size_t which, AnyObserver& observer) {
-        const auto& group = told.groups[which];
-        if (!books.arrive(group.count)) { // the close has counted them
-        } else if (!books.observers->find(group.who).observer) {
-            books.intake.update_stats([&](Stats& stats) { stats.unobserved += group.count; });
-        } else {
-            try {
-                observer.tell(group.settlements);
-            } catch (const std::exception& error) { // it was told; what it makes of it is its own affair
-                books.intake.note_failure("observer_threw", error.what(), 0);
-            } catch (...) {
-                books.intake.note_failure("observer_threw", {}, 0);
-            }
-        }
-        if (--told.untold != 0) return;
-        books.intake.release(told.epoch, told.operations, told.charge);
-        books.wake();
+    void acknowledge(typename Notifications::Place one) noexcept {
+        shared_->expect(one.front()->operations);
+        notifications_.push(std::move(one));
+        guarded([this] { notifications_.post_all(shared_); });
     }
     void tell_dropped() {
         while (telling_dropped_ || intake_.take_dropped(dropped_)) {
@@ -1623,12 +1499,12 @@ private:
     }
     /// When this throws, nothing has happened.
     void tell_dropped(const typename intake_type::Dropped& dropped) {
-        std::list<std::shared_ptr<Settled>> one{std::make_shared<Settled>()};
+        typename Notifications::Place one{std::make_shared<Notification>()};
         auto& told = *one.front();
         told.charge = dropped.charge();
         told.failures.push_back({to_string(errc::overflow), {}, {}, {}});
         std::vector<std::pair<std::uint64_t, IndexResult>> results;
-        GroupFinder find_group{told, *books_->observers};
+        GroupFinder find_group{told, *shared_->observers};
         for (const auto& ticket : dropped.tickets) {
             if (ticket.slot == IndexWaiters::slot) {
                 results.emplace_back(
@@ -1642,7 +1518,7 @@ private:
         std::uint64_t unobserved = 0;
         for (auto& group : told.groups) {
             if (!group.address.observer) unobserved += std::exchange(group.count, 0);
-            told.untold += group.count != 0 ? 1U : 0U;
+            told.calls_left += group.count != 0 ? 1U : 0U;
             told.operations += group.count;
         }
         told.epoch = dropped.epoch;
@@ -1762,7 +1638,7 @@ private:
     /// No call of an observer begins from now on. What was not delivered is counted here, not where it would have been.
     void silence() {
         if (!close_.silence()) return;
-        const auto late = books_->silence();
+        const auto late = shared_->silence();
         if (late != 0) intake_.update_stats([&](Stats& stats) { stats.unobserved += late; });
         report_events(Clock::now(), true); // also of what the last observers did
     }
@@ -1850,8 +1726,8 @@ private:
     T transport_;
     DeadLetters sink_;
     const std::array<std::string, 2> targets_; ///< without and with `items.*.result`
-    const std::shared_ptr<Books> books_;
-    intake_type& intake_ = books_->intake;
+    const std::shared_ptr<Shared> shared_;
+    intake_type& intake_ = shared_->intake;
     ClientIds client_ids_ = ClientIds::of<Clock>();
     std::atomic<std::uint64_t> next_id_{1};
     std::atomic<bool> limits_changed_{false};
@@ -1890,9 +1766,9 @@ private:
     EventReporter<time_point> events_{options_.on_event != nullptr};
     std::vector<std::uint32_t>
         groups_at_; ///< of the bulk that is being settled: which group each operation is told with
-    std::list<std::shared_ptr<Settled>> deliveries_; ///< whose calls are still to be posted
-    bulk_type in_hand_;                              ///< on its way to being sent
-    bulk_type doomed_;                               ///< on its way to being given up
+    Notifications notifications_;
+    bulk_type in_hand_; ///< on its way to being sent
+    bulk_type doomed_;  ///< on its way to being given up
     errc doomed_why_{};
     typename intake_type::Dropped dropped_;
     bool telling_dropped_ = false;              ///< `dropped_` is being told
