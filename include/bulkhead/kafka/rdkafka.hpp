@@ -689,8 +689,9 @@ public:
         } else {
             take_records(timeout);
         }
-        publish(false);
-        return !stop_requested_.load(std::memory_order_relaxed) && !stopped();
+        const bool ends = stop_requested_.load(std::memory_order_relaxed) || stopped();
+        publish(ends); // there may be no further poll: `stats()` has to show why it ends
+        return !ends;
     }
 
     /// Makes `run()` return soon. Any thread; also from a signal handler, where `std::atomic<bool>` is lock-free.
