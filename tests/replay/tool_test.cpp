@@ -11,6 +11,7 @@
 #include <bulkhead/sinks/file_sink.hpp>
 #include <bulkhead/test/bulk_server.hpp>
 #include <bulkhead/test/mock_kafka.hpp>
+#include <bulkhead/test/tls_bulk_server.hpp>
 
 #include <boost/json/parse.hpp>
 
@@ -35,8 +36,9 @@ namespace {
 std::string event(int number) { return R"({"service_name":"s","message":"number )" + std::to_string(number) + "\"}"; }
 
 /// Brokers with a topic of two partitions, five events each at 1,000 to 5,000 s, and a server.
-struct World {
-    World() {
+template <class Server>
+struct WorldOf {
+    WorldOf() {
         kafka.create_topic("t", 2);
         for (int i = 0; i < 10; ++i) kafka.produce("t", i % 2, {}, event(i), (i / 2 + 1) * 1'000'000);
         kafka.flush();
@@ -61,31 +63,40 @@ struct World {
         return kafka.committed("g", "t", 0).value_or(-1) + kafka.committed("g", "t", 1).value_or(-1);
     }
     MockKafka kafka;
-    BulkServer server;
+    Server server;
 };
+using World = WorldOf<BulkServer>;
 
 std::filesystem::path scratch_file(const char* name) {
     return std::filesystem::temp_directory_path() / (name + std::to_string(::getpid()));
 }
-/// Standard output goes to a file for as long as this lives.
+/// Standard output, or another stream of C's, goes to a file for as long as this lives.
 class Printed {
 public:
-    explicit Printed(const std::filesystem::path& path) {
-        std::fflush(stdout);
-        kept_ = ::dup(STDOUT_FILENO);
-        REQUIRE(std::freopen(path.c_str(), "wb", stdout) != nullptr);
+    explicit Printed(const std::filesystem::path& path, std::FILE* stream = stdout)
+        : stream_{stream}, number_{::fileno(stream)} {
+        std::fflush(stream_);
+        kept_ = ::dup(number_);
+        REQUIRE(std::freopen(path.c_str(), "wb", stream_) != nullptr);
     }
     Printed(const Printed&) = delete;
     Printed& operator=(const Printed&) = delete;
     ~Printed() {
-        std::fflush(stdout);
-        ::dup2(kept_, STDOUT_FILENO);
+        std::fflush(stream_);
+        ::dup2(kept_, number_);
         ::close(kept_);
     }
 
 private:
+    std::FILE* stream_;
+    int number_;
     int kept_ = -1;
 };
+std::size_t count_of(const std::string& text, const std::string& part) {
+    std::size_t times = 0;
+    for (auto at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++times;
+    return times;
+}
 boost::json::object read_json(const std::filesystem::path& path) {
     std::ifstream file{path};
     return boost::json::parse(std::string{std::istreambuf_iterator<char>{file}, {}}).as_object();
@@ -463,4 +474,39 @@ TEST_CASE("replay: --until-end ends behind a transaction marker, and polls all t
     CHECK(report.at("summary").at("lag") == 0);
     CHECK(report.at("summary").at("consumed") == 10);
     CHECK(report.at("longest_poll_gap_ms").to_number<std::int64_t>() < 1000);
+}
+
+TEST_CASE("replay: certificate files that change are in the log: taken up, or why not", "[replay][F318]") {
+    WorldOf<bulkhead::test::TlsBulkServer> world;
+    const auto authority = world.server.layer().identity().certificate_pem;
+    const auto ca_file = scratch_file("bulkhead-ca-");
+    const auto printed = scratch_file("bulkhead-log-");
+    write_file(ca_file.string(), authority);
+    world.server.misbehave([&](const bulkhead::test::BulkRequestInfo& request) {
+        std::optional<bulkhead::test::CannedAnswer> answer;
+        if (request.number > 2) return answer;
+        write_file(ca_file.string(), request.number == 1 ? "no certificate" : "Renewed.\n" + authority);
+        answer.emplace().close_without_answer = true; // the next connection is a new one
+        return answer;
+    });
+    auto options = world.options();
+    options.tls.ca_file = ca_file.string();
+    options.indexer.max_in_flight = 1;
+    options.indexer.retry.initial_backoff = std::chrono::milliseconds{10};
+    options.quiet = false;
+    {
+        const Printed to{printed, stderr};
+        REQUIRE(run_replay(options) == exit_ok);
+    }
+    CHECK(world.server.count("apm-logs") == 10);
+    std::ifstream file{printed};
+    const std::string text{std::istreambuf_iterator<char>{file}, {}};
+    CAPTURE(text);
+    const auto refused = text.find("TLS: certificate files have changed and are not in use: ca_file: ");
+    const auto taken = text.find("TLS: certificate files have changed and are in use");
+    REQUIRE(taken != std::string::npos);
+    CHECK(refused < taken);
+    CHECK(count_of(text, "certificate files have changed") == 2); // each once
+    std::filesystem::remove(ca_file);
+    std::filesystem::remove(printed);
 }

@@ -77,7 +77,7 @@ struct ClientEvent {
     std::int32_t partition = -1;
 };
 
-/// What the driver is told about the client.
+/// The options of a `Driver`.
 struct DriverOptions {
     /// `bootstrap.servers`: `host:port`, with commas between several. Not empty. When to change: always but on your own
     /// machine.
