@@ -103,7 +103,7 @@ void for_each_metric(const Stats& s, Visitor&& visit) {
     list.of(settled, to_string(Outcome::unknown), s.unknown);
     list.counter("bulkhead.operations.redirected", op, "Operations that ended in the failure store of a data stream",
                  s.redirected);
-    list.counter("bulkhead.operations.unobserved", op, "Settlements of which no observer was told", s.unobserved);
+    list.counter("bulkhead.operations.unobserved", op, "Settlements of which no observer was notified", s.unobserved);
     list.counter("bulkhead.operations.order_uncertain", op,
                  "Settled operations that a late attempt may undo although they were ordered by id", s.order_uncertain);
     list.counter("bulkhead.operations.retried", op, "Operations put back to be sent again", s.retried_operations);
