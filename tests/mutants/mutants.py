@@ -538,6 +538,12 @@ MUTANTS = [
      ["unit/deadlines_test.cpp"]),
     ("waiting calls are served in the order of their arrival on the strand", "[[nodiscard]] Waiter& front() noexcept { return waiters_.begin()->second; }",
      "[[nodiscard]] Waiter& front() noexcept { return waiters_.rbegin()->second; }", ["unit/wait/wait_list_test.cpp"]),
+    ("a letter is safe when write_letter is called",
+     "            write_letter_(letter, std::move(receipt));\n",
+     "            receipt(error_code{});\n            write_letter_(letter, std::move(receipt));\n",
+     ["kafka/dead_letter_topic_test.cpp", "[F315]"]),
+    ("statistics are not made when the driver ends by itself", "publish(ends);", "publish(false);",
+     ["kafka/dead_letter_topic_test.cpp", "[F317]"]),
 ]
 
 # A test's server waits for what does not come; these are given 20 seconds.
