@@ -28,7 +28,9 @@ struct Bulk {
     std::uint32_t avoid_node = 0xffffffffU;
     bool apart = false;     ///< not to be merged with others: a part of what was refused as too large or malformed
     bool in_halves = false; ///< to be halved before it travels again: its answer was too large
-    /// Since when answers have charged an operation of it, or called one blocked; `max()`: none has.
+    /// Since when answers have charged an operation of it, or called one blocked; `max()`: none has. Its operations
+    /// share these: the earliest counts for all. Merging takes the later one, so none is given up before its time for
+    /// another bulk's sake.
     TimePoint charged_since = TimePoint::max();
     TimePoint blocked_since = TimePoint::max();
     /// How many requests had been taken when this one last failed in a way that a smaller one might not; 0: it has not.
