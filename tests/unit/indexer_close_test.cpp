@@ -7,6 +7,8 @@
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 
+#include <functional>
+
 using namespace bench;
 
 // Close from every state, destruction at every step.
@@ -457,4 +459,40 @@ TEST_CASE("of letters of one bulk a close hands back those that are certainly no
     CHECK(report->undelivered[0]->body() == "{\"index\":{\"_index\":\"logs\",\"_id\":\"one\"}}\n{\"n\":1}\n");
     CHECK(b.count(Outcome::unknown) == 1);
     CHECK(b.count(Outcome::undelivered) == 1);
+}
+
+namespace {
+
+/// Does something when it is destroyed, with the handler that holds it.
+struct AtDestruction {
+    explicit AtDestruction(std::function<void()> f) : action{std::move(f)} {}
+    AtDestruction(const AtDestruction&) = delete;
+    AtDestruction& operator=(const AtDestruction&) = delete;
+    ~AtDestruction() { action(); }
+    std::function<void()> action;
+};
+
+} // namespace
+
+TEST_CASE("an observer that returns while the indexer's context ends without a close touches nothing of it", "[F307]") {
+    const auto script = std::make_shared<Script>();
+    script->respond = [](const test::SeenRequest& request) { return Answer::ok(request.operations); };
+    asio::io_context other;
+    int told = 0;
+    {
+        std::optional<asio::io_context> context{std::in_place};
+        std::optional<BulkIndexer<ScriptedTransport, ManualClock>> indexer{
+            std::in_place, context->get_executor(), ScriptedTransport{script}, IndexerOptions{.index = "logs"}};
+        auto subscription = indexer->subscribe(other.get_executor(), [&](std::span<const Settlement>) { ++told; });
+        CHECK(indexer->try_enqueue({.source = "{}"}, subscription.ticket(1)) == Admission::accepted);
+        indexer->flush();
+        test::run_ready(*context);
+        // The observer's call is posted, and runs while the context destroys what was posted to it.
+        asio::post(*context, [last = std::make_shared<AtDestruction>([&] { other.poll(); })] {});
+        indexer.reset(); // its close is posted, and never runs
+        context.reset();
+        CHECK(told == 1);
+    }
+    script->respond = {};
+    CHECK(script.use_count() == 1); // nothing that was posted too late keeps the indexer
 }
