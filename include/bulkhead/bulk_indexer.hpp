@@ -41,7 +41,8 @@ private:
 ///
 /// The destructor is a close with no time left: what is queued is settled as `undelivered`, what is in flight as
 /// `unknown`, as soon as the context runs; it does not wait. Use `async_close` to drain. The handle must not outlive
-/// its context.
+/// its context. The context may end without a close: its end waits for an observer on another executor only while that
+/// hands its room back, and what the observer itself uses must live until it has returned.
 ///
 /// `Clock` is the time that all deadlines are on; tests use a manual one.
 template <Transport T, class Clock = std::chrono::steady_clock>

@@ -97,6 +97,7 @@ public:
 private:
     using time_point = ManualClock::time_point;
     static constexpr auto never = time_point::min();
+    static constexpr std::uint32_t most_halvings = 24; ///< answers that are nonsense, until an operation is alone
 
     /// What the server has said of an operation, by this simulation's own table.
     enum class Said : std::uint8_t {
@@ -200,6 +201,7 @@ private:
         std::uint32_t charged = 0;                    ///< answers that count as attempts
         Said said{};                                  ///< in the last answer
         bool takes_time = false;                      ///< it may be given up only when a while has passed as well
+        bool nonsense_with_others = false;            ///< so it was last charged: another may be the cause
         bool charged_alone = false;                   ///< at least once, perhaps
         std::uint32_t perhaps_charged = 0;            ///< of these
         time_point failed_at = never;                 ///< a request with it, and it was not answered since
@@ -686,7 +688,8 @@ private:
             expect(op.accepted || op.waiting, "only what was accepted is sent", op);
             expect(now >= op.not_before, "what was refused is sent again after its backoff", op);
             expect(op.charged - op.perhaps_charged < options_.retry.max_attempts || op.takes_time ||
-                       with_sink_, // floods take charges back
+                       with_sink_ || // floods take charges back
+                       (op.nonsense_with_others && op.charged < options_.retry.max_attempts + most_halvings),
                    "no operation is sent again when its attempts ran out", op);
             expect(op.settled == 0, "what has settled is not sent again", op);
             expect(op.in_flight == 0, "an operation is in one request at a time", op);
@@ -912,6 +915,7 @@ private:
             auto& op = operations_[found[i].number];
             op.said = items.said[i];
             if (op.said != Said::wait) ++op.charged;
+            if (op.said != Said::wait) op.nonsense_with_others = false;
             op.takes_time = items.text[i].find("\"status\":5") != std::string::npos;
             if (op.said != Said::wait && op.said != Said::again) continue;
             op.not_before = ManualClock::now() + least_backoff_;
@@ -933,7 +937,10 @@ private:
     void nonsense(const std::vector<Found>& found, bool too_large = false) {
         if (!too_large) trouble();
         lost(found, too_large ? Said::done : Said::no);
-        for (const auto& one : found) ++operations_[one.number].charged;
+        for (const auto& one : found) {
+            ++operations_[one.number].charged;
+            operations_[one.number].nonsense_with_others = found.size() > 1 && options_.retry.max_attempts > 1;
+        }
     }
     void landed(const std::vector<Found>& found) {
         for (const auto& one : found) --operations_[one.number].in_flight;

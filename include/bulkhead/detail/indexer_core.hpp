@@ -255,6 +255,10 @@ private:
         bool alone = false;     ///< no other request has been in flight with it
         bool abandoned = false; ///< settled without waiting for it
         bool unjudged = false;  ///< it has its reply; there was no memory to judge that
+        // What judging an answer has done already, should it be judged again.
+        std::size_t charged = 0;  ///< so many of its operations have their attempt, from the first on
+        std::uint8_t counted = 0; ///< see `once`
+        bool took_back = false;   ///< charges, in a flood
     };
     using FlightPtr = std::shared_ptr<Flight>;
 
@@ -266,6 +270,7 @@ private:
         Outcome outcome = Outcome::indexed;
         Result result = Result::unspecified;
         Next next = Next::settle;
+        bool waits = false; ///< for its index, or for a permission
     };
     using Next = typename Ending::Next;
     /// Error type and reason. The views live as long as the answer.
@@ -325,10 +330,7 @@ private:
             const auto found = std::find_if(in_flight_.begin(), in_flight_.end(),
                                             [](const FlightPtr& flight) { return flight->unjudged; });
             if (found == in_flight_.end()) return;
-            charging_ = false; // the first time has charged what is to be charged
-            const bool judged = arrive(*found);
-            charging_ = true;
-            if (!judged) return;
+            if (!arrive(*found)) return;
         }
     }
     void take_limits() {
@@ -366,7 +368,7 @@ private:
             auto& bulk = in_hand_; // and there it stays when memory runs out
             if (bulk.batch.empty() && !take_next(now, bulk)) return;
             if (options_.ordering == Ordering::per_id && !hold_back(bulk)) continue;
-            if (bulk.batch.operations() > 1 && std::exchange(bulk.in_halves, false)) {
+            if (bulk.batch.operations() > 1 && (bulk.in_halves || makes_nonsense(bulk))) {
                 bulk.apart = true;
                 halve(std::move(bulk));
             } else if (bulk.batch.operations() > 1 && too_much(bulk.batch)) {
@@ -439,6 +441,8 @@ private:
         in_flight_.reserve(in_flight_.size() + 1);
         spare_flights_.reserve(in_flight_.size() + 1); // so that landing needs no memory for these
         flight->answer.start(bulk.batch.operations());
+        flight->charged = flight->counted = 0;
+        flight->took_back = false;
         flight->bulk = std::exchange(bulk, bulk_type{});
         flight->sent = now;
         const bool first = flight->bulk.travelled == 0;
@@ -508,11 +512,61 @@ private:
     /// then.
     bool arrive(FlightPtr flight) noexcept {
         flight->unjudged = false;
+        const auto before = memory_of_judging(*flight);
         if (guarded([&] { land(flight, flight->reply); })) return true;
+        restore(*flight, before);
         flight->unjudged = true;
         in_flight_.push_back(flight); // where there is room, since it was taken out
         if (flight->bulk.travelled > 1) ++repeating_;
         return false;
+    }
+    /// What judging an answer changes and needs no memory to keep.
+    struct Learnt {
+        Concurrency<time_point> concurrency;
+        RequestCeiling ceiling;
+        SizeSuspicion suspicion;
+        RetryBudget budget;
+        FloodGauge flood;
+        std::uint64_t taken;
+        std::uint64_t fresh_failures;
+        std::size_t lone_refusals;
+        bulk_type history; ///< without operations
+    };
+    [[nodiscard]] Learnt memory_of_judging(const Flight& flight) const noexcept {
+        return {concurrency_,    ceiling_,       suspicion_,
+                budget_,         flood_,         taken_,
+                fresh_failures_, lone_refusals_, flight.bulk.with(Batch{})};
+    }
+    /// There was no memory to judge the answer to its end: as if it had not begun.
+    void restore(Flight& flight, const Learnt& before) noexcept {
+        concurrency_ = before.concurrency;
+        ceiling_ = before.ceiling;
+        suspicion_ = before.suspicion;
+        budget_ = before.budget;
+        flood_ = before.flood;
+        taken_ = before.taken;
+        fresh_failures_ = before.fresh_failures;
+        // When they were begun again, for another type, none of that type has been refused yet.
+        if (lone_refusals_ != before.lone_refusals)
+            lone_refusals_ = lone_refusals_ == before.lone_refusals + 1 ? before.lone_refusals : 0;
+        auto batch = std::move(flight.bulk.batch);
+        flight.bulk = before.history.with(std::move(batch));
+        limit_batches();
+        tell_concurrency();
+    }
+    enum : std::uint8_t { landing = 1, request_failure = 2, operation_failures = 4, malformed_answer = 8 };
+    /// Whether this is to be counted: it has not been, for this answer. Nothing may fail between this and counting.
+    [[nodiscard]] static bool once(Flight& flight, std::uint8_t what) noexcept {
+        const bool counted = (flight.counted & what) != 0;
+        flight.counted = static_cast<std::uint8_t>(flight.counted | what);
+        return !counted;
+    }
+    /// Charges the operation at position `i`; positions rise.
+    void count_attempt(Flight& flight, std::size_t i) const noexcept {
+        if (i < flight.charged) return;
+        flight.charged = i + 1;
+        auto& entry = flight.bulk.batch.entries()[i];
+        if (entry.attempts < 0xffffU) ++entry.attempts;
     }
     void land(FlightPtr flight, Reply& reply) {
         if (flight->abandoned) return;
@@ -521,7 +575,7 @@ private:
         const auto now = Clock::now();
         intake_.update_stats([&](Stats& stats) {
             stats.in_flight = in_flight_.size();
-            stats.request_time.record(intake_type::age_of(flight->sent, now));
+            if (once(*flight, landing)) stats.request_time.record(intake_type::age_of(flight->sent, now));
         });
         auto& bulk = flight->bulk;
         bulk.avoid_node = reply.node;
@@ -567,7 +621,6 @@ private:
         bool any_charged = false;
         bool any_blocked = false;
         std::size_t offset = 0;
-        FailureCounter failures{intake_};
         for (std::size_t i = 0; i < items.size(); ++i) {
             auto& ending = endings_[i];
             auto& entry = entries[i];
@@ -575,14 +628,14 @@ private:
             if (const auto* error = flight.answer.error_of(items[i])) ending.said = say(error->type, error->reason);
             const auto& said = said_[ending.said];
             const auto verdict = judge_item(items[i], said.type, entry, options_.verdicts);
-            if (verdict != Verdict::push_back && verdict != Verdict::environment) count_attempt(entry);
-            if (entry.not_allowed != (verdict == Verdict::environment)) note_allowed(entry, !entry.not_allowed);
-            const bool waits = verdict == Verdict::push_back || verdict == Verdict::environment;
-            const auto line =
-                bulk.batch.body().substr(std::exchange(offset, offset + entry.bytes()), entry.action_bytes);
-            if (verdict != Verdict::indexed && verdict != Verdict::superseded)
-                failures.add(said.type, said.reason, ending.status, waits ? index_of(line) : std::string_view{});
+            if (verdict != Verdict::push_back && verdict != Verdict::environment) count_attempt(flight, i);
+            note_allowed(entry, verdict == Verdict::environment);
+            ending.waits = verdict == Verdict::push_back || verdict == Verdict::environment;
+            const auto source = bulk.batch.body().substr(offset + entry.action_bytes, entry.source_bytes);
+            offset += entry.bytes();
             if (ending.status == 429 && (verdict == Verdict::push_back || verdict == Verdict::retry)) ++pushed_back;
+            const bool lost = verdict == Verdict::push_back && perhaps_applied(ending.status, said.type);
+            if (lost) entry.ambiguous = entry.unanswered = true;
             switch (verdict) {
             case Verdict::indexed: ending.result = result_of(items[i], entry); break;
             case Verdict::superseded: ending.outcome = Outcome::superseded; break;
@@ -597,6 +650,10 @@ private:
             case Verdict::environment:
                 ending.next = Next::again;
                 any_blocked = true;
+                if (lost && !safe_to_repeat(entry, source, options_.duplicates)) {
+                    end_in_vain(entry, ending); // as `unknown`
+                    break;
+                }
                 if (!blocked_too_long(bulk, now)) break;
                 end_in_vain(entry, ending);
                 blocked += ending.next == Next::letter ? 1U : 0U;
@@ -613,10 +670,12 @@ private:
             again += ending.next == Next::again ? 1U : 0U;
             letters += ending.next == Next::letter ? 1U : 0U;
         }
-        failures.flush();
+        if (once(flight, operation_failures)) note_item_failures(bulk.batch);
         if (again != items.size()) {
             bulk.apart = false;
             bulk.failed_after = bulk.failures = 0;
+            bulk.nonsense_after = bulk.nonsense = 0;
+            bulk.new_half = false;
             ++taken_;
             suspicion_.taken(size_of(bulk.batch));
             (void)ceiling_.taken(bulk.batch.bytes());
@@ -630,13 +689,28 @@ private:
             bulk.blocked_since = any_blocked ? std::min(bulk.blocked_since, now) : time_point::max();
         }
         if (sink_.get() != nullptr && flood_.judge(items.size(), letters - blocked)) {
-            endpoint_in_trouble(flight, {}, spare_the_sink(entries), Health::flooded, now);
+            endpoint_in_trouble(flight, {}, spare_the_sink(flight), Health::flooded, now);
         } else if (refusal && concurrency_.failures() != 0) {
             concurrency_.inconclusive(flight.generation);
         } else {
             endpoint_works(flight, pushed_back != 0);
         }
         settle(bulk, due);
+    }
+    /// The operations that did not succeed, by what `endings_` says of them.
+    void note_item_failures(const Batch& batch) {
+        FailureCounter failures{intake_};
+        std::size_t offset = 0;
+        const auto entries = batch.entries();
+        for (std::size_t i = 0; i < entries.size(); ++i) {
+            const auto& ending = endings_[i];
+            const auto line =
+                batch.body().substr(std::exchange(offset, offset + entries[i].bytes()), entries[i].action_bytes);
+            if (ending.next == Next::settle && !is_failure(ending)) continue;
+            const auto& said = said_[ending.said];
+            failures.add(said.type, said.reason, ending.status, ending.waits ? index_of(line) : std::string_view{});
+        }
+        failures.flush();
     }
     /// The operation is not tried again.
     void end_in_vain(const Entry& entry, Ending& ending) const noexcept {
@@ -673,15 +747,17 @@ private:
         if (sink_.get() != nullptr) ending.next = Next::letter;
     }
     /// In a flood: what would become a dead letter waits instead, and is charged nothing. Returns what was said of one.
-    std::string spare_the_sink(std::span<Entry> entries) {
-        std::string said;
+    std::string spare_the_sink(Flight& flight) {
+        const auto entries = flight.bulk.batch.entries();
+        const bool takes_back = !std::exchange(flight.took_back, true);
+        std::string_view said;
         for (std::size_t i = 0; i < endings_.size(); ++i) {
             if (endings_[i].next != Next::letter) continue;
             endings_[i].next = Next::again;
-            if (charging_ && entries[i].attempts != 0) --entries[i].attempts;
+            if (takes_back && entries[i].attempts != 0) --entries[i].attempts;
             if (said.empty()) said = said_[endings_[i].said].type;
         }
-        return said;
+        return std::string{said};
     }
     /// What every item of an answer says alike.
     struct AsOne {
@@ -716,14 +792,32 @@ private:
     void push_back(Flight& flight, const AsOne& refusal, time_point now) {
         auto& bulk = flight.bulk;
         note_pushed_back(flight);
-        if (refusal.health == Health::unauthorized)
-            for (auto& entry : bulk.batch.entries())
-                if (!entry.not_allowed) note_allowed(entry, true);
-        const auto index = index_of(bulk.batch.body().substr(0, bulk.batch.entries()[0].action_bytes));
+        const auto entries = bulk.batch.entries();
+        const auto items = flight.answer.items();
+        start_endings(entries.size());
+        std::size_t offset = 0;
+        for (std::size_t i = 0; i < entries.size(); ++i) {
+            auto& entry = entries[i];
+            auto& ending = endings_[i];
+            const auto source = bulk.batch.body().substr(offset + entry.action_bytes, entry.source_bytes);
+            offset += entry.bytes();
+            const auto& item = items[i];
+            const auto* error = flight.answer.error_of(item);
+            const auto type = error == nullptr ? std::string_view{} : std::string_view{error->type};
+            const auto verdict = judge_item(item, type, entry, options_.verdicts);
+            note_allowed(entry, verdict == Verdict::environment);
+            ending.next = Next::again;
+            if (verdict != Verdict::push_back || !perhaps_applied(item.status, type)) continue;
+            entry.ambiguous = entry.unanswered = true;
+            if (safe_to_repeat(entry, source, options_.duplicates)) continue;
+            ending.status = item.status;
+            ending.said = say(type, error->reason);
+            end_in_vain(entry, ending); // as `unknown`
+        }
+        const auto index = index_of(bulk.batch.body().substr(0, entries[0].action_bytes));
         endpoint_in_trouble(flight, {}, join(first_said(flight).first, index), refusal.health, now, refusal.busy);
         bulk.blocked_since = std::min(bulk.blocked_since, now);
-        const auto due = due_again(bulk, now);
-        requeue(std::move(bulk), due);
+        settle(bulk, due_again(bulk, now));
     }
     /// Type and reason of the first item.
     [[nodiscard]] static std::pair<std::string, std::string> first_said(Flight& flight) {
@@ -737,6 +831,7 @@ private:
     void note_pushed_back(Flight& flight) {
         const auto& batch = flight.bulk.batch;
         const auto said = first_said(flight);
+        if (!once(flight, operation_failures)) return;
         FailureCounter failures{intake_};
         failures.add(said.first, said.second, flight.answer.items()[0].status,
                      index_of(batch.body().substr(0, batch.entries()[0].action_bytes)), batch.operations());
@@ -772,6 +867,7 @@ private:
     }
     /// 429 or 503 for the request as a whole.
     void refuse_whole(Flight& flight, const Reply& reply, time_point now) {
+        for (auto& entry : flight.bulk.batch.entries()) note_allowed(entry, false);
         if (suspect(flight, true) == Blame::endpoint) return requeue_whole(flight, reply, Health::backing_off, now);
         note_failed(flight, reply, type_of(reply));
         const auto said = describe_error(flight.answer.head());
@@ -782,14 +878,18 @@ private:
         note_pushed_back(flight);
         retry_apart(flight, first_said(flight), flight.answer.items()[0].status, now);
     }
-    /// A bulk that is refused while others are taken travels in halves, without pausing anybody. One operation is
-    /// charged for it.
+    /// A bulk that is refused while others are taken travels in halves, without pausing anybody; 429 shrinks
+    /// `max_in_flight`. One operation is charged for it, and shrinks nothing: it is the cause itself.
     void retry_apart(Flight& flight, const std::pair<std::string, std::string>& said, std::uint16_t status,
                      time_point now, std::optional<std::chrono::seconds> retry_after = {}) {
         auto& bulk = flight.bulk;
-        concurrency_.inconclusive(flight.generation);
+        if (status == 429 && bulk.batch.operations() > 1) {
+            concurrency_.pushed_back(flight.generation);
+        } else {
+            concurrency_.inconclusive(flight.generation);
+        }
         tell_concurrency();
-        if (!charge_apart(bulk, now)) {
+        if (!charge_apart(flight, now)) {
             auto due = apart_due(bulk, now);
             if (retry_after) due = std::max(due, later(now, clamp_retry_after(*retry_after, options_.retry)));
             return requeue(std::move(bulk), due);
@@ -801,13 +901,14 @@ private:
         settle(bulk, now);
     }
     /// True when the bulk is one operation, which has had its tries.
-    [[nodiscard]] bool charge_apart(bulk_type& bulk, time_point now) {
+    [[nodiscard]] bool charge_apart(Flight& flight, time_point now) {
+        auto& bulk = flight.bulk;
         if (bulk.batch.operations() > 1) {
             bulk.in_halves = bulk.failures >= failures_before_halving;
             return false;
         }
-        auto& entry = bulk.batch.entries()[0];
-        count_attempt(entry);
+        const auto& entry = bulk.batch.entries()[0];
+        count_attempt(flight, 0);
         bulk.charged_since = std::min(bulk.charged_since, now);
         return had_its_tries(entry, bulk, now);
     }
@@ -823,7 +924,8 @@ private:
         return later(now, backoff(options_.retry, ++bulk.refusals, jitter_()));
     }
     /// What was last answered about an operation was, or is no longer, that it is not allowed.
-    void note_allowed(Entry& entry, bool not_allowed) {
+    void note_allowed(Entry& entry, bool not_allowed) noexcept {
+        if (entry.not_allowed == not_allowed) return;
         entry.not_allowed = not_allowed;
         intake_.update_stats([&](Stats& stats) {
             if (not_allowed) ++stats.waiting_for_environment;
@@ -836,14 +938,16 @@ private:
         const bool too_large = reply.error == error_code{errc::answer_too_large};
         if (malformed) {
             if (reply.detail.empty()) reply.detail = flight.answer.problem();
-            intake_.update_stats([](Stats& stats) { ++stats.malformed_answers; });
+            if (once(flight, malformed_answer)) intake_.update_stats([](Stats& stats) { ++stats.malformed_answers; });
         }
         auto& bulk = flight.bulk;
         const auto type = malformed ? std::string{to_string(why)} : type_of(reply);
         auto due = now;
         bool tried = false; // it is one operation, which has had its tries
         std::size_t again = 0;
-        // Nonsense is charged, and so ends, at whatever size: a smaller request would only be understood as little.
+        const bool contrast = taken_ != bulk.nonsense_after; // others were understood since its last answer
+        // Nonsense is charged, and so ends. Where others are understood, an operation of this bulk may be the cause:
+        // it travels in halves then, and only one that is alone ends.
         if ((malformed && !too_large) || suspect(flight, false) == Blame::endpoint) {
             endpoint_fails(flight, reply, type, Health::backing_off, now);
             due = due_again(bulk, now);
@@ -851,12 +955,15 @@ private:
             note_failed(flight, reply, type);
             concurrency_.inconclusive(flight.generation);
             tell_concurrency();
-            tried = !malformed && charge_apart(bulk, now);
+            tried = !malformed && charge_apart(flight, now);
             due = apart_due(bulk, now);
         }
         bulk.blocked_since = time_point::max();
+        const bool lasts = !contrast && !bulk.new_half && !too_large; // also for parts, and for everything else
+        if (malformed) note_nonsense(bulk, contrast);
         if (too_large) bulk.in_halves = true; // fewer operations, a smaller answer
         const auto entries = bulk.batch.entries();
+        const bool may_end = entries.size() == 1 || lasts || options_.retry.max_attempts == 1;
         start_endings(entries.size());
         const auto said = say(to_string(why), reply.detail);
         std::size_t offset = 0;
@@ -868,8 +975,8 @@ private:
             entry.ambiguous = entry.unanswered = true;
             // An answer that says nothing is an answer all the same: without this an endless stream of them would
             // never end for an operation without `max_age`.
-            if (malformed) count_attempt(entry);
-            if (malformed) tried = entry.attempts >= options_.retry.max_attempts;
+            if (malformed) count_attempt(flight, i);
+            if (malformed) tried = may_end && entry.attempts >= options_.retry.max_attempts;
             if (!tried && safe_to_repeat(entry, source, options_.duplicates)) ending.next = Next::again;
             ending.outcome = Outcome::unknown;
             ending.status = static_cast<std::uint16_t>(reply.status);
@@ -878,6 +985,21 @@ private:
         }
         if (again != entries.size()) bulk.failed_after = bulk.failures = 0; // the rest has no history of its own
         settle(bulk, due);
+    }
+    /// So many nonsensical answers in a row are the endpoint's affair. At least two attempts are left for the halves.
+    [[nodiscard]] std::uint32_t nonsense_before_halving() const noexcept {
+        return std::clamp(options_.retry.max_attempts, 3U, failures_before_halving + 2) - 2;
+    }
+    void note_nonsense(bulk_type& bulk, bool contrast) const noexcept {
+        const auto most = nonsense_before_halving();
+        if (bulk.nonsense < 0xffffffffU) ++bulk.nonsense;
+        if (bulk.nonsense == most || (bulk.nonsense > most && contrast)) bulk.in_halves = true;
+        bulk.nonsense_after = taken_;
+        bulk.new_half = false;
+    }
+    /// A half whose answer was nonsense while nothing else was understood; now something has been.
+    [[nodiscard]] bool makes_nonsense(const bulk_type& bulk) const noexcept {
+        return bulk.nonsense > nonsense_before_halving() && !bulk.new_half && bulk.nonsense_after != taken_;
     }
     /// A request that was refused as too large or malformed: halved until the culprit stands alone.
     void split(Flight& flight, const Reply& reply, time_point now) {
@@ -896,10 +1018,11 @@ private:
         if (reply.status == 400 && lone_refusals_ >= most_lone_refusals && type == lone_refusal_type_)
             return split_slowly(flight, reply, now);
         endpoint_works(flight, false);
-        intake_.note_failed_request(type, error.reason, static_cast<std::uint16_t>(reply.status));
+        if (once(flight, request_failure))
+            intake_.note_failed_request(type, error.reason, static_cast<std::uint16_t>(reply.status));
         if (count == 1) {
             if (reply.status == 400) count_lone_refusal(type);
-            count_attempt(bulk.batch.entries()[0]);
+            count_attempt(flight, 0);
             start_endings(1);
             // A 400 is about the operation itself; a 413 only about what may pass now, and an earlier attempt may have.
             const bool perhaps_there = reply.status == 413 && bulk.batch.entries()[0].ambiguous;
@@ -914,9 +1037,9 @@ private:
             ceiling_.refused(bulk.batch.bytes());
             limit_batches();
         }
-        intake_.update_stats([&](Stats& stats) { stats.retried_operations += count; });
         bulk.apart = true;
         halve(std::move(bulk));
+        intake_.update_stats([&](Stats& stats) { stats.retried_operations += count; });
     }
     /// One operation after the other was refused alone, all alike, and nothing succeeded: not the operations' fault.
     /// None is refused for good any more, and one request at a time looks whether it is over. What comes in parts goes
@@ -936,12 +1059,14 @@ private:
         const auto count = bulk.batch.operations();
         const auto before = bulk.batch.footprint();
         std::size_t after = 0;
-        bulk.failed_after = bulk.failures = 0; // each half has a history of its own
         std::array<bulk_type, 2> halves;
         std::array<typename Retries::Place, 2> places;
         for (const bool second : {true, false}) {
             auto& half = halves[second ? 1 : 0];
             half = bulk.with(bulk.batch.extract([&](std::size_t i) { return (i >= count / 2) == second; }));
+            half.failed_after = half.failures = 0; // each half has a history of its own
+            half.new_half = true;
+            half.in_halves = false;
             after += half.batch.footprint();
             places[second ? 1 : 0] = typename Retries::Place{half.opened, half.opened};
         }
@@ -962,17 +1087,17 @@ private:
         tell_concurrency();
     }
     /// The request failed as a whole.
-    void endpoint_fails(const Flight& flight, const Reply& reply, std::string_view type, Health health,
-                        time_point now) {
+    void endpoint_fails(Flight& flight, const Reply& reply, std::string_view type, Health health, time_point now) {
         endpoint_in_trouble(flight, reply.retry_after, note_failed(flight, reply, type), health, now);
     }
     /// Counts a request that failed as a whole. Returns what may be shown of it.
-    std::string note_failed(const Flight& flight, const Reply& reply, std::string_view type) {
+    std::string note_failed(Flight& flight, const Reply& reply, std::string_view type) {
         std::string detail = reply.detail;
         if (detail.empty() && reply.error) detail = reply.error.message();
         const auto said = detail.empty() ? describe_error(flight.answer.head()) : ItemError{};
-        intake_.note_failed_request(type, detail.empty() ? said.reason : detail,
-                                    static_cast<std::uint16_t>(reply.status));
+        if (once(flight, request_failure))
+            intake_.note_failed_request(type, detail.empty() ? said.reason : detail,
+                                        static_cast<std::uint16_t>(reply.status));
         return join(type, detail.empty() ? said.type : detail); // the server's own words may repeat what it was sent
     }
     /// Nobody travels for a while; then a single probe.
@@ -1034,7 +1159,9 @@ private:
     }
     [[nodiscard]] static bool stays_apart(const bulk_type& bulk) noexcept { return bulk.apart || bulk.in_halves; }
     /// Bulks that failed are merged among themselves only, so that what makes one fail is found among few.
-    [[nodiscard]] static bool has_failed(const bulk_type& bulk) noexcept { return bulk.failed_after != 0; }
+    [[nodiscard]] static bool has_failed(const bulk_type& bulk) noexcept {
+        return bulk.failed_after != 0 || bulk.nonsense != 0;
+    }
     /// While the retry budget is used up, one request at a time repeats operations.
     [[nodiscard]] bool may_repeat() const noexcept { return repeating_ == 0 || !budget_.used_up(); }
     /// What is due as well travels in the same request, as far as it fits: many batches leave a few survivors each.
@@ -1072,6 +1199,8 @@ private:
             bulk.failed_after = std::max(bulk.failed_after, other.failed_after);
             bulk.fresh_failures = std::max(bulk.fresh_failures, other.fresh_failures);
             bulk.failures = std::max(bulk.failures, other.failures);
+            bulk.nonsense = std::max(bulk.nonsense, other.nonsense);
+            bulk.nonsense_after = std::max(bulk.nonsense_after, other.nonsense_after);
         });
         intake_.settle({}, before, bulk.batch.footprint(), bulk.epoch, 0, Batch{});
     }
@@ -1155,13 +1284,10 @@ private:
     }
     /// Settles what a close gives up, and keeps what is certainly not applied for the report.
     void hand_back(bulk_type& bulk) {
-        const auto is_undelivered = [&](std::size_t i) { return endings_[i].outcome == Outcome::undelivered; };
-        std::size_t count = 0;
-        for (std::size_t i = 0; i < endings_.size(); ++i) count += is_undelivered(i) ? 1U : 0U;
-        if (undelivered_.size() == undelivered_.capacity()) undelivered_.reserve(2 * undelivered_.size() + 8);
+        const auto count = count_undelivered();
         if (count != endings_.size()) {
             std::shared_ptr<const Batch> part;
-            if (count != 0) part = std::make_shared<const Batch>(bulk.batch.extract(is_undelivered));
+            if (count != 0) part = undelivered_part(bulk.batch);
             settle(bulk, time_point{});
             if (part) undelivered_.push_back(std::move(part));
             return;
@@ -1173,6 +1299,17 @@ private:
         settle(*whole, time_point{}, batch);
         give_back.dismiss();
         undelivered_.push_back(batch);
+    }
+
+    /// How many operations `endings_` calls undelivered. `undelivered_` then has room for one more batch.
+    [[nodiscard]] std::size_t count_undelivered() {
+        if (undelivered_.size() == undelivered_.capacity()) undelivered_.reserve(2 * undelivered_.size() + 8);
+        const auto is_it = [](const Ending& ending) { return ending.outcome == Outcome::undelivered; };
+        return static_cast<std::size_t>(std::count_if(endings_.begin(), endings_.end(), is_it));
+    }
+    [[nodiscard]] std::shared_ptr<const Batch> undelivered_part(const Batch& batch) const {
+        const auto is_undelivered = [&](std::size_t i) { return endings_[i].outcome == Outcome::undelivered; };
+        return std::make_shared<const Batch>(batch.extract(is_undelivered));
     }
 
     /// What keeps the endpoint from being used, if anything does.
@@ -1261,7 +1398,12 @@ private:
         settle_letters(*letters_.front(), Outcome::dead_lettered);
         letters_.pop_front();
     }
-    void settle_letters(Letters& letters, Outcome outcome, std::shared_ptr<const Batch> in_use = nullptr) {
+    void settle_letters(Letters& letters, Outcome outcome) {
+        end_letters(letters, outcome);
+        settle_ended(letters);
+    }
+    /// Fills in `endings_`.
+    void end_letters(const Letters& letters, Outcome outcome) {
         start_endings(letters.letters.size());
         for (std::size_t i = 0; i < endings_.size(); ++i) {
             const auto& letter = letters.letters[i];
@@ -1273,6 +1415,8 @@ private:
             endings_[i].status = letter.status;
             endings_[i].said = say(letter.type, letter.reason);
         }
+    }
+    void settle_ended(Letters& letters, std::shared_ptr<const Batch> in_use = nullptr) {
         settle(letters.bulk, time_point{}, std::move(in_use));
         intake_.update_stats([&](Stats& stats) { stats.dead_letters_waiting -= letters.letters.size(); });
     }
@@ -1298,7 +1442,7 @@ private:
         GroupFinder find_group{*told, *shared_->observers};
         for (std::size_t i = 0; i < entries.size(); ++i) {
             const auto& ending = endings_[i];
-            if (entries[i].not_allowed && ending.next != Next::again) note_allowed(entries[i], false);
+            if (ending.next != Next::again) note_allowed(entries[i], false);
             if (ending.next != Next::settle) {
                 ++(ending.next == Next::again ? survivors : letters);
                 continue;
@@ -1579,7 +1723,9 @@ private:
         if (id_order_.oldest() != nullptr)
             next = std::min(next, intake_type::saturating_add(id_order_.oldest()->opened, max_age));
         next = std::min(next, letters_.next_deadline());
+        if (!in_hand_.batch.empty()) next = std::min(next, intake_type::saturating_add(in_hand_.opened, max_age));
         if (in_flight_.size() < concurrency_.limit() && !letters_.is_behind()) {
+            if (!in_hand_.batch.empty()) next = std::min(next, resume_at());
             if (!retries_.empty() && may_repeat()) next = std::min(next, std::max(retries_.next_due(), resume_at()));
             if (intake_.oldest_sealed() != time_point::max()) next = std::min(next, resume_at());
         }
@@ -1657,8 +1803,12 @@ private:
         while (!letters_.empty()) { // refused, and nobody has taken them over
             const auto letters = letters_.front();
             if (!letters->safe) close_.abandoned(letters->letters.size());
-            settle_letters(*letters, letters->safe ? Outcome::dead_lettered : Outcome::rejected,
-                           {letters, &letters->bulk.batch});
+            end_letters(*letters, letters->safe ? Outcome::dead_lettered : Outcome::rejected);
+            const std::shared_ptr<const Batch> batch{letters, &letters->bulk.batch}; // the sink may still read it
+            const auto count = count_undelivered();
+            auto part = count == 0 || count == endings_.size() ? batch : undelivered_part(*batch);
+            settle_ended(*letters, batch);
+            if (count != 0) undelivered_.push_back(std::move(part));
             letters->abandoned = true;
             letters_.pop_front();
         }
@@ -1712,9 +1862,6 @@ private:
         return bulk_target(with_server_timeout(options.request, options.request_timeout), with_results);
     }
 
-    void count_attempt(Entry& entry) const noexcept {
-        if (charging_ && entry.attempts < 0xffffU) ++entry.attempts;
-    }
     [[nodiscard]] static time_point later(time_point now, std::chrono::nanoseconds by) {
         return intake_type::saturating_add(now, by);
     }
@@ -1772,7 +1919,6 @@ private:
     errc doomed_why_{};
     typename intake_type::Dropped dropped_;
     bool telling_dropped_ = false;              ///< `dropped_` is being told
-    bool charging_ = true;                      ///< false while an answer is judged a second time
     time_point look_again_ = time_point::max(); ///< memory ran out
     Flushes flush_waiters_;
     Rooms room_waiters_;

@@ -28,18 +28,24 @@ struct Bulk {
     std::uint32_t avoid_node = 0xffffffffU;
     bool apart = false;     ///< not to be merged with others: a part of what was refused as too large or malformed
     bool in_halves = false; ///< to be halved before it travels again: its answer was too large
-    /// Since when answers have charged an operation of it, or called one blocked; `max()`: none has.
+    /// Since when answers have charged an operation of it, or called one blocked; `max()`: none has. Its operations
+    /// share these: the earliest counts for all. Merging takes the later one, so none is given up before its time for
+    /// another bulk's sake.
     TimePoint charged_since = TimePoint::max();
     TimePoint blocked_since = TimePoint::max();
     /// How many requests had been taken when this one last failed in a way that a smaller one might not; 0: it has not.
     std::uint64_t failed_after = 0;
     std::uint64_t fresh_failures = 0; ///< how many bulks had failed for the first time then
     std::uint32_t failures = 0;       ///< of that kind, in a row
+    std::uint32_t nonsense = 0;       ///< answers in a row that proved nothing; a half keeps what its whole had
+    std::uint64_t nonsense_after = 0; ///< how many requests had been taken at the last of them; 0: none
+    bool new_half = false;            ///< it was halved, and has had no such answer since
 
     /// Another batch with the same history.
     [[nodiscard]] Bulk with(Batch other) const {
         return {std::move(other), opened,        epoch,         travelled,    refusals,       avoid_node, apart,
-                in_halves,        charged_since, blocked_since, failed_after, fresh_failures, failures};
+                in_halves,        charged_since, blocked_since, failed_after, fresh_failures, failures,   nonsense,
+                nonsense_after,   new_half};
     }
 };
 
