@@ -11,6 +11,8 @@
 #include <bulkhead/detail/event_reporter.hpp>
 #include <bulkhead/detail/intake/intake.hpp>
 #include <bulkhead/detail/judge/answer_parser.hpp>
+#include <bulkhead/detail/judge/dispositions.hpp>
+#include <bulkhead/detail/judge/judge_items.hpp>
 #include <bulkhead/detail/judge/verdicts.hpp>
 #include <bulkhead/detail/send/id_sequencer.hpp>
 #include <bulkhead/detail/send/in_flight_limiter.hpp>
@@ -261,23 +263,6 @@ private:
         bool took_back = false;   ///< charges, in a flood
     };
     using FlightPtr = std::shared_ptr<Flight>;
-
-    /// What an answer means for one operation. Small, since there is one for each.
-    struct Ending {
-        enum class Next : std::uint8_t { settle, again, letter };
-        std::uint32_t said = 0; ///< which of `said_`
-        std::uint16_t status = 0;
-        Outcome outcome = Outcome::indexed;
-        Result result = Result::unspecified;
-        Next next = Next::settle;
-        bool waits = false; ///< for its index, or for a permission
-    };
-    using Next = typename Ending::Next;
-    /// Error type and reason. The views live as long as the answer.
-    struct Said {
-        std::string_view type{};
-        std::string_view reason{};
-    };
 
     /// Operations of one bulk that were refused for good, on their way to the sink. The letters point into the rest.
     struct Letters {
@@ -604,8 +589,7 @@ private:
     void judge_items(Flight& flight, time_point now) {
         auto& bulk = flight.bulk;
         const auto entries = bulk.batch.entries();
-        const auto items = flight.answer.items();
-        const auto refusal = refused_as_one(flight);
+        const auto refusal = refused_as_one(flight.answer, entries, options_.verdicts);
         if (refusal && pauses_all(bulk, *refusal, now)) {
             // As if it had said 429 once for all of them.
             if (refusal->overload && suspect(flight, true) == Blame::bulk) return retry_apart(flight, now);
@@ -613,65 +597,12 @@ private:
             return push_back(flight, *refusal, now);
         }
         lone_refusals_ = 0;
-        start_endings(items.size());
-        std::size_t again = 0;
-        std::size_t letters = 0;
-        std::size_t pushed_back = 0; // for want of capacity
-        std::size_t blocked = 0;     // for too long
-        bool any_charged = false;
-        bool any_blocked = false;
-        std::size_t offset = 0;
-        for (std::size_t i = 0; i < items.size(); ++i) {
-            auto& ending = endings_[i];
-            auto& entry = entries[i];
-            ending.status = items[i].status;
-            if (const auto* error = flight.answer.error_of(items[i])) ending.said = say(error->type, error->reason);
-            const auto& said = said_[ending.said];
-            const auto verdict = judge_item(items[i], said.type, entry, options_.verdicts);
-            if (verdict != Verdict::push_back && verdict != Verdict::environment) count_attempt(flight, i);
-            note_allowed(entry, verdict == Verdict::environment);
-            ending.waits = verdict == Verdict::push_back || verdict == Verdict::environment;
-            const auto source = bulk.batch.body().substr(offset + entry.action_bytes, entry.source_bytes);
-            offset += entry.bytes();
-            if (ending.status == 429 && (verdict == Verdict::push_back || verdict == Verdict::retry)) ++pushed_back;
-            const bool lost = verdict == Verdict::push_back && perhaps_applied(ending.status, said.type);
-            if (lost) entry.ambiguous = entry.unanswered = true;
-            switch (verdict) {
-            case Verdict::indexed: ending.result = result_of(items[i], entry); break;
-            case Verdict::superseded: ending.outcome = Outcome::superseded; break;
-            case Verdict::reject:
-                if (perhaps_with_itself(entry, ending.status))
-                    ending.outcome = Outcome::unknown;
-                else
-                    refuse_for_good(ending);
-                break;
-            case Verdict::discard: ending.outcome = Outcome::rejected; break;
-            case Verdict::push_back:
-            case Verdict::environment:
-                ending.next = Next::again;
-                any_blocked = true;
-                if (lost && !safe_to_repeat(entry, source, options_.duplicates)) {
-                    end_in_vain(entry, ending); // as `unknown`
-                    break;
-                }
-                if (!blocked_too_long(bulk, now)) break;
-                end_in_vain(entry, ending);
-                blocked += ending.next == Next::letter ? 1U : 0U;
-                break;
-            case Verdict::retry:
-                ending.next = Next::again;
-                any_charged = true;
-                // A fault of the server may be an outage, so time must pass as well.
-                if (ending.status >= 500 ? had_its_tries(entry, bulk, now)
-                                         : entry.attempts >= options_.retry.max_attempts)
-                    end_in_vain(entry, ending);
-                break;
-            }
-            again += ending.next == Next::again ? 1U : 0U;
-            letters += ending.next == Next::letter ? 1U : 0U;
-        }
+        const auto counts = detail::judge_items(
+            flight.answer, entries, bulk.batch.body(), rules_for(bulk, now), dispositions_,
+            [&](std::size_t i) { count_attempt(flight, i); },
+            [&](Entry& entry, bool not_allowed) { note_allowed(entry, not_allowed); });
         if (once(flight, operation_failures)) note_item_failures(bulk.batch);
-        if (again != items.size()) {
+        if (counts.retries != entries.size()) {
             bulk.apart = false;
             bulk.failed_after = bulk.failures = 0;
             bulk.nonsense_after = bulk.nonsense = 0;
@@ -681,42 +612,43 @@ private:
             (void)ceiling_.taken(bulk.batch.bytes());
             limit_batches();
         }
-        budget_.earn(items.size() - again - letters);
+        budget_.earn(entries.size() - counts.retries - counts.dead_letters);
         auto due = now;
-        if (again != 0) {
+        if (counts.retries != 0) {
             due = later(now, backoff(options_.retry, ++bulk.refusals, jitter_()));
-            if (any_charged) bulk.charged_since = std::min(bulk.charged_since, now);
-            bulk.blocked_since = any_blocked ? std::min(bulk.blocked_since, now) : time_point::max();
+            if (counts.any_charged) bulk.charged_since = std::min(bulk.charged_since, now);
+            bulk.blocked_since = counts.any_blocked ? std::min(bulk.blocked_since, now) : time_point::max();
         }
-        if (sink_.get() != nullptr && flood_.judge(items.size(), letters - blocked)) {
+        if (has_sink() && flood_.judge(entries.size(), counts.dead_letters - counts.blocked)) {
             endpoint_in_trouble(flight, {}, spare_the_sink(flight), Health::flooded, now);
         } else if (refusal && concurrency_.failures() != 0) {
             concurrency_.inconclusive(flight.generation);
         } else {
-            endpoint_works(flight, pushed_back != 0);
+            endpoint_works(flight, counts.pushed_back != 0);
         }
         settle(bulk, due);
     }
-    /// The operations that did not succeed, by what `endings_` says of them.
+    /// The operations that did not succeed, by what `dispositions_` says of them.
     void note_item_failures(const Batch& batch) {
         FailureCounter failures{intake_};
         std::size_t offset = 0;
         const auto entries = batch.entries();
         for (std::size_t i = 0; i < entries.size(); ++i) {
-            const auto& ending = endings_[i];
+            const auto& disposition = dispositions_[i];
             const auto line =
                 batch.body().substr(std::exchange(offset, offset + entries[i].bytes()), entries[i].action_bytes);
-            if (ending.next == Next::settle && !is_failure(ending)) continue;
-            const auto& said = said_[ending.said];
-            failures.add(said.type, said.reason, ending.status, ending.waits ? index_of(line) : std::string_view{});
+            if (disposition.next == Next::settle && !disposition.is_failure()) continue;
+            const auto& said = dispositions_.error_of(disposition);
+            failures.add(said.type, said.reason, disposition.status,
+                         disposition.waits ? index_of(line) : std::string_view{});
         }
         failures.flush();
     }
-    /// The operation is not tried again.
-    void end_in_vain(const Entry& entry, Ending& ending) const noexcept {
-        ending.next = Next::settle;
-        ending.outcome = Outcome::unknown;
-        if (!entry.ambiguous) refuse_for_good(ending);
+    [[nodiscard]] bool has_sink() const noexcept { return sink_.get() != nullptr; }
+    [[nodiscard]] ItemRules rules_for(const bulk_type& bulk, time_point now) const noexcept {
+        return {options_.verdicts,           options_.retry,
+                options_.duplicates,         has_sink(),
+                blocked_too_long(bulk, now), since(bulk.charged_since, now)};
     }
     /// The operation was charged often enough, and for long enough.
     [[nodiscard]] bool had_its_tries(const Entry& entry, const bulk_type& bulk, time_point now) const noexcept {
@@ -734,86 +666,33 @@ private:
     [[nodiscard]] static RequestSize size_of(const Batch& batch) noexcept {
         return {batch.operations(), batch.bytes()};
     }
-    /// The index that an action line names, as it stands there.
-    [[nodiscard]] static std::string_view index_of(std::string_view line) noexcept {
-        constexpr std::string_view field = "\"_index\":\"";
-        const auto at = line.find(field);
-        if (at == std::string_view::npos) return {};
-        line.remove_prefix(at + field.size());
-        return line.substr(0, line.find('"'));
-    }
-    void refuse_for_good(Ending& ending) const noexcept {
-        ending.outcome = Outcome::rejected;
-        if (sink_.get() != nullptr) ending.next = Next::letter;
-    }
     /// In a flood: what would become a dead letter waits instead, and is charged nothing. Returns what was said of one.
     std::string spare_the_sink(Flight& flight) {
         const auto entries = flight.bulk.batch.entries();
         const bool takes_back = !std::exchange(flight.took_back, true);
         std::string_view said;
-        for (std::size_t i = 0; i < endings_.size(); ++i) {
-            if (endings_[i].next != Next::letter) continue;
-            endings_[i].next = Next::again;
+        for (std::size_t i = 0; i < dispositions_.size(); ++i) {
+            if (dispositions_[i].next != Next::dead_letter) continue;
+            dispositions_[i].next = Next::retry;
             if (takes_back && entries[i].attempts != 0) --entries[i].attempts;
-            if (said.empty()) said = said_[endings_[i].said].type;
+            if (said.empty()) said = dispositions_.error_of(dispositions_[i]).type;
         }
         return std::string{said};
     }
-    /// What every item of an answer says alike.
-    struct AsOne {
-        Health health = Health::unauthorized;
-        bool busy = false;     ///< 429 at one of them: fewer requests may cure it
-        bool overload = false; ///< 429 at all of them, and no block: a smaller request may cure it
-    };
-    /// What is wrong when no operation of the request may be written now.
-    [[nodiscard]] std::optional<AsOne> refused_as_one(Flight& flight) const {
-        const auto items = flight.answer.items();
-        const auto entries = flight.bulk.batch.entries();
-        AsOne all{.overload = true};
-        for (std::size_t i = 0; i < items.size(); ++i) {
-            const auto* error = flight.answer.error_of(items[i]);
-            const auto type = error == nullptr ? std::string_view{} : std::string_view{error->type};
-            const auto verdict = judge_item(items[i], type, entries[i], options_.verdicts);
-            if (verdict != Verdict::push_back && verdict != Verdict::environment) return std::nullopt;
-            if (verdict == Verdict::push_back) all.health = Health::backing_off;
-            all.busy = all.busy || items[i].status == 429;
-            all.overload = all.overload && items[i].status == 429 && type != "cluster_block_exception";
-        }
-        return all;
-    }
     /// Whether such an answer is the endpoint's trouble. Not when it is these operations alone: they have met this
     /// before, and others have been taken since. Not when they have waited long enough.
-    [[nodiscard]] bool pauses_all(const bulk_type& bulk, const AsOne& refusal, time_point now) const noexcept {
+    [[nodiscard]] bool pauses_all(const bulk_type& bulk, const CommonRefusal& refusal, time_point now) const noexcept {
         if (blocked_too_long(bulk, now)) return false;
         if (refusal.overload) return true; // unless `suspect` decides otherwise
         return bulk.refusals == 0 || concurrency_.failures() != 0;
     }
     /// No operation was taken, for want of capacity or of permission: nobody is charged an attempt.
-    void push_back(Flight& flight, const AsOne& refusal, time_point now) {
+    void push_back(Flight& flight, const CommonRefusal& refusal, time_point now) {
         auto& bulk = flight.bulk;
         note_pushed_back(flight);
         const auto entries = bulk.batch.entries();
-        const auto items = flight.answer.items();
-        start_endings(entries.size());
-        std::size_t offset = 0;
-        for (std::size_t i = 0; i < entries.size(); ++i) {
-            auto& entry = entries[i];
-            auto& ending = endings_[i];
-            const auto source = bulk.batch.body().substr(offset + entry.action_bytes, entry.source_bytes);
-            offset += entry.bytes();
-            const auto& item = items[i];
-            const auto* error = flight.answer.error_of(item);
-            const auto type = error == nullptr ? std::string_view{} : std::string_view{error->type};
-            const auto verdict = judge_item(item, type, entry, options_.verdicts);
-            note_allowed(entry, verdict == Verdict::environment);
-            ending.next = Next::again;
-            if (verdict != Verdict::push_back || !perhaps_applied(item.status, type)) continue;
-            entry.ambiguous = entry.unanswered = true;
-            if (safe_to_repeat(entry, source, options_.duplicates)) continue;
-            ending.status = item.status;
-            ending.said = say(type, error->reason);
-            end_in_vain(entry, ending); // as `unknown`
-        }
+        judge_pushed_back(flight.answer, entries, bulk.batch.body(), rules_for(bulk, now), dispositions_,
+                          [&](Entry& entry, bool not_allowed) { note_allowed(entry, not_allowed); });
         const auto index = index_of(bulk.batch.body().substr(0, entries[0].action_bytes));
         endpoint_in_trouble(flight, {}, join(first_said(flight).first, index), refusal.health, now, refusal.busy);
         bulk.blocked_since = std::min(bulk.blocked_since, now);
@@ -894,10 +773,10 @@ private:
             if (retry_after) due = std::max(due, later(now, clamp_retry_after(*retry_after, options_.retry)));
             return requeue(std::move(bulk), due);
         }
-        start_endings(1);
-        endings_[0].status = status;
-        endings_[0].said = say(said.first, said.second);
-        end_in_vain(bulk.batch.entries()[0], endings_[0]);
+        dispositions_.start(1);
+        dispositions_[0].status = status;
+        dispositions_[0].error = dispositions_.add_error(said.first, said.second);
+        end_in_vain(bulk.batch.entries()[0], dispositions_[0], has_sink());
         settle(bulk, now);
     }
     /// True when the bulk is one operation, which has had its tries.
@@ -943,8 +822,7 @@ private:
         auto& bulk = flight.bulk;
         const auto type = malformed ? std::string{to_string(why)} : type_of(reply);
         auto due = now;
-        bool tried = false; // it is one operation, which has had its tries
-        std::size_t again = 0;
+        bool tried = false;                                  // it is one operation, which has had its tries
         const bool contrast = taken_ != bulk.nonsense_after; // others were understood since its last answer
         // Nonsense is charged, and so ends. Where others are understood, an operation of this bulk may be the cause:
         // it travels in halves then, and only one that is alone ends.
@@ -964,25 +842,16 @@ private:
         if (too_large) bulk.in_halves = true; // fewer operations, a smaller answer
         const auto entries = bulk.batch.entries();
         const bool may_end = entries.size() == 1 || lasts || options_.retry.max_attempts == 1;
-        start_endings(entries.size());
-        const auto said = say(to_string(why), reply.detail);
-        std::size_t offset = 0;
-        for (std::size_t i = 0; i < entries.size(); ++i) {
-            auto& entry = entries[i];
-            auto& ending = endings_[i];
-            const auto source = bulk.batch.body().substr(offset + entry.action_bytes, entry.source_bytes);
-            offset += entry.bytes();
-            entry.ambiguous = entry.unanswered = true;
-            // An answer that says nothing is an answer all the same: without this an endless stream of them would
-            // never end for an operation without `max_age`.
-            if (malformed) count_attempt(flight, i);
-            if (malformed) tried = may_end && entry.attempts >= options_.retry.max_attempts;
-            if (!tried && safe_to_repeat(entry, source, options_.duplicates)) ending.next = Next::again;
-            ending.outcome = Outcome::unknown;
-            ending.status = static_cast<std::uint16_t>(reply.status);
-            ending.said = said;
-            again += ending.next == Next::again ? 1U : 0U;
-        }
+        // An answer that says nothing is an answer all the same: without the charge an endless stream of them would
+        // never end for an operation without `max_age`.
+        const auto ends = [&](std::size_t i) {
+            if (!malformed) return tried;
+            count_attempt(flight, i);
+            return may_end && entries[i].attempts >= options_.retry.max_attempts;
+        };
+        const auto again =
+            judge_unproven(entries, bulk.batch.body(), {to_string(why), reply.detail},
+                           static_cast<std::uint16_t>(reply.status), options_.duplicates, dispositions_, ends);
         if (again != entries.size()) bulk.failed_after = bulk.failures = 0; // the rest has no history of its own
         settle(bulk, due);
     }
@@ -1023,13 +892,13 @@ private:
         if (count == 1) {
             if (reply.status == 400) count_lone_refusal(type);
             count_attempt(flight, 0);
-            start_endings(1);
+            dispositions_.start(1);
             // A 400 is about the operation itself; a 413 only about what may pass now, and an earlier attempt may have.
             const bool perhaps_there = reply.status == 413 && bulk.batch.entries()[0].ambiguous;
-            endings_[0].outcome = Outcome::unknown;
-            if (!perhaps_there) refuse_for_good(endings_[0]);
-            endings_[0].status = static_cast<std::uint16_t>(reply.status);
-            endings_[0].said = say(type, error.reason);
+            dispositions_[0].outcome = Outcome::unknown;
+            if (!perhaps_there) reject(dispositions_[0], has_sink());
+            dispositions_[0].status = static_cast<std::uint16_t>(reply.status);
+            dispositions_[0].error = dispositions_.add_error(type, error.reason);
             settle(bulk, now);
             return;
         }
@@ -1264,15 +1133,9 @@ private:
     /// unless it throws.
     void give_up(bulk_type& bulk, errc why) {
         doomed_why_ = why;
-        start_endings(bulk.batch.operations());
-        const auto said = say(to_string(why), trouble());
-        const bool to_sink = why == errc::too_old && options_.expired_to_sink && sink_.get() != nullptr;
-        for (std::size_t i = 0; i < endings_.size(); ++i) {
-            endings_[i].outcome = bulk.batch.entries()[i].ambiguous ? Outcome::unknown : Outcome::undelivered;
-            endings_[i].said = said;
-            if (to_sink) endings_[i].next = Next::letter;
-        }
-        const auto count = endings_.size();
+        const bool to_sink = why == errc::too_old && options_.expired_to_sink && has_sink();
+        judge_abandoned(bulk.batch.entries(), {to_string(why), trouble()}, to_sink, dispositions_);
+        const auto count = dispositions_.size();
         if (why == errc::closed) {
             hand_back(bulk);
         } else {
@@ -1285,7 +1148,7 @@ private:
     /// Settles what a close gives up, and keeps what is certainly not applied for the report.
     void hand_back(bulk_type& bulk) {
         const auto count = count_undelivered();
-        if (count != endings_.size()) {
+        if (count != dispositions_.size()) {
             std::shared_ptr<const Batch> part;
             if (count != 0) part = undelivered_part(bulk.batch);
             settle(bulk, time_point{});
@@ -1301,14 +1164,14 @@ private:
         undelivered_.push_back(batch);
     }
 
-    /// How many operations `endings_` calls undelivered. `undelivered_` then has room for one more batch.
+    /// How many operations `dispositions_` calls undelivered. `undelivered_` then has room for one more batch.
     [[nodiscard]] std::size_t count_undelivered() {
         if (undelivered_.size() == undelivered_.capacity()) undelivered_.reserve(2 * undelivered_.size() + 8);
-        const auto is_it = [](const Ending& ending) { return ending.outcome == Outcome::undelivered; };
-        return static_cast<std::size_t>(std::count_if(endings_.begin(), endings_.end(), is_it));
+        const auto is_it = [](const Disposition& disposition) { return disposition.outcome == Outcome::undelivered; };
+        return static_cast<std::size_t>(std::count_if(dispositions_.begin(), dispositions_.end(), is_it));
     }
     [[nodiscard]] std::shared_ptr<const Batch> undelivered_part(const Batch& batch) const {
-        const auto is_undelivered = [&](std::size_t i) { return endings_[i].outcome == Outcome::undelivered; };
+        const auto is_undelivered = [&](std::size_t i) { return dispositions_[i].outcome == Outcome::undelivered; };
         return std::make_shared<const Batch>(batch.extract(is_undelivered));
     }
 
@@ -1319,17 +1182,18 @@ private:
 
     // ---- dead letters ----
 
-    /// The operations of `bulk` for the sink: those of which `endings_` says so, in order. Takes the bulk, unless it
-    /// throws.
+    /// The operations of `bulk` for the sink: those of which `dispositions_` says so, in order. Takes the bulk, unless
+    /// it throws.
     [[nodiscard]] typename LetterQueue::Place letters_of(bulk_type&& bulk) const {
         typename LetterQueue::Place one{std::make_shared<Letters>()};
         auto& kept = *one.front();
         const auto entries = bulk.batch.entries();
         const auto body = bulk.batch.body();
         std::size_t text_bytes = 0;
-        for (const auto& ending : endings_)
-            if (ending.next == Next::letter)
-                text_bytes += said_[ending.said].type.size() + said_[ending.said].reason.size();
+        for (const auto& disposition : dispositions_)
+            if (disposition.next == Next::dead_letter)
+                text_bytes +=
+                    dispositions_.error_of(disposition).type.size() + dispositions_.error_of(disposition).reason.size();
         kept.texts.reserve(text_bytes); // the letters point into it
         kept.letters.reserve(entries.size());
         const auto own = [&](std::string_view text) {
@@ -1340,16 +1204,16 @@ private:
         const auto age = std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - bulk.opened);
         std::size_t offset = 0;
         std::size_t i = 0;
-        for (const auto& ending : endings_) {
-            if (ending.next != Next::letter) continue;
+        for (const auto& disposition : dispositions_) {
+            if (disposition.next != Next::dead_letter) continue;
             const auto& entry = entries[i++];
             const auto [line, source] = lines_of(entry, body.substr(offset, entry.bytes()));
             offset += entry.bytes();
-            const auto& said = said_[ending.said];
+            const auto& said = dispositions_.error_of(disposition);
             const auto ticket =
                 entry.ticket.slot == IndexWaiters::slot ? Ticket{} : entry.ticket; // `async_index`: our own
             kept.letters.push_back(
-                {line, source, own(said.type), own(said.reason), ending.status, entry.attempts, ticket, age});
+                {line, source, own(said.type), own(said.reason), disposition.status, entry.attempts, ticket, age});
         }
         kept.bulk = std::exchange(bulk, bulk_type{}); // its bytes stay where they are
         return one;
@@ -1402,18 +1266,18 @@ private:
         end_letters(letters, outcome);
         settle_ended(letters);
     }
-    /// Fills in `endings_`.
+    /// Fills in `dispositions_`.
     void end_letters(const Letters& letters, Outcome outcome) {
-        start_endings(letters.letters.size());
-        for (std::size_t i = 0; i < endings_.size(); ++i) {
+        dispositions_.start(letters.letters.size());
+        for (std::size_t i = 0; i < dispositions_.size(); ++i) {
             const auto& letter = letters.letters[i];
-            endings_[i].outcome = outcome;
+            dispositions_[i].outcome = outcome;
             // Nobody has refused what grew too old.
             if (outcome == Outcome::rejected && letter.status == 0)
-                endings_[i].outcome =
+                dispositions_[i].outcome =
                     letters.bulk.batch.entries()[i].ambiguous ? Outcome::unknown : Outcome::undelivered;
-            endings_[i].status = letter.status;
-            endings_[i].said = say(letter.type, letter.reason);
+            dispositions_[i].status = letter.status;
+            dispositions_[i].error = dispositions_.add_error(letter.type, letter.reason);
         }
     }
     void settle_ended(Letters& letters, std::shared_ptr<const Batch> in_use = nullptr) {
@@ -1423,9 +1287,9 @@ private:
 
     // ---- settle → acknowledge ----
 
-    /// Counts the operations of `bulk` as `endings_` says, tells their observers, and requeues the survivors at `due`.
-    /// `in_use`: the transport may still read the batch's bytes; it is left where it is, kept alive by this. When this
-    /// throws, nothing has happened: first all is prepared that needs memory.
+    /// Counts the operations of `bulk` as `dispositions_` says, tells their observers, and requeues the survivors at
+    /// `due`. `in_use`: the transport may still read the batch's bytes; it is left where it is, kept alive by this.
+    /// When this throws, nothing has happened: first all is prepared that needs memory.
     void settle(bulk_type& bulk, time_point due, std::shared_ptr<const Batch> in_use = nullptr) {
         const auto entries = bulk.batch.entries();
         const auto before = bulk.batch.footprint();
@@ -1441,14 +1305,14 @@ private:
         groups_at_.assign(entries.size(), no_group);
         GroupFinder find_group{*told, *shared_->observers};
         for (std::size_t i = 0; i < entries.size(); ++i) {
-            const auto& ending = endings_[i];
-            if (ending.next != Next::again) note_allowed(entries[i], false);
-            if (ending.next != Next::settle) {
-                ++(ending.next == Next::again ? survivors : letters);
+            const auto& disposition = dispositions_[i];
+            if (disposition.next != Next::retry) note_allowed(entries[i], false);
+            if (disposition.next != Next::settle) {
+                ++(disposition.next == Next::retry ? survivors : letters);
                 continue;
             }
-            ++tally[ending.outcome];
-            tally.redirected += ending.result == Result::redirected ? 1U : 0U;
+            ++tally[disposition.outcome];
+            tally.redirected += disposition.result == Result::redirected ? 1U : 0U;
             if (entries[i].ticket.slot >= IndexWaiters::slot) {
                 ++silent;
                 waited_for += entries[i].ticket.slot == IndexWaiters::slot ? 1U : 0U;
@@ -1457,9 +1321,10 @@ private:
             groups_at_[i] = find_group(entries[i].ticket);
             auto& group = told->groups[groups_at_[i]];
             ++group.count;
-            if (!is_failure(ending)) continue;
+            if (!disposition.is_failure()) continue;
             ++group.failed;
-            group.text_bytes += said_[ending.said].type.size() + said_[ending.said].reason.size();
+            group.text_bytes +=
+                dispositions_.error_of(disposition).type.size() + dispositions_.error_of(disposition).reason.size();
         }
         for (auto& group : told->groups) { // subscriptions that are gone
             if (group.address.observer) continue;
@@ -1476,13 +1341,14 @@ private:
         bulk_type again;
         typename Retries::Place again_at;
         if (survivors != 0) {
-            again = bulk.with(bulk.batch.extract([&](std::size_t i) { return endings_[i].next == Next::again; }));
+            again = bulk.with(bulk.batch.extract([&](std::size_t i) { return dispositions_[i].next == Next::retry; }));
             after += again.batch.footprint();
             again_at = typename Retries::Place{due, again.opened};
         }
         typename LetterQueue::Place kept_letters;
         if (letters != 0) {
-            auto kept = bulk.with(bulk.batch.extract([&](std::size_t i) { return endings_[i].next == Next::letter; }));
+            auto kept = bulk.with(
+                bulk.batch.extract([&](std::size_t i) { return dispositions_[i].next == Next::dead_letter; }));
             after += kept.batch.footprint();
             kept_letters = letters_of(std::move(kept));
         }
@@ -1497,7 +1363,7 @@ private:
         const bool telling = told->operations != 0;
         const auto settlement_bytes = static_cast<std::size_t>(told->operations) * sizeof(Settlement);
         const bool whole = failed != 0 && (in_use || survivors + letters == 0);
-        const auto is_told_failed = [&](std::size_t i) { return is_told(*told, i) && is_failure(endings_[i]); };
+        const auto is_told_failed = [&](std::size_t i) { return is_told(*told, i) && dispositions_[i].is_failure(); };
         std::shared_ptr<Batch> kept;
         if (telling) {
             told->epoch = bulk.epoch;
@@ -1551,7 +1417,7 @@ private:
         for (std::size_t i = 0; i < entries.size(); ++i) {
             auto& entry = entries[i];
             const auto from = std::exchange(at, at + entry.bytes());
-            if (endings_[i].next != Next::settle || !entry.holds_id) continue;
+            if (dispositions_[i].next != Next::settle || !entry.holds_id) continue;
             if (entry.unanswered && !entry.has_version) ++uncertain;
             id_order_.release(key_of(entry, body.substr(from)));
             entry.holds_id = false;
@@ -1566,17 +1432,6 @@ private:
             id_order_.pop_released();
             intake_.update_stats([&](Stats& stats) { stats.waiting_for_id = id_order_.waiting(); });
         }
-    }
-    void start_endings(std::size_t operations) {
-        endings_.assign(operations, Ending{});
-        said_.assign(1, Said{}); // what is said of a success
-    }
-    [[nodiscard]] std::uint32_t say(std::string_view type, std::string_view reason) {
-        said_.push_back({type, reason});
-        return static_cast<std::uint32_t>(said_.size() - 1);
-    }
-    [[nodiscard]] static bool is_failure(const Ending& ending) noexcept {
-        return ending.outcome != Outcome::indexed && ending.outcome != Outcome::superseded;
     }
     static constexpr std::uint32_t no_group = 0xffffffffU;
     /// Whether an observer is told how this operation of the bulk ended.
@@ -1599,21 +1454,22 @@ private:
         results.reserve(waited_for);
         std::size_t offset = 0;
         for (std::size_t i = 0; i < entries.size(); ++i) {
-            const auto& ending = endings_[i];
+            const auto& disposition = dispositions_[i];
             const auto& entry = entries[i];
             const auto at = offset;
             if (whole) offset += entry.bytes();
-            if (ending.next != Next::settle) continue;
-            const auto& said = said_[ending.said];
+            if (disposition.next != Next::settle) continue;
+            const auto& said = dispositions_.error_of(disposition);
             if (entry.ticket.slot == IndexWaiters::slot) {
                 results.emplace_back(entry.ticket.key,
-                                     IndexResult{ending.outcome, ending.result, ending.status, entry.attempts,
-                                                 std::string{said.type}, std::string{said.reason}});
+                                     IndexResult{disposition.outcome, disposition.result, disposition.status,
+                                                 entry.attempts, std::string{said.type}, std::string{said.reason}});
                 continue;
             }
             if (!is_told(told, i)) continue;
-            Settlement settlement{entry.ticket.key, ending.outcome, ending.result, ending.status, entry.attempts};
-            if (is_failure(ending)) {
+            Settlement settlement{entry.ticket.key, disposition.outcome, disposition.result, disposition.status,
+                                  entry.attempts};
+            if (disposition.is_failure()) {
                 const auto own = [&](std::string_view text) {
                     const auto from = told.texts.size();
                     told.texts.append(text);
@@ -1702,17 +1558,16 @@ private:
     void trim() {
         intake_.trim();
         if (spare_flights_.size() > 1) spare_flights_.erase(spare_flights_.begin() + 1, spare_flights_.end());
-        give_back(endings_);
-        give_back(said_);
+        dispositions_.trim(operations_worth_keeping);
         give_back(groups_at_);
         give_back(held_);
-        retries_.trim(endings_worth_keeping);
+        retries_.trim(operations_worth_keeping);
         id_order_.trim();
-        index_waiters_.trim(endings_worth_keeping);
+        index_waiters_.trim(operations_worth_keeping);
     }
     template <class Vector>
     static void give_back(Vector& vector) noexcept {
-        if (vector.capacity() > endings_worth_keeping) Vector{}.swap(vector); // `= {}` would keep the memory
+        if (vector.capacity() > operations_worth_keeping) Vector{}.swap(vector); // `= {}` would keep the memory
     }
     /// One timer for everything: the earliest time at which `pump` has something to do.
     void arm_timer() {
@@ -1806,7 +1661,7 @@ private:
             end_letters(*letters, letters->safe ? Outcome::dead_lettered : Outcome::rejected);
             const std::shared_ptr<const Batch> batch{letters, &letters->bulk.batch}; // the sink may still read it
             const auto count = count_undelivered();
-            auto part = count == 0 || count == endings_.size() ? batch : undelivered_part(*batch);
+            auto part = count == 0 || count == dispositions_.size() ? batch : undelivered_part(*batch);
             settle_ended(*letters, batch);
             if (count != 0) undelivered_.push_back(std::move(part));
             letters->abandoned = true;
@@ -1814,13 +1669,13 @@ private:
         }
         while (!in_flight_.empty()) {
             const auto flight = in_flight_.front();
-            start_endings(flight->bulk.batch.operations());
-            const auto said = say(to_string(errc::closed), trouble());
-            for (auto& ending : endings_) {
-                ending.outcome = Outcome::unknown;
-                ending.said = said;
+            dispositions_.start(flight->bulk.batch.operations());
+            const auto said = dispositions_.add_error(to_string(errc::closed), trouble());
+            for (auto& disposition : dispositions_) {
+                disposition.outcome = Outcome::unknown;
+                disposition.error = said;
             }
-            const auto count = endings_.size();
+            const auto count = dispositions_.size();
             settle(flight->bulk, time_point{}, std::shared_ptr<const Batch>{flight, &flight->bulk.batch});
             close_.abandoned(count);
             intake_.note_failure(to_string(errc::closed), trouble(), 0, count);
@@ -1907,9 +1762,8 @@ private:
     std::vector<HeldBack> held_; ///< of the bulk that is held back in parts
     FloodGauge flood_;
     LetterQueue letters_;
-    std::vector<Ending> endings_; ///< of the bulk that is being judged
-    std::vector<Said> said_;      ///< about its operations
-    static constexpr std::size_t endings_worth_keeping = 4096;
+    Dispositions dispositions_; ///< of the bulk that is being judged
+    static constexpr std::size_t operations_worth_keeping = 4096;
     EventReporter<time_point> events_{options_.on_event != nullptr};
     std::vector<std::uint32_t>
         groups_at_; ///< of the bulk that is being settled: which group each operation is told with
