@@ -83,8 +83,8 @@ MUTANTS = [
      ["unit/flow/indexer_settle_test.cpp"]),
     ("halving forgets an operation", "return (i >= count / 2) == second; }));",
      "return i + 1 < count && (i >= count / 2) == second; }));", SIMULATION),
-    ("nothing is learnt from a 413", "        if (reply.status == 413) {\n            ceiling_",
-     "        if (reply.status == 499) {\n            ceiling_", ["unit/send/request_ceiling_test.cpp"]),
+    ("nothing is learnt from a 413", "        if (reply.status == 413) {\n            sizing_",
+     "        if (reply.status == 499) {\n            sizing_", ["unit/send/request_ceiling_test.cpp"]),
     ("a request's ceiling never rises again", "bytes_ + bytes_ / 8 + 1", "bytes_",
      ["unit/send/request_ceiling_test.cpp"]),
     ("the survivors of a bulk lose one of them",
@@ -416,7 +416,7 @@ MUTANTS = [
     ("an answer that there was no memory to judge is never judged",
      "        flight->unjudged = true;\n", "", ["unit/flow/indexer_memory_test.cpp"]),
     ("a request that never started stays in flight",
-     "        if (std::erase(in_flight_, flight) == 0) return; // it has landed already\n", "        return;\n",
+     "        if (!in_flight_.remove(flight, flight->bulk.travelled > 1)) return; // it has landed already\n", "        return;\n",
      ["unit/flow/indexer_memory_test.cpp"]),
     ("a completion that cannot be posted is lost",
      "            first_->post(first_);\n            pop();\n",
@@ -568,7 +568,7 @@ MUTANTS = [
      "const bool counted = (flight.counted & what) != 0;", "const bool counted = false;",
      ["unit/flow/indexer_memory_test.cpp", "[F305]"]),
     ("what there was no memory to send waits for something else to happen",
-     "            if (!in_hand_.batch.empty()) next = std::min(next, resume_at());\n", "",
+     "            if (!in_hand_.batch.empty()) next = std::min(next, endpoint_.resume_at(in_flight_.size()));\n", "",
      ["unit/flow/indexer_memory_test.cpp", "[F306]"]),
 ]
 

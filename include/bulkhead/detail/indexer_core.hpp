@@ -14,12 +14,12 @@
 #include <bulkhead/detail/judge/dispositions.hpp>
 #include <bulkhead/detail/judge/judge_items.hpp>
 #include <bulkhead/detail/judge/verdicts.hpp>
+#include <bulkhead/detail/send/endpoint.hpp>
 #include <bulkhead/detail/send/id_sequencer.hpp>
-#include <bulkhead/detail/send/in_flight_limiter.hpp>
-#include <bulkhead/detail/send/request_ceiling.hpp>
+#include <bulkhead/detail/send/in_flight.hpp>
+#include <bulkhead/detail/send/request_sizing.hpp>
 #include <bulkhead/detail/send/retry.hpp>
 #include <bulkhead/detail/send/retry_queue.hpp>
-#include <bulkhead/detail/send/size_suspicion.hpp>
 #include <bulkhead/detail/settle/dead_letter_queue.hpp>
 #include <bulkhead/detail/settle/notification.hpp>
 #include <bulkhead/detail/settle/shared_state.hpp>
@@ -59,11 +59,10 @@ public:
     IndexerCore(asio::any_io_executor executor, T transport, IndexerOptions options, DeadLetters sink)
         : options_{std::move(options)}, strand_{executor}, timer_{strand_}, transport_{std::move(transport)},
           sink_{std::move(sink)}, targets_{target_of(options_, false), target_of(options_, true)},
-          shared_{std::make_shared<Shared>(options_, *this)},
-          concurrency_{options_.max_in_flight, options_.min_in_flight}, ceiling_{options_.max_batch_bytes},
-          suspicion_{{options_.max_batch_operations, options_.max_batch_bytes}}, budget_{options_.retry.budget_percent,
-                                                                                         options_.max_batch_operations *
-                                                                                             options_.max_in_flight},
+          shared_{std::make_shared<Shared>(options_, *this)}, endpoint_{options_.max_in_flight, options_.min_in_flight},
+          sizing_{{options_.max_batch_operations, options_.max_batch_bytes}}, budget_{options_.retry.budget_percent,
+                                                                                      options_.max_batch_operations *
+                                                                                          options_.max_in_flight},
           flood_{options_.flood} {}
     IndexerCore(const IndexerCore&) = delete;
     IndexerCore& operator=(const IndexerCore&) = delete;
@@ -312,22 +311,20 @@ private:
         completions_.post_all();
         if (!doomed_.batch.empty()) give_up(doomed_, doomed_why_);
         while (true) {
-            const auto found = std::find_if(in_flight_.begin(), in_flight_.end(),
-                                            [](const FlightPtr& flight) { return flight->unjudged; });
-            if (found == in_flight_.end()) return;
-            if (!arrive(*found)) return;
+            const auto found = in_flight_.find([](const Flight& flight) { return flight.unjudged; });
+            if (!found || !arrive(found)) return;
         }
     }
     void take_limits() {
         const auto now = intake_.limits();
-        concurrency_.bound(*now.min_in_flight, *now.max_in_flight);
-        ceiling_.most(*now.max_batch_bytes);
-        suspicion_.most({*now.max_batch_operations, *now.max_batch_bytes});
+        limiter().bound(*now.min_in_flight, *now.max_in_flight);
+        sizing_.most({*now.max_batch_operations, *now.max_batch_bytes});
         limit_batches();
         tell_concurrency();
     }
     /// What the endpoint takes decides how large batches become.
-    void limit_batches() { intake_.limit_batches(std::min(ceiling_.bytes(), suspicion_.ceiling().bytes)); }
+    void limit_batches() { intake_.limit_batches(sizing_.batch_bytes()); }
+    [[nodiscard]] Concurrency<time_point>& limiter() noexcept { return endpoint_.limiter(); }
     /// Calls `on_event`, if that is due.
     void report_events(time_point now, bool last = false) {
         if (!events_.has_hook() || (close_.ended() && !last)) return; // after a close the hook may be gone
@@ -340,7 +337,7 @@ private:
         auto letter = time_point::max();
         letters_.for_each([&](const Letters& letters) { letter = std::min(letter, letters.bulk.opened); });
         auto oldest = std::min(letter, retries_.oldest());
-        for (const auto& flight : in_flight_) oldest = std::min(oldest, flight->bulk.opened);
+        in_flight_.for_each([&](const Flight& flight) { oldest = std::min(oldest, flight.bulk.opened); });
         if (!in_hand_.batch.empty()) oldest = std::min(oldest, in_hand_.opened);
         if (id_order_.oldest() != nullptr) oldest = std::min(oldest, id_order_.oldest()->opened);
         intake_.note_oldest(oldest, letter);
@@ -349,7 +346,7 @@ private:
     // ---- flush ----
 
     void flush(time_point now) {
-        while (!close_.ended() && !letters_.is_behind() && concurrency_.may_launch(now, in_flight_.size())) {
+        while (!close_.ended() && !letters_.is_behind() && limiter().may_launch(now, in_flight_.size())) {
             auto& bulk = in_hand_; // and there it stays when memory runs out
             if (bulk.batch.empty() && !take_next(now, bulk)) return;
             if (options_.ordering == Ordering::per_id && !hold_back(bulk)) continue;
@@ -365,8 +362,8 @@ private:
     }
     /// More than the endpoint takes, as far as is known: the batch was sealed before.
     [[nodiscard]] bool too_much(const Batch& batch) const noexcept {
-        const auto limit = suspicion_.limit();
-        return batch.bytes() > std::min(ceiling_.bytes(), limit.bytes) || batch.operations() > limit.operations;
+        const auto limit = sizing_.limit();
+        return batch.bytes() > limit.bytes || batch.operations() > limit.operations;
     }
     /// What travels next: by turns what is sent again and what is new, so that neither starves the other. In a flood
     /// first what is new: what was refused says nothing new.
@@ -416,25 +413,14 @@ private:
     }
     /// Takes the bulk, unless it throws.
     void launch(bulk_type&& bulk, time_point now) {
-        FlightPtr flight;
-        if (spare_flights_.empty()) {
-            flight = std::make_shared<Flight>();
-        } else {
-            flight = std::move(spare_flights_.back());
-            spare_flights_.pop_back();
-        }
-        in_flight_.reserve(in_flight_.size() + 1);
-        spare_flights_.reserve(in_flight_.size() + 1); // so that landing needs no memory for these
+        const auto flight = in_flight_.acquire();
         flight->answer.start(bulk.batch.operations());
         flight->charged = flight->counted = 0;
         flight->took_back = false;
         flight->bulk = std::exchange(bulk, bulk_type{});
         flight->sent = now;
         const bool first = flight->bulk.travelled == 0;
-        if (!first) {
-            ++repeating_;
-            budget_.spend(flight->bulk.batch.operations());
-        }
+        if (!first) budget_.spend(flight->bulk.batch.operations());
         ++flight->bulk.travelled;
         const auto& batch = flight->bulk.batch;
         const auto entries = batch.entries();
@@ -448,10 +434,8 @@ private:
                                   flight->bulk.travelled,
                                   options_.request_timeout,
                                   flight->bulk.avoid_node};
-        flight->generation = concurrency_.launched();
-        flight->alone = in_flight_.empty();
-        for (auto& other : in_flight_) other->alone = false;
-        in_flight_.push_back(flight);
+        flight->generation = limiter().launched();
+        in_flight_.add(flight, !first);
         intake_.update_stats([&](Stats& stats) {
             ++stats.requests;
             stats.request_bytes += batch.bytes();
@@ -464,10 +448,10 @@ private:
     }
     /// The flight could not start, for want of memory: as if nobody had tried.
     void take_back(const FlightPtr& flight, bulk_type& bulk) noexcept {
-        if (std::erase(in_flight_, flight) == 0) return; // it has landed already
+        if (!in_flight_.remove(flight, flight->bulk.travelled > 1)) return; // it has landed already
         bulk = std::move(flight->bulk);
-        if (--bulk.travelled != 0) --repeating_;
-        concurrency_.not_launched();
+        --bulk.travelled;
+        limiter().not_launched();
         intake_.update_stats([&](Stats& stats) {
             --stats.requests;
             stats.request_bytes -= bulk.batch.bytes();
@@ -501,39 +485,26 @@ private:
         if (guarded([&] { land(flight, flight->reply); })) return true;
         restore(*flight, before);
         flight->unjudged = true;
-        in_flight_.push_back(flight); // where there is room, since it was taken out
-        if (flight->bulk.travelled > 1) ++repeating_;
+        in_flight_.add_again(flight, flight->bulk.travelled > 1);
         return false;
     }
     /// What judging an answer changes and needs no memory to keep.
     struct Learnt {
-        Concurrency<time_point> concurrency;
-        RequestCeiling ceiling;
-        SizeSuspicion suspicion;
+        typename Endpoint<time_point>::Memory endpoint;
+        RequestSizing sizing;
         RetryBudget budget;
         FloodGauge flood;
-        std::uint64_t taken;
-        std::uint64_t fresh_failures;
-        std::size_t lone_refusals;
         bulk_type history; ///< without operations
     };
     [[nodiscard]] Learnt memory_of_judging(const Flight& flight) const noexcept {
-        return {concurrency_,    ceiling_,       suspicion_,
-                budget_,         flood_,         taken_,
-                fresh_failures_, lone_refusals_, flight.bulk.with(Batch{})};
+        return {endpoint_.memory(), sizing_, budget_, flood_, flight.bulk.with(Batch{})};
     }
     /// There was no memory to judge the answer to its end: as if it had not begun.
     void restore(Flight& flight, const Learnt& before) noexcept {
-        concurrency_ = before.concurrency;
-        ceiling_ = before.ceiling;
-        suspicion_ = before.suspicion;
+        endpoint_.restore(before.endpoint);
+        sizing_ = before.sizing;
         budget_ = before.budget;
         flood_ = before.flood;
-        taken_ = before.taken;
-        fresh_failures_ = before.fresh_failures;
-        // When they were begun again, for another type, none of that type has been refused yet.
-        if (lone_refusals_ != before.lone_refusals)
-            lone_refusals_ = lone_refusals_ == before.lone_refusals + 1 ? before.lone_refusals : 0;
         auto batch = std::move(flight.bulk.batch);
         flight.bulk = before.history.with(std::move(batch));
         limit_batches();
@@ -555,8 +526,7 @@ private:
     }
     void land(FlightPtr flight, Reply& reply) {
         if (flight->abandoned) return;
-        std::erase(in_flight_, flight);
-        if (flight->bulk.travelled > 1) --repeating_;
+        in_flight_.remove(flight, flight->bulk.travelled > 1);
         const auto now = Clock::now();
         intake_.update_stats([&](Stats& stats) {
             stats.in_flight = in_flight_.size();
@@ -582,8 +552,7 @@ private:
         case ReplyVerdict::misconfigured: requeue_whole(*flight, reply, Health::misconfigured, now); break;
         case ReplyVerdict::ambiguous: judge_ambiguous(*flight, reply, malformed, now); break;
         }
-        if (spare_flights_.size() < spare_flights_.capacity())
-            spare_flights_.push_back(std::move(flight)); // for its parser's memory
+        in_flight_.recycle(std::move(flight)); // for its parser's memory
     }
     /// A whole, well-formed answer: each operation by the item at its position.
     void judge_items(Flight& flight, time_point now) {
@@ -596,7 +565,7 @@ private:
             ++bulk.refusals;
             return push_back(flight, *refusal, now);
         }
-        lone_refusals_ = 0;
+        endpoint_.answered_items();
         const auto counts = detail::judge_items(
             flight.answer, entries, bulk.batch.body(), rules_for(bulk, now), dispositions_,
             [&](std::size_t i) { count_attempt(flight, i); },
@@ -607,9 +576,7 @@ private:
             bulk.failed_after = bulk.failures = 0;
             bulk.nonsense_after = bulk.nonsense = 0;
             bulk.new_half = false;
-            ++taken_;
-            suspicion_.taken(size_of(bulk.batch));
-            (void)ceiling_.taken(bulk.batch.bytes());
+            sizing_.taken(size_of(bulk.batch));
             limit_batches();
         }
         budget_.earn(entries.size() - counts.retries - counts.dead_letters);
@@ -621,8 +588,8 @@ private:
         }
         if (has_sink() && flood_.judge(entries.size(), counts.dead_letters - counts.blocked)) {
             endpoint_in_trouble(flight, {}, spare_the_sink(flight), Health::flooded, now);
-        } else if (refusal && concurrency_.failures() != 0) {
-            concurrency_.inconclusive(flight.generation);
+        } else if (refusal && endpoint_.is_failing()) {
+            limiter().inconclusive(flight.generation);
         } else {
             endpoint_works(flight, counts.pushed_back != 0);
         }
@@ -684,7 +651,7 @@ private:
     [[nodiscard]] bool pauses_all(const bulk_type& bulk, const CommonRefusal& refusal, time_point now) const noexcept {
         if (blocked_too_long(bulk, now)) return false;
         if (refusal.overload) return true; // unless `suspect` decides otherwise
-        return bulk.refusals == 0 || concurrency_.failures() != 0;
+        return bulk.refusals == 0 || endpoint_.is_failing();
     }
     /// No operation was taken, for want of capacity or of permission: nobody is charged an attempt.
     void push_back(Flight& flight, const CommonRefusal& refusal, time_point now) {
@@ -719,30 +686,11 @@ private:
 
     // ---- a request that keeps failing ----
 
-    /// Whose trouble a failure is that a smaller request might cure.
-    enum class Blame : std::uint8_t { endpoint, bulk };
-    /// The bulk is to blame when it failed before, and others were taken between. Where others failed as well, that is
-    /// no more than an overloaded endpoint does: three must have been taken for each that failed for the first time.
-    /// An operation that was charged before is to blame as long as no other fails. `overload`: 429 or 503, which fewer
-    /// requests at once may cure, so the size is not to blame yet.
+    /// `overload`: 429 or 503, which fewer requests at once may cure.
     [[nodiscard]] Blame suspect(Flight& flight, bool overload) {
         auto& bulk = flight.bulk;
-        const auto size = size_of(bulk.batch);
-        const bool fewer_first = overload && concurrency_.limit() > *intake_.limits().min_in_flight;
-        const bool again = bulk.failed_after != 0;
-        const auto taken_between = taken_ - bulk.failed_after;
-        const auto failed_between = fresh_failures_ - bulk.fresh_failures;
-        const bool to_blame =
-            again && (taken_between > 3 * failed_between || (was_charged(bulk) && failed_between == 0));
-        if (!again) ++fresh_failures_;
-        bulk.failed_after = taken_;
-        bulk.fresh_failures = fresh_failures_;
-        if (bulk.failures < 0xffffffffU) ++bulk.failures;
-        if (!to_blame || size.operations > 1) suspicion_.failed(size, flight.alone, fewer_first);
-        if (!to_blame) return Blame::endpoint;
-        if (!fewer_first) suspicion_.failed_twice(size);
-        bulk.apart = bulk.apart || size.operations == 1;
-        return Blame::bulk;
+        const bool fewer_first = overload && limiter().limit() > *intake_.limits().min_in_flight;
+        return sizing_.blame(bulk, size_of(bulk.batch), was_charged(bulk), flight.alone, fewer_first);
     }
     /// 429 or 503 for the request as a whole.
     void refuse_whole(Flight& flight, const Reply& reply, time_point now) {
@@ -763,9 +711,9 @@ private:
                      time_point now, std::optional<std::chrono::seconds> retry_after = {}) {
         auto& bulk = flight.bulk;
         if (status == 429 && bulk.batch.operations() > 1) {
-            concurrency_.pushed_back(flight.generation);
+            limiter().pushed_back(flight.generation);
         } else {
-            concurrency_.inconclusive(flight.generation);
+            limiter().inconclusive(flight.generation);
         }
         tell_concurrency();
         if (!charge_apart(flight, now)) {
@@ -783,7 +731,7 @@ private:
     [[nodiscard]] bool charge_apart(Flight& flight, time_point now) {
         auto& bulk = flight.bulk;
         if (bulk.batch.operations() > 1) {
-            bulk.in_halves = bulk.failures >= failures_before_halving;
+            bulk.in_halves = bulk.failures >= RequestSizing::failures_before_halving;
             return false;
         }
         const auto& entry = bulk.batch.entries()[0];
@@ -822,8 +770,9 @@ private:
         auto& bulk = flight.bulk;
         const auto type = malformed ? std::string{to_string(why)} : type_of(reply);
         auto due = now;
-        bool tried = false;                                  // it is one operation, which has had its tries
-        const bool contrast = taken_ != bulk.nonsense_after; // others were understood since its last answer
+        bool tried = false; // it is one operation, which has had its tries
+        const bool contrast =
+            sizing_.requests_taken() != bulk.nonsense_after; // others were understood since its last answer
         // Nonsense is charged, and so ends. Where others are understood, an operation of this bulk may be the cause:
         // it travels in halves then, and only one that is alone ends.
         if ((malformed && !too_large) || suspect(flight, false) == Blame::endpoint) {
@@ -831,7 +780,7 @@ private:
             due = due_again(bulk, now);
         } else {
             note_failed(flight, reply, type);
-            concurrency_.inconclusive(flight.generation);
+            limiter().inconclusive(flight.generation);
             tell_concurrency();
             tried = !malformed && charge_apart(flight, now);
             due = apart_due(bulk, now);
@@ -857,18 +806,19 @@ private:
     }
     /// So many nonsensical answers in a row are the endpoint's affair. At least two attempts are left for the halves.
     [[nodiscard]] std::uint32_t nonsense_before_halving() const noexcept {
-        return std::clamp(options_.retry.max_attempts, 3U, failures_before_halving + 2) - 2;
+        return std::clamp(options_.retry.max_attempts, 3U, RequestSizing::failures_before_halving + 2) - 2;
     }
     void note_nonsense(bulk_type& bulk, bool contrast) const noexcept {
         const auto most = nonsense_before_halving();
         if (bulk.nonsense < 0xffffffffU) ++bulk.nonsense;
         if (bulk.nonsense == most || (bulk.nonsense > most && contrast)) bulk.in_halves = true;
-        bulk.nonsense_after = taken_;
+        bulk.nonsense_after = sizing_.requests_taken();
         bulk.new_half = false;
     }
     /// A half whose answer was nonsense while nothing else was understood; now something has been.
     [[nodiscard]] bool makes_nonsense(const bulk_type& bulk) const noexcept {
-        return bulk.nonsense > nonsense_before_halving() && !bulk.new_half && bulk.nonsense_after != taken_;
+        return bulk.nonsense > nonsense_before_halving() && !bulk.new_half &&
+               bulk.nonsense_after != sizing_.requests_taken();
     }
     /// A request that was refused as too large or malformed: halved until the culprit stands alone.
     void split(Flight& flight, const Reply& reply, time_point now) {
@@ -884,13 +834,12 @@ private:
         // So Elasticsearch and OpenSearch say that the URL's path is not that of a bulk endpoint.
         if (reply.status == 400 && error.reason.starts_with("no handler found for uri"))
             return requeue_whole(flight, reply, Health::misconfigured, now);
-        if (reply.status == 400 && lone_refusals_ >= most_lone_refusals && type == lone_refusal_type_)
-            return split_slowly(flight, reply, now);
+        if (reply.status == 400 && endpoint_.rejects_everything(type)) return split_slowly(flight, reply, now);
         endpoint_works(flight, false);
         if (once(flight, request_failure))
             intake_.note_failed_request(type, error.reason, static_cast<std::uint16_t>(reply.status));
         if (count == 1) {
-            if (reply.status == 400) count_lone_refusal(type);
+            if (reply.status == 400) endpoint_.rejected_alone(type);
             count_attempt(flight, 0);
             dispositions_.start(1);
             // A 400 is about the operation itself; a 413 only about what may pass now, and an earlier attempt may have.
@@ -903,7 +852,7 @@ private:
             return;
         }
         if (reply.status == 413) {
-            ceiling_.refused(bulk.batch.bytes());
+            sizing_.too_large(bulk.batch.bytes());
             limit_batches();
         }
         bulk.apart = true;
@@ -917,11 +866,6 @@ private:
         auto& bulk = flight.bulk;
         bulk.in_halves = true;
         requeue_whole(flight, reply, Health::misconfigured, now);
-    }
-    void count_lone_refusal(const std::string& type) {
-        if (type != lone_refusal_type_) lone_refusals_ = 0;
-        lone_refusal_type_ = type;
-        ++lone_refusals_;
     }
     /// Takes the bulk, unless it throws.
     void halve(bulk_type&& bulk) {
@@ -952,7 +896,7 @@ private:
     }
 
     void endpoint_works(const Flight& flight, bool pushed_back) {
-        concurrency_.succeeded(flight.generation, pushed_back);
+        limiter().succeeded(flight.generation, pushed_back);
         tell_concurrency();
     }
     /// The request failed as a whole.
@@ -972,24 +916,24 @@ private:
     /// Nobody travels for a while; then a single probe.
     void endpoint_in_trouble(const Flight& flight, std::optional<std::chrono::seconds> retry_after, std::string trouble,
                              Health health, time_point now, bool overload = true) {
-        if (concurrency_.is_news(flight.generation)) {
-            auto pause = backoff(options_.retry, concurrency_.failures() + 1, jitter_());
+        if (limiter().is_news(flight.generation)) {
+            auto pause = backoff(options_.retry, limiter().failures() + 1, jitter_());
             if (retry_after)
                 pause = std::max(pause, std::chrono::nanoseconds{clamp_retry_after(*retry_after, options_.retry)});
-            concurrency_.failed(later(now, pause), health, overload);
+            limiter().failed(later(now, pause), health, overload);
         }
-        trouble_ = std::move(trouble);
+        endpoint_.note_trouble(std::move(trouble));
         tell_concurrency();
     }
     void tell_concurrency() noexcept {
         const auto tell = [&](Stats& stats) {
-            stats.health = letters_.is_behind() ? Health::sink_failing : concurrency_.health();
-            stats.in_flight_limit = concurrency_.limit();
+            stats.health = letters_.is_behind() ? Health::sink_failing : limiter().health();
+            stats.in_flight_limit = limiter().limit();
             if (letters_.is_behind()) {
                 stats.health_detail =
                     letters_.trouble().empty() ? "the dead-letter sink does not keep up" : letters_.trouble();
-            } else if (concurrency_.failures() != 0) {
-                stats.health_detail = trouble_;
+            } else if (endpoint_.is_failing()) {
+                stats.health_detail = endpoint_.trouble();
             }
         };
         guarded([&] { intake_.update_stats(tell); }); // only the text needs memory
@@ -1032,14 +976,14 @@ private:
         return bulk.failed_after != 0 || bulk.nonsense != 0;
     }
     /// While the retry budget is used up, one request at a time repeats operations.
-    [[nodiscard]] bool may_repeat() const noexcept { return repeating_ == 0 || !budget_.used_up(); }
+    [[nodiscard]] bool may_repeat() const noexcept { return in_flight_.repeating() == 0 || !budget_.used_up(); }
     /// What is due as well travels in the same request, as far as it fits: many batches leave a few survivors each.
     /// Only what one flush waits for, and what is of the same age within an interval.
     void merge_due(time_point now, bulk_type& bulk) {
         const auto limits = intake_.limits();
-        const auto suspected = suspicion_.limit();
-        const auto most_bytes = std::min({*limits.max_batch_bytes, ceiling_.bytes(), suspected.bytes});
-        const auto most_operations = std::min(*limits.max_batch_operations, suspected.operations);
+        const auto sized = sizing_.limit();
+        const auto most_bytes = std::min(*limits.max_batch_bytes, sized.bytes);
+        const auto most_operations = std::min(*limits.max_batch_operations, sized.operations);
         auto bytes = bulk.batch.bytes();
         auto operations = bulk.batch.operations();
         using Choice = typename Retries::Choice;
@@ -1134,7 +1078,7 @@ private:
     void give_up(bulk_type& bulk, errc why) {
         doomed_why_ = why;
         const bool to_sink = why == errc::too_old && options_.expired_to_sink && has_sink();
-        judge_abandoned(bulk.batch.entries(), {to_string(why), trouble()}, to_sink, dispositions_);
+        judge_abandoned(bulk.batch.entries(), {to_string(why), endpoint_.trouble()}, to_sink, dispositions_);
         const auto count = dispositions_.size();
         if (why == errc::closed) {
             hand_back(bulk);
@@ -1143,7 +1087,7 @@ private:
         }
         bulk = bulk_type{};
         close_.abandoned(count);
-        intake_.note_failure(to_string(why), trouble(), 0, count);
+        intake_.note_failure(to_string(why), endpoint_.trouble(), 0, count);
     }
     /// Settles what a close gives up, and keeps what is certainly not applied for the report.
     void hand_back(bulk_type& bulk) {
@@ -1173,11 +1117,6 @@ private:
     [[nodiscard]] std::shared_ptr<const Batch> undelivered_part(const Batch& batch) const {
         const auto is_undelivered = [&](std::size_t i) { return dispositions_[i].outcome == Outcome::undelivered; };
         return std::make_shared<const Batch>(batch.extract(is_undelivered));
-    }
-
-    /// What keeps the endpoint from being used, if anything does.
-    [[nodiscard]] std::string_view trouble() const noexcept {
-        return concurrency_.failures() == 0 ? std::string_view{} : std::string_view{trouble_};
     }
 
     // ---- dead letters ----
@@ -1557,7 +1496,7 @@ private:
     /// After a burst: gives back what nothing needs now.
     void trim() {
         intake_.trim();
-        if (spare_flights_.size() > 1) spare_flights_.erase(spare_flights_.begin() + 1, spare_flights_.end());
+        in_flight_.trim();
         dispositions_.trim(operations_worth_keeping);
         give_back(groups_at_);
         give_back(held_);
@@ -1579,21 +1518,18 @@ private:
             next = std::min(next, intake_type::saturating_add(id_order_.oldest()->opened, max_age));
         next = std::min(next, letters_.next_deadline());
         if (!in_hand_.batch.empty()) next = std::min(next, intake_type::saturating_add(in_hand_.opened, max_age));
-        if (in_flight_.size() < concurrency_.limit() && !letters_.is_behind()) {
-            if (!in_hand_.batch.empty()) next = std::min(next, resume_at());
-            if (!retries_.empty() && may_repeat()) next = std::min(next, std::max(retries_.next_due(), resume_at()));
-            if (intake_.oldest_sealed() != time_point::max()) next = std::min(next, resume_at());
+        if (in_flight_.size() < limiter().limit() && !letters_.is_behind()) {
+            if (!in_hand_.batch.empty()) next = std::min(next, endpoint_.resume_at(in_flight_.size()));
+            if (!retries_.empty() && may_repeat())
+                next = std::min(next, std::max(retries_.next_due(), endpoint_.resume_at(in_flight_.size())));
+            if (intake_.oldest_sealed() != time_point::max())
+                next = std::min(next, endpoint_.resume_at(in_flight_.size()));
         }
         next = std::min({next, flush_waiters_.earliest(), look_again_});
         next = std::min({next, events_.next_deadline(), close_.next_deadline(intake_.pending())});
         if (close_.ended()) next = time_point::max();
         timer_.wait_until(next, [self = this->shared_from_this()] { self->pump(); });
     }
-    /// When a waiting bulk may be launched, as far as the endpoint's pause is concerned.
-    [[nodiscard]] time_point resume_at() const {
-        return concurrency_.failures() == 0 ? time_point::min() : concurrency_.resume_at(in_flight_.size());
-    }
-
     // ---- close ----
 
     void close(time_point now) {
@@ -1670,7 +1606,7 @@ private:
         while (!in_flight_.empty()) {
             const auto flight = in_flight_.front();
             dispositions_.start(flight->bulk.batch.operations());
-            const auto said = dispositions_.add_error(to_string(errc::closed), trouble());
+            const auto said = dispositions_.add_error(to_string(errc::closed), endpoint_.trouble());
             for (auto& disposition : dispositions_) {
                 disposition.outcome = Outcome::unknown;
                 disposition.error = said;
@@ -1678,9 +1614,9 @@ private:
             const auto count = dispositions_.size();
             settle(flight->bulk, time_point{}, std::shared_ptr<const Batch>{flight, &flight->bulk.batch});
             close_.abandoned(count);
-            intake_.note_failure(to_string(errc::closed), trouble(), 0, count);
+            intake_.note_failure(to_string(errc::closed), endpoint_.trouble(), 0, count);
             flight->abandoned = true;
-            in_flight_.erase(in_flight_.begin());
+            in_flight_.remove(flight, flight->bulk.travelled > 1);
         }
         intake_.update_stats([](Stats& stats) { stats.in_flight = 0; });
     }
@@ -1736,23 +1672,12 @@ private:
     IndexWaiters index_waiters_;
 
     // The strand's own.
-    Concurrency<time_point> concurrency_;
-    RequestCeiling ceiling_;
-    SizeSuspicion suspicion_;
-    std::uint64_t taken_ = 1;          ///< requests that were taken, and one
-    std::uint64_t fresh_failures_ = 0; ///< bulks that failed, as far as a smaller one might not, for the first time
+    Endpoint<time_point> endpoint_;
+    RequestSizing sizing_;
     RetryBudget budget_;
-    std::size_t lone_refusals_ = 0; ///< 400s of one type for single operations, since an answer was one item for each
-    std::string lone_refusal_type_;
-    static constexpr std::size_t most_lone_refusals = 32;
-    /// A bulk is halved for its own failures only after so many, lest random overload takes it to pieces.
-    static constexpr std::uint32_t failures_before_halving = 4;
-    std::size_t repeating_ = 0; ///< requests in flight whose operations were sent before
-    bool fresh_turn_ = false;   ///< something new travels next
+    bool fresh_turn_ = false; ///< something new travels next
     Jitter jitter_ = std::is_same_v<Clock, std::chrono::steady_clock> ? Jitter{} : Jitter{1}; // virtual: repeatable
-    std::string trouble_; ///< what was last wrong with the endpoint
-    std::vector<FlightPtr> in_flight_;
-    std::vector<FlightPtr> spare_flights_;
+    InFlight<Flight> in_flight_;
     Retries retries_;
     IdOrder<bulk_type> id_order_;
     struct HeldBack {
