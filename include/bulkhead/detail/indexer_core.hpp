@@ -143,7 +143,7 @@ public:
     [[nodiscard]] std::optional<FieldError> check(const Batch& batch) const {
         if (options_.validate != Validation::full) return std::nullopt;
         std::size_t offset = 0;
-        for (const auto& entry : batch.entries()) {
+        for (const auto& entry : BatchAccess::encoded(batch).entries()) {
             const auto lines = batch.body().substr(offset, entry.bytes());
             offset += entry.bytes();
             if (entry.source_bytes == 0) continue;
@@ -1046,7 +1046,7 @@ private:
         }
         put_first(std::move(places[1]), std::move(halves[1]));
         put_first(std::move(places[0]), std::move(halves[0]));
-        intake_.settle({}, before, after, bulk.epoch, 0, std::exchange(bulk.batch, Batch{}));
+        intake_.settle({}, before, after, bulk.epoch, 0, std::exchange(bulk.batch, BulkBatch{}));
     }
     /// The endpoint failed as a whole and applied nothing: nobody is charged an attempt.
     void requeue_whole(Flight& flight, const Reply& reply, Health health, time_point now) {
@@ -1171,7 +1171,7 @@ private:
         }
         if (merging_.empty()) return;
         auto before = bulk.batch.footprint();
-        bulk.batch.reserve_more(bytes - bulk.batch.bytes(), operations - bulk.batch.operations(), Batch::Growth{0, 0});
+        bulk.batch.reserve_more(bytes - bulk.batch.bytes(), operations - bulk.batch.operations(), Growth{0, 0});
         for (const auto it : merging_) {
             bulk_type other;
             take_retry(it, other);
@@ -1186,7 +1186,7 @@ private:
             bulk.fresh_failures = std::max(bulk.fresh_failures, other.fresh_failures);
             bulk.failures = std::max(bulk.failures, other.failures);
         }
-        intake_.settle({}, before, bulk.batch.footprint(), bulk.epoch, 0, Batch{});
+        intake_.settle({}, before, bulk.batch.footprint(), bulk.epoch, 0, BulkBatch{});
     }
     auto take_retry(typename std::multimap<time_point, bulk_type>::iterator it, bulk_type& out) {
         out = std::move(it->second);
@@ -1236,8 +1236,8 @@ private:
                 bytes += bulk.batch.bytes();
                 return true;
             });
-            auto gathered = first.with(Batch{});
-            gathered.batch.reserve_more(bytes, operations, Batch::Growth{0, 0, 0, 0});
+            auto gathered = first.with(BulkBatch{});
+            gathered.batch.reserve_more(bytes, operations, Growth{0, 0, 0, 0});
             std::size_t before = 0;
             for (; count != 0; --count) {
                 const auto bulk = id_order_.take_oldest();
@@ -1245,7 +1245,7 @@ private:
                 gathered.batch.append_unchecked(bulk.batch);
                 gathered.opened = std::min(gathered.opened, bulk.opened);
             }
-            intake_.settle({}, before, gathered.batch.footprint(), gathered.epoch, 0, Batch{});
+            intake_.settle({}, before, gathered.batch.footprint(), gathered.epoch, 0, BulkBatch{});
             intake_.update_stats([&](Stats& stats) { stats.waiting_for_id = id_order_.waiting(); });
             doomed_ = std::move(gathered);
             give_up(doomed_, why);
@@ -1478,7 +1478,7 @@ private:
         const auto settlement_bytes = static_cast<std::size_t>(told->operations) * sizeof(Settlement);
         const bool whole = failed != 0 && (in_use || survivors + letters == 0);
         const auto is_told_failed = [&](std::size_t i) { return is_told(*told, i) && is_failure(endings_[i]); };
-        std::shared_ptr<Batch> kept;
+        std::shared_ptr<BulkBatch> kept;
         if (telling) {
             told->epoch = bulk.epoch;
             told->texts.reserve(text_bytes);
@@ -1487,7 +1487,7 @@ private:
             if (in_use) {
                 told->kept = in_use;
             } else if (failed != 0) {
-                kept = std::make_shared<Batch>();
+                kept = std::make_shared<BulkBatch>();
                 told->kept = kept;
                 if (whole) {
                     told->charge = before;
@@ -1511,11 +1511,11 @@ private:
             if (auto done = take_index_waiter(id)) completions_.add(std::move(done), {}, std::move(result));
         if (unobserved != 0) intake_.update_stats([&](Stats& stats) { stats.unobserved += unobserved; });
         if (tally.total() != 0) tally.age = intake_type::age_of(bulk.opened, Clock::now());
-        Batch done;
+        BulkBatch done;
         if (kept && whole) {
             *kept = std::move(bulk.batch); // what points into it stays valid: the memory only changes hands
         } else if (!in_use) {
-            done = std::exchange(bulk.batch, Batch{});
+            done = std::exchange(bulk.batch, BulkBatch{});
         }
         intake_.settle(tally, before, after, bulk.epoch, silent, std::move(done));
         if (telling) acknowledge(std::move(one));

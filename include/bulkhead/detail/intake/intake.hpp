@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-#include <bulkhead/batch.hpp>
+#include <bulkhead/detail/encode/bulk_batch.hpp>
 #include <bulkhead/detail/intake/room.hpp>
 #include <bulkhead/detail/util/saturating_add.hpp>
 #include <bulkhead/indexer_event.hpp>
@@ -20,7 +20,7 @@ namespace bulkhead::inline v1::detail {
 /// A sealed batch on its way to being settled. The strand owns it once it has been taken from the intake.
 template <class TimePoint>
 struct Bulk {
-    Batch batch;
+    BulkBatch batch;
     TimePoint opened{};          ///< when its first operation was enqueued
     std::uint64_t epoch = 0;     ///< which flush waits for it
     std::uint32_t travelled = 0; ///< how many requests have carried it
@@ -37,7 +37,7 @@ struct Bulk {
     std::uint32_t failures = 0;       ///< of that kind, in a row
 
     /// Another batch with the same history.
-    [[nodiscard]] Bulk with(Batch other) const {
+    [[nodiscard]] Bulk with(BulkBatch other) const {
         return {std::move(other), opened,        epoch,         travelled,    refusals,       avoid_node, apart,
                 in_halves,        charged_since, blocked_since, failed_after, fresh_failures, failures};
     }
@@ -125,7 +125,7 @@ public:
             const auto bytes = op.bytes(*prefix);
             if (bytes > options_.max_operation_bytes) return refuse(Admission::too_large, 1);
             return place(bytes, 1, if_full, [&] {
-                open_.append_unchecked(op, *prefix, ticket);
+                open_.encoded().append_unchecked(op, *prefix, ticket);
                 if (op.entry.altered) ++stats_.altered;
             });
         } catch (const std::bad_alloc&) { // before it was taken
@@ -139,12 +139,12 @@ public:
         stats_.offered += operations;
         if (closed_) return refuse(Admission::closed, operations);
         if (operations == 0) return {Admission::accepted};
-        for (const auto& entry : scratch.entries())
+        for (const auto& entry : BatchAccess::encoded(scratch).entries())
             if (entry.bytes() > options_.max_operation_bytes) return refuse(Admission::too_large, operations);
         try {
             return place(scratch.bytes(), operations, if_full, [&] {
-                open_.append_unchecked(scratch, ticket);
-                for (const auto& entry : scratch.entries())
+                open_.encoded().append_unchecked(BatchAccess::encoded(scratch), ticket);
+                for (const auto& entry : BatchAccess::encoded(scratch).entries())
                     if (entry.altered) ++stats_.altered;
             });
         } catch (const std::bad_alloc&) { // before it was taken
@@ -268,7 +268,7 @@ public:
     /// over. `done` is a batch whose bytes are no longer needed: kept as a spare if the budget allows. (In one step,
     /// since a producer that waits for room would otherwise take the room before the spare, and allocate.)
     void settle(const Tally& tally, std::size_t before, std::size_t after, std::uint64_t epoch, std::uint64_t untold,
-                Batch done) {
+                BulkBatch done) {
         auto lock = lock_briefly(mutex_);
         stats_.indexed += tally.by_outcome[static_cast<std::size_t>(Outcome::indexed)];
         stats_.superseded += tally.by_outcome[static_cast<std::size_t>(Outcome::superseded)];
@@ -296,13 +296,13 @@ public:
     }
     /// Frees the spare buffers when nothing is pending, but for two; after a close all, and the open batch's.
     void trim() {
-        std::vector<Batch> freed;
+        std::vector<BulkBatch> freed;
         const auto lock = lock_briefly(mutex_);
         if (stats_.pending != 0 && !closed_) return;
         while (spares_.size() > (closed_ ? 0U : 2U)) drop_spare(freed);
         if (!closed_ || !open_.empty()) return;
         used_ -= open_.footprint(); // a spare that was opened for an operation which then did not fit
-        open_ = Batch{};
+        open_ = BulkBatch{};
     }
     /// Batches are sealed at this size from now on, since the endpoint takes no larger ones.
     void limit_batches(std::size_t bytes) {
@@ -355,9 +355,10 @@ public:
         if (closed_ || never_fits(bytes, operations)) return false;
         const bool seals = must_seal(bytes, operations);
         const bool opens = seals || open_.footprint() == 0; // a spare, or a new batch
-        const Batch none;
+        const BulkBatch none;
         const auto& open = !opens ? open_ : spares_.empty() ? none : spares_.back();
-        if (open.fits(bytes, operations) && operations_fit(stats_.pending, operations, operations_limit(false)))
+        if (open.encoded().fits(bytes, operations) &&
+            operations_fit(stats_.pending, operations, operations_limit(false)))
             return true;
         const auto amply = seals ? like_the_last(open_.bytes(), open_.operations()) : like_the_last();
         auto facts = room_facts(open, bytes, operations, amply, false, false);
@@ -445,7 +446,7 @@ private:
             if (if_full != IfFull::refuse) {
                 stats_.offered -= operations;
                 if (if_full == IfFull::reserve) {
-                    reserved_bytes_ = bytes + operations * Batch::operation_overhead;
+                    reserved_bytes_ = bytes + operations * EncodedOperations::overhead;
                     reserved_operations_ = operations;
                     free_spares(); // they are room that others would take
                 }
@@ -481,14 +482,14 @@ private:
     }
     /// Whether even an empty budget has no room for it.
     [[nodiscard]] bool never_fits(std::size_t bytes, std::size_t operations) const noexcept {
-        return bytes + operations * Batch::operation_overhead > options_.max_buffered_bytes ||
+        return bytes + operations * EncodedOperations::overhead > options_.max_buffered_bytes ||
                operations > options_.max_buffered_operations;
     }
     /// Makes room for it in the open batch, within the budget, at the cost of spare buffers and, under `drop_oldest`,
     /// of sealed batches. False when there is none: then nothing was dropped, unless memory ran out.
     bool make_room(std::size_t bytes, std::size_t operations, bool first_in_line) {
         for (bool dropped = false;; dropped = true) {
-            if (open_.fits(bytes, operations) &&
+            if (open_.encoded().fits(bytes, operations) &&
                 operations_fit(stats_.pending, operations, operations_limit(first_in_line)))
                 return true; // nearly always
             const auto amply = like_the_last();
@@ -506,8 +507,8 @@ private:
             }
         }
     }
-    [[nodiscard]] RoomFacts room_facts(const Batch& open, std::size_t bytes, std::size_t operations,
-                                       Batch::Growth amply, bool dropped, bool first_in_line) const noexcept {
+    [[nodiscard]] RoomFacts room_facts(const BulkBatch& open, std::size_t bytes, std::size_t operations, Growth amply,
+                                       bool dropped, bool first_in_line) const noexcept {
         RoomFacts f;
         f.limit = options_.max_buffered_bytes;
         if (!first_in_line) f.limit -= std::min(f.limit, reserved_bytes_);
@@ -518,9 +519,9 @@ private:
         f.open = open.footprint();
         f.pending = stats_.pending;
         f.operations = operations;
-        f.amply = open.footprint_after(bytes, operations, amply);
-        f.exactly = open.empty() ? bytes + operations * Batch::operation_overhead
-                                 : open.footprint_after(bytes, operations, Batch::Growth{0, 0});
+        f.amply = open.encoded().footprint_after(bytes, operations, amply);
+        f.exactly = open.empty() ? bytes + operations * EncodedOperations::overhead
+                                 : open.encoded().footprint_after(bytes, operations, Growth{0, 0});
         f.dropped = dropped;
         f.may_drop = drops() && !sealed_.empty();
         f.droppable_bytes = sealed_bytes_ - sealed_tickets_ * sizeof(Ticket); // these wait for their observers
@@ -533,28 +534,28 @@ private:
     }
     [[nodiscard]] bool drops() const noexcept { return options_.overflow == Overflow::drop_oldest; }
     /// How many of a batch's operations name an observer. Counted only where it may be dropped.
-    [[nodiscard]] std::size_t tickets_of(const Batch& batch) const noexcept {
+    [[nodiscard]] std::size_t tickets_of(const BulkBatch& batch) const noexcept {
         if (!drops()) return 0;
         const auto names_somebody = [](const auto& entry) { return entry.ticket.slot != Ticket::nobody; };
         return static_cast<std::size_t>(std::count_if(batch.entries().begin(), batch.entries().end(), names_somebody));
     }
-    void no_longer_sealed(const Batch& batch) noexcept {
+    void no_longer_sealed(const BulkBatch& batch) noexcept {
         sealed_bytes_ -= batch.footprint();
         sealed_operations_ -= batch.operations();
         sealed_tickets_ -= tickets_of(batch);
     }
     /// A batch begins as large as the last one became, and grows by doubling.
-    [[nodiscard]] Batch::Growth like_the_last() const noexcept { return like_the_last(last_bytes_, last_operations_); }
-    [[nodiscard]] Batch::Growth like_the_last(std::size_t last_bytes, std::size_t last_operations) const noexcept {
-        Batch::Growth growth{batch_bytes_, options_.max_batch_operations};
+    [[nodiscard]] Growth like_the_last() const noexcept { return like_the_last(last_bytes_, last_operations_); }
+    [[nodiscard]] Growth like_the_last(std::size_t last_bytes, std::size_t last_operations) const noexcept {
+        Growth growth{batch_bytes_, options_.max_batch_operations};
         const auto most = options_.max_buffered_bytes / 4;
         growth.first_bytes = std::min(std::max(growth.first_bytes, last_bytes + last_bytes / 8), most);
         growth.first_operations = std::min(std::max(growth.first_operations, last_operations + last_operations / 8),
-                                           most / Batch::operation_overhead);
+                                           most / EncodedOperations::overhead);
         return growth;
     }
     /// False when memory ran out.
-    bool grow(std::size_t bytes, std::size_t operations, Batch::Growth growth) {
+    bool grow(std::size_t bytes, std::size_t operations, Growth growth) {
         used_ -= open_.footprint();
         bool grown = true;
         try {
@@ -571,9 +572,9 @@ private:
         free_spares();
         if (open_.empty()) {
             used_ -= open_.footprint();
-            open_ = Batch{};
+            open_ = BulkBatch{};
         }
-        return grow(bytes, operations, Batch::Growth{0, 0});
+        return grow(bytes, operations, Growth{0, 0});
     }
     void free_spares() noexcept {
         for (const auto& spare : spares_) used_ -= spare.footprint();
@@ -628,7 +629,7 @@ private:
         no_longer_sealed(sealed_.front().batch);
         sealed_.pop_front();
     }
-    void drop_spare(std::vector<Batch>& freed) {
+    void drop_spare(std::vector<BulkBatch>& freed) {
         freed.push_back(std::move(spares_.back())); // or nothing is changed
         used_ -= freed.back().footprint();
         spares_.pop_back();
@@ -651,9 +652,9 @@ private:
         if (awaited) room_.notify_all();
     }
     /// Returns the batch unless it was kept as a spare.
-    Batch recycle(Batch&& batch) {
+    BulkBatch recycle(BulkBatch&& batch) {
         const auto bytes = batch.footprint();
-        const auto full = options_.max_batch_bytes + options_.max_batch_operations * Batch::operation_overhead;
+        const auto full = options_.max_batch_bytes + options_.max_batch_operations * EncodedOperations::overhead;
         const auto most = std::min(full, options_.max_buffered_bytes / 4); // what is kept must not be the budget
         if (closed_ || reserved_bytes_ != 0 || bytes == 0 || bytes > most || spares_.size() > options_.max_in_flight ||
             used_ + bytes > options_.max_buffered_bytes)
@@ -721,7 +722,7 @@ private:
     std::atomic<bool> wants_time_{true}; ///< here, among what seldom changes: it is read without the lock
     std::size_t batch_bytes_;            ///< at most `max_batch_bytes`
     ActionLines lines_;
-    Batch open_;
+    BulkBatch open_;
     time_point opened_{};
     time_point oldest_taken_ = time_point::max(); ///< of what the strand has
     time_point oldest_letter_ = time_point::max();
@@ -731,7 +732,7 @@ private:
     std::size_t sealed_bytes_ = 0; ///< what they take of the budget
     std::size_t sealed_operations_ = 0;
     std::size_t sealed_tickets_ = 0; ///< of these: how many name an observer; only under `drop_oldest`
-    std::vector<Batch> spares_;
+    std::vector<BulkBatch> spares_;
     std::deque<Dropped> dropped_;
     std::size_t used_ = 0;
     std::size_t reserved_bytes_ = 0; ///< held back for the first of those that wait in line
