@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <bulkhead/detail/encode/bulk_batch.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <utility>
+
+namespace bulkhead::inline v1::detail {
+
+/// A sealed batch on its way to being settled. The strand owns it once it has been taken from the intake.
+template <class TimePoint>
+struct Bulk {
+    BulkBatch batch;
+    TimePoint opened{};          ///< when its first operation was enqueued
+    std::uint64_t epoch = 0;     ///< which flush waits for it
+    std::uint32_t travelled = 0; ///< how many requests have carried it
+    std::uint32_t refusals = 0;  ///< how often in a row items of it were refused retryably
+    std::uint32_t avoid_node = 0xffffffffU;
+    bool apart = false;     ///< not to be merged with others: a part of what was refused as too large or malformed
+    bool in_halves = false; ///< to be halved before it travels again: its answer was too large
+    /// Since when answers have charged an operation of it, or called one blocked; `max()`: none has.
+    TimePoint charged_since = TimePoint::max();
+    TimePoint blocked_since = TimePoint::max();
+    /// How many requests had been taken when this one last failed in a way that a smaller one might not; 0: it has not.
+    std::uint64_t failed_after = 0;
+    std::uint64_t fresh_failures = 0; ///< how many bulks had failed for the first time then
+    std::uint32_t failures = 0;       ///< of that kind, in a row
+
+    /// Another batch with the same history.
+    [[nodiscard]] Bulk with(BulkBatch other) const {
+        return {std::move(other), opened,        epoch,         travelled,    refusals,       avoid_node, apart,
+                in_halves,        charged_since, blocked_since, failed_after, fresh_failures, failures};
+    }
+};
+
+/// How long ago a bulk was opened. Zero for `TimePoint::max()`.
+template <class TimePoint>
+[[nodiscard]] std::chrono::nanoseconds age_of(TimePoint opened, TimePoint now) noexcept {
+    return opened >= now ? std::chrono::nanoseconds{0}
+                         : std::chrono::duration_cast<std::chrono::nanoseconds>(now - opened);
+}
+
+} // namespace bulkhead::inline v1::detail
