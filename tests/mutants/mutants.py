@@ -545,6 +545,16 @@ MUTANTS = [
      "{ stats_.offered -= operations; }", "{ (void)operations; }", ["unit/intake/stats_book_test.cpp"]),
     ("the most frequent failure makes way for a new kind",
      "return a.count < b.count;", "return a.count > b.count;", ["unit/intake/stats_book_test.cpp"]),
+    ("a control character of eight bits reaches the log",
+     "at(i) == 0xC2 && at(i + 1) >= 0x80 && at(i + 1) < 0xA0", "false", ["unit/text/printable_test.cpp"]),
+    ("text is cut within a UTF-8 character",
+     "(static_cast<unsigned char>(text[room]) & 0xC0U) == 0x80U) --room;", "false) --room;",
+     ["unit/text/printable_test.cpp"]),
+    ("an escaped quotation mark ends a string",
+     "        if (source[at] == '\\\\') {", "        if (false) {", ["unit/encode/source_line_test.cpp"]),
+    ("a newline between values is taken for one in a string",
+     "source.find_first_of(quoted ? \"\\\"\\\\\\n\" : \"\\\"\", at)", "source.find_first_of(\"\\\"\\\\\\n\", at)",
+     ["unit/encode/source_line_test.cpp"]),
 ]
 
 # A test's server waits for what does not come; these are given 20 seconds.
