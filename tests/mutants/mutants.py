@@ -555,6 +555,11 @@ MUTANTS = [
     ("a newline between values is taken for one in a string",
      "source.find_first_of(quoted ? \"\\\"\\\\\\n\" : \"\\\"\", at)", "source.find_first_of(\"\\\"\\\\\\n\", at)",
      ["unit/encode/source_line_test.cpp"]),
+    ("a change before the wait is missed",
+     "        ++generation_;\n        const bool awaited", "        const bool awaited",
+     ["unit/intake/room_event_test.cpp"]),
+    ("a wait for room in a closed indexer goes on",
+     "return closed || generation_ != seen;", "return generation_ != seen;", ["unit/intake/room_event_test.cpp"]),
 ]
 
 # A test's server waits for what does not come; these are given 20 seconds.

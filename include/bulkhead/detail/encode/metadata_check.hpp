@@ -18,21 +18,22 @@
 /// are encoded.
 namespace bulkhead::inline v1::detail {
 
-[[nodiscard]] inline std::optional<FieldError>
-check_text(const char* field, const std::optional<std::string_view>& value, std::size_t most) {
-    if (!value) return std::nullopt;
-    if (value->empty() || value->size() > most)
-        return FieldError{field, "1 to " + std::to_string(most) + " bytes", std::to_string(value->size()) + " bytes"};
-    if (!is_utf8(*value)) return FieldError{field, "valid UTF-8", "other bytes"};
+[[nodiscard]] inline std::optional<FieldError> check_text(const char* field, std::string_view value, std::size_t most) {
+    if (value.empty() || value.size() > most)
+        return FieldError{field, "1 to " + std::to_string(most) + " bytes", std::to_string(value.size()) + " bytes"};
+    if (!is_utf8(value)) return FieldError{field, "valid UTF-8", "other bytes"};
     return std::nullopt;
 }
 
 /// Checks id, routing and pipeline.
 [[nodiscard]] inline std::optional<FieldError> check_names(const Operation& op) {
     const bool update_or_delete = op.action == Action::update || op.action == Action::delete_;
-    if (auto e = check_text("id", op.id, 512)) return e;
-    if (auto e = check_text("routing", op.routing, 4096)) return e;
-    if (auto e = check_text("pipeline", op.pipeline, 4096)) return e;
+    if (op.id)
+        if (auto e = check_text("id", *op.id, 512)) return e;
+    if (op.routing)
+        if (auto e = check_text("routing", *op.routing, 4096)) return e;
+    if (op.pipeline)
+        if (auto e = check_text("pipeline", *op.pipeline, 4096)) return e;
     if (update_or_delete && !op.id) return FieldError{"id", "present for update and delete", "absent"};
     if (update_or_delete && op.pipeline) return FieldError{"pipeline", "only for index and create", "present"};
     return std::nullopt;
@@ -58,7 +59,6 @@ check_text(const char* field, const std::optional<std::string_view>& value, std:
 }
 
 [[nodiscard]] inline std::optional<FieldError> check_dynamic_templates(const Operation& op) {
-    if (op.dynamic_templates.empty()) return std::nullopt;
     if (op.action == Action::update || op.action == Action::delete_)
         return FieldError{"dynamic_templates", "only for index and create", std::string{action_name(op.action)}};
     error_code failed;
@@ -71,13 +71,15 @@ check_text(const char* field, const std::optional<std::string_view>& value, std:
 /// What is wrong with an operation's metadata, if anything.
 [[nodiscard]] inline std::optional<FieldError> check_metadata(const Operation& op) {
     if (auto e = check_names(op)) return e;
-    if (auto e = check_versions(op)) return e;
+    if (op.version || op.if_seq_no || op.if_primary_term)
+        if (auto e = check_versions(op)) return e;
     if (op.retry_on_conflict) {
         if (op.action != Action::update)
             return FieldError{"retry_on_conflict", "only for update", std::string{action_name(op.action)}};
         if (op.if_seq_no) return FieldError{"retry_on_conflict", "not together with if_seq_no", "both"};
     }
-    return check_dynamic_templates(op);
+    if (!op.dynamic_templates.empty()) return check_dynamic_templates(op);
+    return std::nullopt;
 }
 
 } // namespace bulkhead::inline v1::detail

@@ -9,10 +9,9 @@
 
 namespace bulkhead::inline v1::detail {
 
-/// A sealed batch on its way to being settled. The strand owns it once it has been taken from the intake.
+/// What is known of a bulk beside its bytes. Parts of a bulk inherit it.
 template <class TimePoint>
-struct Bulk {
-    BulkBatch batch;
+struct BulkHistory {
     TimePoint opened{};          ///< when its first operation was enqueued
     std::uint64_t epoch = 0;     ///< which flush waits for it
     std::uint32_t travelled = 0; ///< how many requests have carried it
@@ -27,12 +26,15 @@ struct Bulk {
     std::uint64_t failed_after = 0;
     std::uint64_t fresh_failures = 0; ///< how many bulks had failed for the first time then
     std::uint32_t failures = 0;       ///< of that kind, in a row
+};
+
+/// A sealed batch on its way to being settled. The strand owns it once it has been taken from the intake.
+template <class TimePoint>
+struct Bulk : BulkHistory<TimePoint> {
+    BulkBatch batch;
 
     /// Another batch with the same history.
-    [[nodiscard]] Bulk with(BulkBatch other) const {
-        return {std::move(other), opened,        epoch,         travelled,    refusals,       avoid_node, apart,
-                in_halves,        charged_since, blocked_since, failed_after, fresh_failures, failures};
-    }
+    [[nodiscard]] Bulk with(BulkBatch other) const { return {*this, std::move(other)}; }
 };
 
 /// How long ago a bulk was opened. Zero for `TimePoint::max()`.
