@@ -560,6 +560,10 @@ MUTANTS = [
      ["unit/intake/room_event_test.cpp"]),
     ("a wait for room in a closed indexer goes on",
      "return closed || generation_ != seen;", "return generation_ != seen;", ["unit/intake/room_event_test.cpp"]),
+    ("a spare buffer takes room that is reserved",
+     "        if (reserved_.operations != 0) return std::move(batch);\n", "", ["unit/intake/accumulator_test.cpp"]),
+    ("the bytes of a dropped batch are not given back",
+     "pool_.exchange(dropped.footprint, dropped.charge);", "(void)dropped;", ["unit/intake/accumulator_test.cpp"]),
 ]
 
 # A test's server waits for what does not come; these are given 20 seconds.
