@@ -16,7 +16,7 @@ TEST_CASE("white space around a document goes, within it stays") {
     CHECK(trim_json_space("\v{}") == "\v{}"); // no white space of JSON
 }
 
-TEST_CASE("a newline inside a string is told from one between values") {
+TEST_CASE("a newline inside a string is distinguished from one between values") {
     CHECK_FALSE(has_newline_in_string("{\n\"a\"\n:\n\"b\"\n}"));
     CHECK(has_newline_in_string("{\"a\": \"b\nc\"}"));
     CHECK(has_newline_in_string("{\"a\nb\": 1}"));

@@ -74,7 +74,7 @@ TEST_CASE("a batch begins as large as the last one became, within a limit") {
     CHECK(open.growth().most_bytes == 500); // ahead of need
 }
 
-TEST_CASE("an open batch uses a buffer that it is given, and tells when it cannot grow") {
+TEST_CASE("an open batch uses a buffer that it is given, and reports that it cannot grow") {
     Open open{{.bytes = 500, .operations = 10, .first_bytes = 4096}};
     auto buffer = batch_of(5);
     buffer.clear();

@@ -29,7 +29,7 @@ TEST_CASE("a change between a refusal and the wait is not missed") {
     CHECK_FALSE(room.wait(lock, room.generation(), closed, no_patience));
 }
 
-TEST_CASE("nobody waits for room in what is closed") {
+TEST_CASE("a wait for room ends at once when the indexer is closed") {
     std::mutex mutex;
     RoomEvent room;
     const bool closed = true;

@@ -19,7 +19,7 @@ public:
         std::random_device random;
         for (auto& c : prefix_) c = digits[random() % digits.size()];
     }
-    /// Repeatable, for tests in virtual time. Whoever makes two of the same seed makes the same ids twice.
+    /// Repeatable, for tests in virtual time. Two objects of one seed make the same ids.
     explicit ClientIds(std::uint64_t seed) noexcept {
         prefix_.fill('-');
         std::to_chars(prefix_.data(), prefix_.data() + prefix_.size(), seed, 36);

@@ -52,9 +52,9 @@ struct RoomFacts {
 }
 
 /// Decides how the offer gets room. While operations are pending, the open batch only grows amply: within a remnant of
-/// the budget it would be moved for each operation, and they will make room. When nothing is pending nobody will, and
-/// when something was dropped for this offer it was dropped for good: then the least that is needed must do, as for an
-/// offer that room is held back for.
+/// the budget it would be moved for each operation, and the pending ones will make room. The batch grows by the least
+/// that is needed if nothing is pending, since then no room will be made. It does the same if a batch was dropped for
+/// this offer, which must not be in vain, and for an offer that room is held back for.
 /// `after_dropping` promises that the offer has room in the end, so that nothing is dropped in vain.
 [[nodiscard]] constexpr Room find_room(const RoomFacts& f) noexcept {
     const auto kept = f.used - f.open; // what the open batch does not hold
