@@ -128,7 +128,7 @@ public:
     template <class Token>
     auto async_enqueue(const Operation& op, Ticket ticket, Token&& token) {
         Batch scratch;
-        auto wrong = scratch.append_alone(op, options().index, options().validate);
+        auto wrong = detail::BatchAccess::append_alone(scratch, op, options().index, options().validate);
         if (!wrong) wrong = core_->check(scratch);
         return asio::async_initiate<Token, void(error_code, Admission)>(
             [core = core_, executor = executor_, ticket](auto handler, Batch held, std::optional<FieldError> error) {
@@ -170,7 +170,7 @@ public:
     auto async_index(const Operation& op, Token&& token) {
         // The bytes are only valid now, while the initiation may come later (a deferred token).
         auto scratch = std::make_unique<Batch>();
-        const auto wrong = scratch->append_alone(op, options().index, options().validate);
+        const auto wrong = detail::BatchAccess::append_alone(*scratch, op, options().index, options().validate);
         return asio::async_initiate<Token, void(error_code, IndexResult)>(
             [core = core_, executor = executor_](auto handler, std::unique_ptr<Batch> held,
                                                  std::optional<FieldError> error) {

@@ -131,7 +131,7 @@ public:
     [[nodiscard]] std::optional<FieldError> check(const Batch& batch) const {
         if (options_.validate != Validation::full) return std::nullopt;
         std::size_t offset = 0;
-        for (const auto& entry : batch.entries()) {
+        for (const auto& entry : BatchAccess::encoded(batch).entries()) {
             const auto lines = batch.body().substr(offset, entry.bytes());
             offset += entry.bytes();
             if (entry.source_bytes == 0) continue;
@@ -329,7 +329,7 @@ private:
     void report_events(time_point now, bool last = false) {
         if (!events_.has_hook() || (close_.ended() && !last)) return; // after a close the hook may be gone
         if (!events_.due(now, intake_.trouble(), last)) return;
-        intake_.telling();
+        intake_.reporting_refusals();
         events_.report(now, intake_.stats(), options_.on_event);
     }
     /// For `Stats`: of what the strand has taken and not settled.
@@ -439,7 +439,7 @@ private:
         intake_.update_stats([&](Stats& stats) {
             ++stats.requests;
             stats.request_bytes += batch.bytes();
-            if (first) stats.queue_time.record(intake_type::age_of(flight->bulk.opened, now));
+            if (first) stats.queue_time.record(age_of(flight->bulk.opened, now));
             stats.in_flight = in_flight_.size();
         });
         OnFailure never_started{[&] { take_back(flight, bulk); }};
@@ -494,10 +494,10 @@ private:
         RequestSizing sizing;
         RetryBudget budget;
         FloodGauge flood;
-        bulk_type history; ///< without operations
+        BulkHistory<time_point> history;
     };
     [[nodiscard]] Learnt memory_of_judging(const Flight& flight) const noexcept {
-        return {endpoint_.memory(), sizing_, budget_, flood_, flight.bulk.with(Batch{})};
+        return {endpoint_.memory(), sizing_, budget_, flood_, flight.bulk};
     }
     /// There was no memory to judge the answer to its end: as if it had not begun.
     void restore(Flight& flight, const Learnt& before) noexcept {
@@ -505,8 +505,7 @@ private:
         sizing_ = before.sizing;
         budget_ = before.budget;
         flood_ = before.flood;
-        auto batch = std::move(flight.bulk.batch);
-        flight.bulk = before.history.with(std::move(batch));
+        static_cast<BulkHistory<time_point>&>(flight.bulk) = before.history;
         limit_batches();
         tell_concurrency();
     }
@@ -530,7 +529,7 @@ private:
         const auto now = Clock::now();
         intake_.update_stats([&](Stats& stats) {
             stats.in_flight = in_flight_.size();
-            if (once(*flight, landing)) stats.request_time.record(intake_type::age_of(flight->sent, now));
+            if (once(*flight, landing)) stats.request_time.record(age_of(flight->sent, now));
         });
         auto& bulk = flight->bulk;
         bulk.avoid_node = reply.node;
@@ -596,7 +595,7 @@ private:
         settle(bulk, due);
     }
     /// The operations that did not succeed, by what `dispositions_` says of them.
-    void note_item_failures(const Batch& batch) {
+    void note_item_failures(const BulkBatch& batch) {
         FailureCounter failures{intake_};
         std::size_t offset = 0;
         const auto entries = batch.entries();
@@ -885,7 +884,7 @@ private:
         }
         put_first(std::move(places[1]), std::move(halves[1]));
         put_first(std::move(places[0]), std::move(halves[0]));
-        intake_.settle({}, before, after, bulk.epoch, 0, std::exchange(bulk.batch, Batch{}));
+        intake_.settle({}, before, after, bulk.epoch, 0, std::exchange(bulk.batch, BulkBatch{}));
     }
     /// The endpoint failed as a whole and applied nothing: nobody is charged an attempt.
     void requeue_whole(Flight& flight, const Reply& reply, Health health, time_point now) {
@@ -999,7 +998,7 @@ private:
         };
         if (!retries_.choose_due(now, fits)) return;
         auto before = bulk.batch.footprint();
-        bulk.batch.reserve_more(bytes - bulk.batch.bytes(), operations - bulk.batch.operations(), Batch::Growth{0, 0});
+        bulk.batch.reserve_more(bytes - bulk.batch.bytes(), operations - bulk.batch.operations(), Growth{0, 0});
         retries_.pop_chosen([&](bulk_type chosen) {
             const auto other = taken_out(std::move(chosen));
             before += other.batch.footprint();
@@ -1015,7 +1014,7 @@ private:
             bulk.nonsense = std::max(bulk.nonsense, other.nonsense);
             bulk.nonsense_after = std::max(bulk.nonsense_after, other.nonsense_after);
         });
-        intake_.settle({}, before, bulk.batch.footprint(), bulk.epoch, 0, Batch{});
+        intake_.settle({}, before, bulk.batch.footprint(), bulk.epoch, 0, BulkBatch{});
     }
     /// A bulk that waited to be sent again.
     [[nodiscard]] bulk_type taken_out(bulk_type bulk) {
@@ -1025,7 +1024,7 @@ private:
     /// What became older than `max_age` while it waited is not sent again.
     void give_up_aged(time_point now) {
         const auto is_aged = [&](time_point opened) {
-            return intake_type::saturating_add(opened, options_.retry.max_age) <= now;
+            return saturating_add<Clock>(opened, options_.retry.max_age) <= now;
         };
         while (is_aged(intake_.oldest_sealed()) && intake_.take(doomed_)) give_up(doomed_, errc::too_old);
         if (!in_hand_.batch.empty() && is_aged(in_hand_.opened)) give_up(in_hand_, errc::too_old);
@@ -1058,8 +1057,8 @@ private:
                 bytes += bulk.batch.bytes();
                 return true;
             });
-            auto gathered = first.with(Batch{});
-            gathered.batch.reserve_more(bytes, operations, Batch::Growth{0, 0, 0, 0});
+            auto gathered = first.with(BulkBatch{});
+            gathered.batch.reserve_more(bytes, operations, Growth{0, 0, 0, 0});
             std::size_t before = 0;
             for (; count != 0; --count) {
                 const auto bulk = id_order_.take_oldest();
@@ -1067,7 +1066,7 @@ private:
                 gathered.batch.append_unchecked(bulk.batch);
                 gathered.opened = std::min(gathered.opened, bulk.opened);
             }
-            intake_.settle({}, before, gathered.batch.footprint(), gathered.epoch, 0, Batch{});
+            intake_.settle({}, before, gathered.batch.footprint(), gathered.epoch, 0, BulkBatch{});
             intake_.update_stats([&](Stats& stats) { stats.waiting_for_id = id_order_.waiting(); });
             doomed_ = std::move(gathered);
             give_up(doomed_, why);
@@ -1114,7 +1113,7 @@ private:
         const auto is_it = [](const Disposition& disposition) { return disposition.outcome == Outcome::undelivered; };
         return static_cast<std::size_t>(std::count_if(dispositions_.begin(), dispositions_.end(), is_it));
     }
-    [[nodiscard]] std::shared_ptr<const Batch> undelivered_part(const Batch& batch) const {
+    [[nodiscard]] std::shared_ptr<const Batch> undelivered_part(const BulkBatch& batch) const {
         const auto is_undelivered = [&](std::size_t i) { return dispositions_[i].outcome == Outcome::undelivered; };
         return std::make_shared<const Batch>(batch.extract(is_undelivered));
     }
@@ -1303,7 +1302,7 @@ private:
         const auto settlement_bytes = static_cast<std::size_t>(told->operations) * sizeof(Settlement);
         const bool whole = failed != 0 && (in_use || survivors + letters == 0);
         const auto is_told_failed = [&](std::size_t i) { return is_told(*told, i) && dispositions_[i].is_failure(); };
-        std::shared_ptr<Batch> kept;
+        std::shared_ptr<BulkBatch> kept;
         if (telling) {
             told->epoch = bulk.epoch;
             told->texts.reserve(text_bytes);
@@ -1312,7 +1311,7 @@ private:
             if (in_use) {
                 told->kept = in_use;
             } else if (failed != 0) {
-                kept = std::make_shared<Batch>();
+                kept = std::make_shared<BulkBatch>();
                 told->kept = kept;
                 if (whole) {
                     told->charge = before;
@@ -1335,12 +1334,12 @@ private:
         for (auto& [id, result] : results)
             if (auto done = index_waiters_.take(id)) completions_.add(std::move(done), {}, std::move(result));
         if (unobserved != 0) intake_.update_stats([&](Stats& stats) { stats.unobserved += unobserved; });
-        if (tally.total() != 0) tally.age = intake_type::age_of(bulk.opened, Clock::now());
-        Batch done;
+        if (tally.total() != 0) tally.age = age_of(bulk.opened, Clock::now());
+        BulkBatch done;
         if (kept && whole) {
             *kept = std::move(bulk.batch); // what points into it stays valid: the memory only changes hands
         } else if (!in_use) {
-            done = std::exchange(bulk.batch, Batch{});
+            done = std::exchange(bulk.batch, BulkBatch{});
         }
         intake_.settle(tally, before, after, bulk.epoch, silent, std::move(done));
         if (telling) acknowledge(std::move(one));
@@ -1512,12 +1511,12 @@ private:
     void arm_timer() {
         auto next = intake_.flush_due();
         const auto max_age = options_.retry.max_age;
-        next = std::min(next, intake_type::saturating_add(intake_.oldest_sealed(), max_age));
-        next = std::min(next, intake_type::saturating_add(retries_.oldest(), max_age));
+        next = std::min(next, saturating_add<Clock>(intake_.oldest_sealed(), max_age));
+        next = std::min(next, saturating_add<Clock>(retries_.oldest(), max_age));
         if (id_order_.oldest() != nullptr)
-            next = std::min(next, intake_type::saturating_add(id_order_.oldest()->opened, max_age));
+            next = std::min(next, saturating_add<Clock>(id_order_.oldest()->opened, max_age));
         next = std::min(next, letters_.next_deadline());
-        if (!in_hand_.batch.empty()) next = std::min(next, intake_type::saturating_add(in_hand_.opened, max_age));
+        if (!in_hand_.batch.empty()) next = std::min(next, saturating_add<Clock>(in_hand_.opened, max_age));
         if (in_flight_.size() < limiter().limit() && !letters_.is_behind()) {
             if (!in_hand_.batch.empty()) next = std::min(next, endpoint_.resume_at(in_flight_.size()));
             if (!retries_.empty() && may_repeat())
@@ -1597,7 +1596,7 @@ private:
             end_letters(*letters, letters->safe ? Outcome::dead_lettered : Outcome::rejected);
             const std::shared_ptr<const Batch> batch{letters, &letters->bulk.batch}; // the sink may still read it
             const auto count = count_undelivered();
-            auto part = count == 0 || count == dispositions_.size() ? batch : undelivered_part(*batch);
+            auto part = count == 0 || count == dispositions_.size() ? batch : undelivered_part(letters->bulk.batch);
             settle_ended(*letters, batch);
             if (count != 0) undelivered_.push_back(std::move(part));
             letters->abandoned = true;
@@ -1654,7 +1653,7 @@ private:
     }
 
     [[nodiscard]] static time_point later(time_point now, std::chrono::nanoseconds by) {
-        return intake_type::saturating_add(now, by);
+        return saturating_add<Clock>(now, by);
     }
 
     const IndexerOptions options_;
