@@ -181,7 +181,7 @@ public:
                     return done(errc::invalid_operation, IndexResult{});
                 }
                 core->index_waiters().add(id, std::move(done));
-                const auto admission = core->enqueue(*held, Ticket{detail::IndexWaiters::slot, 0, id});
+                const auto admission = core->enqueue(*held, Ticket{detail::index_waiter_slot, 0, id});
                 if (admission == Admission::accepted) return;
                 if (auto refused = core->index_waiters().take(id)) refused(error_of(admission), IndexResult{});
             },

@@ -99,4 +99,18 @@ struct Ticket {
     friend constexpr bool operator==(const Ticket&, const Ticket&) = default;
 };
 
+/// How one document ended: what `async_index` completes with. Owns its texts.
+struct IndexResult {
+    /// How it ended.
+    Outcome outcome = Outcome::unknown;
+    /// What a proven success did, where the answer says so.
+    Result result = Result::unspecified;
+    /// The HTTP status at the operation's position; 0 when there was none.
+    std::uint16_t status = 0;
+    /// How often the server has answered about it.
+    std::uint32_t attempts = 0;
+    std::string type;   ///< the server's error type, or the name of a `bulkhead::errc`; empty on success
+    std::string reason; ///< the server's reason, at most 1 KiB; may quote the document
+};
+
 } // namespace bulkhead::inline v1

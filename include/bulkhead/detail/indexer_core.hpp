@@ -22,6 +22,7 @@
 #include <bulkhead/detail/send/retry_queue.hpp>
 #include <bulkhead/detail/settle/dead_letter_queue.hpp>
 #include <bulkhead/detail/settle/notification.hpp>
+#include <bulkhead/detail/settle/settlement_plan.hpp>
 #include <bulkhead/detail/settle/shared_state.hpp>
 #include <bulkhead/detail/util/on_failure.hpp>
 #include <bulkhead/detail/wait/completion.hpp>
@@ -1149,7 +1150,7 @@ private:
             offset += entry.bytes();
             const auto& said = dispositions_.error_of(disposition);
             const auto ticket =
-                entry.ticket.slot == IndexWaiters::slot ? Ticket{} : entry.ticket; // `async_index`: our own
+                entry.ticket.slot == index_waiter_slot ? Ticket{} : entry.ticket; // `async_index`: our own
             kept.letters.push_back(
                 {line, source, own(said.type), own(said.reason), disposition.status, entry.attempts, ticket, age});
         }
@@ -1231,122 +1232,55 @@ private:
     void settle(bulk_type& bulk, time_point due, std::shared_ptr<const Batch> in_use = nullptr) {
         const auto entries = bulk.batch.entries();
         const auto before = bulk.batch.footprint();
-        const bool in_order = options_.ordering == Ordering::per_id;
-        Tally tally;
-        std::uint64_t survivors = 0;
-        std::uint64_t letters = 0;
-        std::uint64_t silent = 0; // settled, and no observer is told
-        std::uint64_t waited_for = 0;
-        std::uint64_t unobserved = 0;
-        typename Notifications::Place one{std::make_shared<Notification>()};
-        auto* const told = one.front().get();
-        groups_at_.assign(entries.size(), no_group);
-        GroupFinder find_group{*told, *shared_->observers};
-        for (std::size_t i = 0; i < entries.size(); ++i) {
-            const auto& disposition = dispositions_[i];
-            if (disposition.next != Next::retry) note_allowed(entries[i], false);
-            if (disposition.next != Next::settle) {
-                ++(disposition.next == Next::retry ? survivors : letters);
-                continue;
-            }
-            ++tally[disposition.outcome];
-            tally.redirected += disposition.result == Result::redirected ? 1U : 0U;
-            if (entries[i].ticket.slot >= IndexWaiters::slot) {
-                ++silent;
-                waited_for += entries[i].ticket.slot == IndexWaiters::slot ? 1U : 0U;
-                continue;
-            }
-            groups_at_[i] = find_group(entries[i].ticket);
-            auto& group = told->groups[groups_at_[i]];
-            ++group.count;
-            if (!disposition.is_failure()) continue;
-            ++group.failed;
-            group.text_bytes +=
-                dispositions_.error_of(disposition).type.size() + dispositions_.error_of(disposition).reason.size();
-        }
-        for (auto& group : told->groups) { // subscriptions that are gone
-            if (group.address.observer) continue;
-            unobserved += group.count;
-            silent += group.count;
-            group.count = group.failed = group.text_bytes = 0;
-        }
-        if (survivors == entries.size()) return requeue(std::move(bulk), due);
-        if (letters == entries.size()) return keep_letters(letters_of(std::move(bulk)));
+        for (std::size_t i = 0; i < entries.size(); ++i)
+            if (dispositions_[i].next != Next::retry) note_allowed(entries[i], false);
+        SettlementPlan plan{entries, dispositions_, *shared_->observers, groups_at_};
+        if (plan.only(Next::retry)) return requeue(std::move(bulk), due);
+        if (plan.only(Next::dead_letter)) return keep_letters(letters_of(std::move(bulk)));
 
-        // What survives and what is told as failed is copied out, each exactly, so that together they hold no more
-        // than the batch did; if either is all there is, the batch itself goes.
+        // What is sent again and what becomes a dead letter is copied out, each exactly.
         std::size_t after = 0;
+        const auto portion = [&](Next next) {
+            auto part = bulk.with(bulk.batch.extract([&](std::size_t i) { return dispositions_[i].next == next; }));
+            after += part.batch.footprint();
+            return part;
+        };
         bulk_type again;
         typename Retries::Place again_at;
-        if (survivors != 0) {
-            again = bulk.with(bulk.batch.extract([&](std::size_t i) { return dispositions_[i].next == Next::retry; }));
-            after += again.batch.footprint();
+        if (plan.count_of(Next::retry) != 0) {
+            again = portion(Next::retry);
             again_at = typename Retries::Place{due, again.opened};
         }
-        typename LetterQueue::Place kept_letters;
-        if (letters != 0) {
-            auto kept = bulk.with(
-                bulk.batch.extract([&](std::size_t i) { return dispositions_[i].next == Next::dead_letter; }));
-            after += kept.batch.footprint();
-            kept_letters = letters_of(std::move(kept));
-        }
-        std::size_t failed = 0;
-        std::size_t text_bytes = 0;
-        for (const auto& group : told->groups) {
-            failed += group.failed;
-            text_bytes += group.text_bytes;
-            told->operations += group.count;
-            told->calls_left += group.count != 0 ? 1U : 0U;
-        }
-        const bool telling = told->operations != 0;
-        const auto settlement_bytes = static_cast<std::size_t>(told->operations) * sizeof(Settlement);
-        const bool whole = failed != 0 && (in_use || survivors + letters == 0);
-        const auto is_told_failed = [&](std::size_t i) { return is_told(*told, i) && dispositions_[i].is_failure(); };
-        std::shared_ptr<BulkBatch> kept;
-        if (telling) {
-            told->epoch = bulk.epoch;
-            told->texts.reserve(text_bytes);
-            told->failures.reserve(failed);
-            for (auto& group : told->groups) group.settlements.reserve(group.count);
-            if (in_use) {
-                told->kept = in_use;
-            } else if (failed != 0) {
-                kept = std::make_shared<BulkBatch>();
-                told->kept = kept;
-                if (whole) {
-                    told->charge = before;
-                } else {
-                    *kept = bulk.batch.extract(is_told_failed);
-                    told->charge = kept->footprint() + settlement_bytes - failed * sizeof(Settlement);
-                }
-            } else {
-                told->charge = settlement_bytes;
-            }
-            after += told->charge;
-        }
-        const auto bytes = kept && !whole ? kept->body() : bulk.batch.body();
-        auto results = tell(*told, entries, bytes, whole, waited_for);
+        typename LetterQueue::Place letters;
+        if (plan.count_of(Next::dead_letter) != 0) letters = letters_of(portion(Next::dead_letter));
+        auto results = plan.prepare(bulk.batch, bulk.epoch, in_use);
+        after += plan.charge();
 
         // From here on nothing fails.
-        if (in_order) release_ids(entries, bulk.batch.body());
-        if (survivors != 0) put_off(std::move(again_at), std::move(again));
-        if (letters != 0) keep_letters(std::move(kept_letters));
-        for (auto& [id, result] : results)
-            if (auto done = index_waiters_.take(id)) completions_.add(std::move(done), {}, std::move(result));
-        if (unobserved != 0) intake_.update_stats([&](Stats& stats) { stats.unobserved += unobserved; });
+        if (options_.ordering == Ordering::per_id) release_ids(entries, bulk.batch.body());
+        if (!again.batch.empty()) put_off(std::move(again_at), std::move(again));
+        if (!letters.empty()) keep_letters(std::move(letters));
+        complete_index_waiters(results);
+        if (const auto unobserved = plan.unobserved(); unobserved != 0)
+            intake_.update_stats([&](Stats& stats) { stats.unobserved += unobserved; });
+        auto tally = plan.tally();
         if (tally.total() != 0) tally.age = age_of(bulk.opened, Clock::now());
         BulkBatch done;
-        if (kept && whole) {
-            *kept = std::move(bulk.batch); // what points into it stays valid: the memory only changes hands
+        if (plan.takes_batch()) {
+            plan.take_batch(std::move(bulk.batch));
         } else if (!in_use) {
             done = std::exchange(bulk.batch, BulkBatch{});
         }
-        intake_.settle(tally, before, after, bulk.epoch, silent, std::move(done));
-        if (telling) acknowledge(std::move(one));
+        intake_.settle(tally, before, after, bulk.epoch, plan.silent(), std::move(done));
+        if (plan.notifies()) acknowledge(plan.take_notification());
         guarded([this] {
             completions_.post_all();
             place_released();
         });
+    }
+    void complete_index_waiters(SettlementPlan::Results& results) {
+        for (auto& [id, result] : results)
+            if (auto done = index_waiters_.take(id)) completions_.add(std::move(done), {}, std::move(result));
     }
     /// The operations that have ended: the next ones of their ids may travel.
     void release_ids(std::span<Entry> entries, std::string_view body) noexcept {
@@ -1371,57 +1305,6 @@ private:
             intake_.update_stats([&](Stats& stats) { stats.waiting_for_id = id_order_.waiting(); });
         }
     }
-    static constexpr std::uint32_t no_group = 0xffffffffU;
-    /// Whether an observer is told how this operation of the bulk ended.
-    [[nodiscard]] bool is_told(const Notification& told, std::size_t i) const noexcept {
-        return groups_at_[i] != no_group && told.groups[groups_at_[i]].count != 0;
-    }
-    /// An operation's two lines, without their newlines.
-    [[nodiscard]] static std::pair<std::string_view, std::string_view> lines_of(const Entry& entry,
-                                                                                std::string_view bytes) noexcept {
-        const auto source = bytes.substr(entry.action_bytes);
-        return {bytes.substr(0, entry.action_bytes - 1), source.substr(0, source.empty() ? 0 : source.size() - 1)};
-    }
-    /// Writes the settlements; `bytes` holds all operations when `whole`, else the failures that are told. Returns what
-    /// is for those that wait with `async_index`.
-    [[nodiscard]] std::vector<std::pair<std::uint64_t, IndexResult>> tell(Notification& told,
-                                                                          std::span<const Entry> entries,
-                                                                          std::string_view bytes, bool whole,
-                                                                          std::size_t waited_for) {
-        std::vector<std::pair<std::uint64_t, IndexResult>> results;
-        results.reserve(waited_for);
-        std::size_t offset = 0;
-        for (std::size_t i = 0; i < entries.size(); ++i) {
-            const auto& disposition = dispositions_[i];
-            const auto& entry = entries[i];
-            const auto at = offset;
-            if (whole) offset += entry.bytes();
-            if (disposition.next != Next::settle) continue;
-            const auto& said = dispositions_.error_of(disposition);
-            if (entry.ticket.slot == IndexWaiters::slot) {
-                results.emplace_back(entry.ticket.key,
-                                     IndexResult{disposition.outcome, disposition.result, disposition.status,
-                                                 entry.attempts, std::string{said.type}, std::string{said.reason}});
-                continue;
-            }
-            if (!is_told(told, i)) continue;
-            Settlement settlement{entry.ticket.key, disposition.outcome, disposition.result, disposition.status,
-                                  entry.attempts};
-            if (disposition.is_failure()) {
-                const auto own = [&](std::string_view text) {
-                    const auto from = told.texts.size();
-                    told.texts.append(text);
-                    return std::string_view{told.texts}.substr(from);
-                };
-                if (!whole) offset += entry.bytes();
-                const auto [line, source] = lines_of(entry, bytes.substr(at, entry.bytes()));
-                told.failures.push_back({own(said.type), own(said.reason), line, source});
-                settlement.failure = &told.failures.back();
-            }
-            told.groups[groups_at_[i]].settlements.push_back(settlement);
-        }
-        return results;
-    }
     /// Lets the settlements set out for their observers. What cannot be posted for want of memory is posted later.
     void acknowledge(typename Notifications::Place one) noexcept {
         shared_->expect(one.front()->operations);
@@ -1441,10 +1324,10 @@ private:
         auto& told = *one.front();
         told.charge = dropped.charge();
         told.failures.push_back({to_string(errc::overflow), {}, {}, {}});
-        std::vector<std::pair<std::uint64_t, IndexResult>> results;
+        SettlementPlan::Results results;
         GroupFinder find_group{told, *shared_->observers};
         for (const auto& ticket : dropped.tickets) {
-            if (ticket.slot == IndexWaiters::slot) {
+            if (ticket.slot == index_waiter_slot) {
                 results.emplace_back(
                     ticket.key, IndexResult{Outcome::dropped, {}, 0, 0, std::string{to_string(errc::overflow)}, {}});
                 continue;
@@ -1461,8 +1344,7 @@ private:
         }
         told.epoch = dropped.epoch;
         // From here on nothing fails.
-        for (auto& [id, result] : results)
-            if (auto done = index_waiters_.take(id)) completions_.add(std::move(done), {}, std::move(result));
+        complete_index_waiters(results);
         if (unobserved != 0) intake_.update_stats([&](Stats& stats) { stats.unobserved += unobserved; });
         const auto silent = dropped.tickets.size() - told.operations;
         const auto charge = told.operations == 0 ? std::exchange(told.charge, 0) : 0;

@@ -20,6 +20,9 @@
 
 namespace bulkhead::inline v1::detail {
 
+/// The slot of the tickets of operations that `async_index` waits for. No observer has it.
+inline constexpr std::uint32_t index_waiter_slot = Ticket::nobody - 1;
+
 /// Settlements of one bulk for its observers, one call for each, with the bytes and texts that they refer to.
 struct Notification {
     struct Group {
