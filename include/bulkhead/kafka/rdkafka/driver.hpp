@@ -211,20 +211,20 @@ namespace detail {
 [[nodiscard]] inline ConfPtr make_conf(const DriverOptions& options) {
     if (auto wrong = validate(options)) throw InvalidOption{std::move(*wrong)};
     ConfPtr conf{rd_kafka_conf_new()};
-    set(*conf, "auto.offset.reset", "earliest"); // librdkafka's own default would skip a backlog silently
+    set_property(*conf, "auto.offset.reset", "earliest"); // librdkafka's own default would skip a backlog silently
     constexpr std::chrono::milliseconds seldom{1000};
-    set(*conf, "statistics.interval.ms", std::to_string(std::min(seldom, options.stall_after / 3).count()));
+    set_property(*conf, "statistics.interval.ms", std::to_string(std::min(seldom, options.stall_after / 3).count()));
     for (const auto& [key, value] : options.config) {
         if (auto wrong = conflict(key, value)) throw InvalidOption{std::move(*wrong)};
-        set(*conf, key, value);
+        set_property(*conf, key, value);
     }
-    set(*conf, "bootstrap.servers", options.brokers);
-    set(*conf, "group.id", options.group);
-    set(*conf, "enable.auto.offset.store", "false");
-    set(*conf, "enable.auto.commit", "true");
-    set(*conf, "auto.commit.interval.ms", std::to_string(options.commit_interval.count()));
-    set(*conf, "queued.max.messages.kbytes", std::to_string(options.prefetch_bytes / 1024));
-    if (options.on_event) set(*conf, "log.queue", "true");
+    set_property(*conf, "bootstrap.servers", options.brokers);
+    set_property(*conf, "group.id", options.group);
+    set_property(*conf, "enable.auto.offset.store", "false");
+    set_property(*conf, "enable.auto.commit", "true");
+    set_property(*conf, "auto.commit.interval.ms", std::to_string(options.commit_interval.count()));
+    set_property(*conf, "queued.max.messages.kbytes", std::to_string(options.prefetch_bytes / 1024));
+    if (options.on_event) set_property(*conf, "log.queue", "true");
     const auto max_poll = number_of(*conf, "max.poll.interval.ms");
     if (max_poll && options.revoke_drain > std::chrono::milliseconds{*max_poll} / 2)
         throw InvalidOption{{"revoke_drain", "at most half of max.poll.interval.ms, " + std::to_string(*max_poll),
@@ -958,7 +958,7 @@ private:
     }
     /// Records that the source has not taken, of partitions that are gone.
     void drop_held(const rd_kafka_topic_partition_list_t& list) noexcept {
-        const auto gone = [&](const detail::MessagePtr& message) {
+        const auto gone = [&](const MessagePtr& message) {
             const std::string_view topic = rd_kafka_topic_name(message->rkt);
             const auto all = span_of(list);
             return std::any_of(all.begin(), all.end(),
@@ -1032,7 +1032,7 @@ private:
 
     detail::Client client_;
     source_type source_;
-    std::deque<detail::MessagePtr> held_; ///< records that the source has not taken; gone before the client is
+    std::deque<MessagePtr> held_; ///< records that the source has not taken; gone before the client is
 };
 
 } // namespace bulkhead::inline v1::kafka

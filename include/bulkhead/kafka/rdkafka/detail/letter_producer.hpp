@@ -37,17 +37,17 @@ public:
                    std::array<const std::vector<std::pair<std::string, std::string>>*, 2> configs, bool quiet)
         : topic_{std::move(topic)} {
         ConfPtr conf{rd_kafka_conf_new()};
-        set(*conf, "bootstrap.servers", brokers);
-        set(*conf, "acks", "all");
-        set(*conf, "message.timeout.ms", "0");
-        set(*conf, "linger.ms", "5");
+        set_property(*conf, "bootstrap.servers", brokers);
+        set_property(*conf, "acks", "all");
+        set_property(*conf, "message.timeout.ms", "0");
+        set_property(*conf, "linger.ms", "5");
         // What may be under way is bounded by the source and by the indexer's budget. librdkafka's own limits would be
         // met before those in an outage, and a letter that it does not take is a final failure.
-        set(*conf, "queue.buffering.max.messages", "0");
-        set(*conf, "queue.buffering.max.kbytes", "2147483647");
-        set(*conf, "log_level", "3"); // or it would name each property that is a consumer's only
+        set_property(*conf, "queue.buffering.max.messages", "0");
+        set_property(*conf, "queue.buffering.max.kbytes", "2147483647");
+        set_property(*conf, "log_level", "3"); // or it would name each property that is a consumer's only
         for (const auto* config : configs)
-            for (const auto& [key, value] : *config) set(*conf, key, value);
+            for (const auto& [key, value] : *config) set_property(*conf, key, value);
         check(*conf);
         if (quiet) rd_kafka_conf_set_log_cb(conf.get(), [](const rd_kafka_t*, int, const char*, const char*) {});
         rd_kafka_conf_set_opaque(conf.get(), this);
