@@ -14,7 +14,7 @@
 #include <type_traits>
 #include <vector>
 
-namespace bulkhead::inline v1::kafka {
+namespace bulkhead::inline v1::kafka::detail {
 
 /// What librdkafka's statistics report of one partition. An offset below 0 is not known.
 struct PartitionStatistics {
@@ -109,4 +109,4 @@ struct ClientStatistics {
     return statistics;
 }
 
-} // namespace bulkhead::inline v1::kafka
+} // namespace bulkhead::inline v1::kafka::detail

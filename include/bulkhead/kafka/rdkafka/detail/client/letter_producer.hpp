@@ -21,11 +21,7 @@ namespace bulkhead::inline v1::kafka::detail {
 
 /// Writes dead letters to a topic, each acknowledged by the broker's delivery report.
 ///
-/// What a message looks like: the record itself, where it is known (key, payload, headers, timestamp), and
-/// otherwise the operation as two lines of NDJSON, as it was sent, without a key. The rest is in headers, each of them
-/// text: `bulkhead.topic`, `bulkhead.partition`, `bulkhead.offset` (where it came from), `bulkhead.type`,
-/// `bulkhead.reason`, `bulkhead.status`, `bulkhead.attempts`, and with a record whose operation failed
-/// `bulkhead.operation`, its NDJSON, unless the message would be too large with it.
+/// What a message looks like: see `DriverOptions`.
 ///
 /// librdkafka sends again for as long as it takes (`message.timeout.ms` is 0 unless configured); a report that is an
 /// error is final. Reports come on a thread of librdkafka's.
