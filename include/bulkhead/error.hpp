@@ -152,13 +152,18 @@ inline void blank_controls(std::string& text) noexcept {
     while (room > 0 && (static_cast<unsigned char>(text[room]) & 0xC0U) == 0x80U) --room;
     return text.substr(0, room);
 }
+} // namespace detail
 
-/// What somebody else said, such as a peer or the network, fit for a log: bounded, control characters replaced.
-[[nodiscard]] inline std::string printable(std::string_view text, std::size_t most = 256) {
-    std::string out{fitting(text, most)};
-    blank_controls(out);
+/// Text of a peer, of the network or of a user, fit for a log: at most so many bytes, with spaces for control
+/// characters, so that it stays one line and commands no terminal.
+[[nodiscard]] inline std::string printable(std::string_view text, std::size_t max_bytes = 256) {
+    std::string out{detail::fitting(text, max_bytes)};
+    detail::blank_controls(out);
     return out;
 }
+
+namespace detail {
+using v1::printable;
 /// What the exception says that is being handled, fit for a log.
 [[nodiscard]] inline std::string current_error() {
     try {
