@@ -5,10 +5,10 @@
 #include <bulkhead/kafka/rdkafka/detail/client/client_config.hpp>
 #include <bulkhead/kafka/rdkafka/detail/client/client_events.hpp>
 #include <bulkhead/kafka/rdkafka/detail/client/group_offsets.hpp>
-#include <bulkhead/kafka/rdkafka/detail/client/letter_producer.hpp>
 #include <bulkhead/kafka/rdkafka/detail/client/partition_list.hpp>
 #include <bulkhead/kafka/rdkafka/detail/client/rebalancer.hpp>
 #include <bulkhead/kafka/rdkafka/detail/commit/offset_committer.hpp>
+#include <bulkhead/kafka/rdkafka/detail/letters/letter_producer.hpp>
 
 #include <librdkafka/rdkafka.h>
 
