@@ -532,6 +532,12 @@ MUTANTS = [
      ["unit/kafka/rdkafka/trouble_reporter_test.cpp"]),
     ("a trouble that goes on is over", "if (std::exchange(it->second.lasts, false)) {", "if (false) {",
      ["unit/kafka/rdkafka/trouble_reporter_test.cpp"]),
+    ("a letter is safe when write_letter is called",
+     "            write_letter_(letter, std::move(receipt));\n",
+     "            receipt(error_code{});\n            write_letter_(letter, std::move(receipt));\n",
+     ["kafka/dead_letter_topic_test.cpp", "[F315]"]),
+    ("statistics are not made when the driver ends by itself", "publish(ends);", "publish(false);",
+     ["kafka/dead_letter_topic_test.cpp", "[F317]"]),
 ]
 
 # A test's server waits for what does not come; these are given 20 seconds.

@@ -26,7 +26,8 @@ struct ClientEvent {
         /// or an error of a partition, a topic or the group lasts as long. `level` 3. Repeated every `stall_after`
         /// until `trouble_over`.
         trouble,
-        trouble_over, ///< the trouble of this `topic` and `partition` is over
+        /// The trouble of this `topic` and `partition` is over, or the partition is given back: `text` states which.
+        trouble_over,
         /// Records of a partition were gone from the log before they were read: retention took them, or a reset to the
         /// end of the log passed them. `level` 3; `text` has their number.
         records_lost,

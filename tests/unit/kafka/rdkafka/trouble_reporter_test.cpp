@@ -21,7 +21,8 @@ ClientTrouble stall_of(std::int32_t partition) { return {"events", partition, tr
 std::vector<std::string> reports(TroubleReporter& reporter, const std::vector<ClientTrouble>& troubles,
                                  TroubleReporter::time_point now) {
     std::vector<std::string> all;
-    reporter.report(troubles, now, [&](const ClientEvent& event) {
+    const auto given_back = [](const std::string&, std::int32_t partition) { return partition == 7; };
+    reporter.report(troubles, now, given_back, [&](const ClientEvent& event) {
         CHECK(event.level == (event.kind == ClientEvent::Kind::trouble ? 3 : 6));
         all.push_back(std::string{event.topic} + " " + std::to_string(event.partition) + ": " +
                       std::string{event.text});
@@ -59,4 +60,10 @@ TEST_CASE("each partition has its own times", "[trouble_reporter]") {
     CHECK(reports(reporter, {stall_of(0), stall_of(1)}, trouble_begin + 20s) == Texts{"events 0: stands still"});
     CHECK(reports(reporter, {stall_of(0), stall_of(1)}, trouble_begin + 30s) == Texts{"events 1: stands still"});
     CHECK(reports(reporter, {stall_of(1)}, trouble_begin + 31s) == Texts{"events 0: events-0 goes on"});
+}
+
+TEST_CASE("a trouble of a partition that is given back does not go on", "[trouble_reporter]") {
+    TroubleReporter reporter{30s};
+    CHECK(reports(reporter, {stall_of(7)}, trouble_begin) == Texts{"events 7: stands still"});
+    CHECK(reports(reporter, {}, trouble_begin + 1s) == Texts{"events 7: events-7 is given back"});
 }

@@ -94,7 +94,11 @@ public:
     /// Calls `on_event(const ClientEvent&)` for what is new, and for troubles again every `stall_after`.
     template <class OnEvent>
     void report(time_point now, OnEvent on_event) {
-        troubles_.report(troubles_now(now), now, on_event);
+        const auto given_back = [this](const std::string& topic, std::int32_t partition) {
+            const auto* const entry = find(topic, partition);
+            return entry != nullptr && !entry->progress;
+        };
+        troubles_.report(troubles_now(now), now, given_back, on_event);
         for (auto& [key, entry] : entries_) {
             const auto lost = entry.lost();
             const auto more = lost - std::exchange(entry.lost_reported, lost);

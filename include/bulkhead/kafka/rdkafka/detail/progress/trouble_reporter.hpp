@@ -22,8 +22,9 @@ public:
     explicit TroubleReporter(std::chrono::milliseconds interval) noexcept : interval_{interval} {}
 
     /// `troubles`: all that there are now. A partition that stands still has lasted long enough already.
-    template <class OnEvent>
-    void report(const std::vector<ClientTrouble>& troubles, time_point now, OnEvent on_event) {
+    /// `given_back(topic, partition)`: whether a trouble is over because the partition is given back.
+    template <class GivenBack, class OnEvent>
+    void report(const std::vector<ClientTrouble>& troubles, time_point now, GivenBack given_back, OnEvent on_event) {
         for (const auto& trouble : troubles) {
             if (!trouble.stalled && trouble.lasted < interval_) continue; // the client has just reported it
             auto& reported = reported_[{trouble.topic, trouble.partition}];
@@ -37,7 +38,7 @@ public:
                                  .topic = trouble.topic,
                                  .partition = trouble.partition});
         }
-        report_ends(on_event);
+        report_ends(given_back, on_event);
     }
 
 private:
@@ -46,15 +47,16 @@ private:
         bool lasts = false; ///< since the last `report`
     };
 
-    template <class OnEvent>
-    void report_ends(OnEvent on_event) {
+    template <class GivenBack, class OnEvent>
+    void report_ends(GivenBack given_back, OnEvent on_event) {
         for (auto it = reported_.begin(); it != reported_.end();) {
             if (std::exchange(it->second.lasts, false)) {
                 ++it;
                 continue;
             }
             const auto& [topic, partition] = it->first;
-            const auto text = name_of(topic, partition) + " goes on";
+            const auto text =
+                name_of(topic, partition) + (given_back(topic, partition) ? " is given back" : " goes on");
             on_event(ClientEvent{
                 .kind = ClientEvent::Kind::trouble_over, .text = text, .topic = topic, .partition = partition});
             it = reported_.erase(it);
