@@ -2,7 +2,7 @@
 #pragma once
 
 #include <bulkhead/bulkhead.hpp>
-#include <bulkhead/sinks/file_sink.hpp>
+#include <bulkhead/sinks/stored_dead_letter.hpp>
 #include <bulkhead/tls/detail/tls_context.hpp>
 
 #include <iosfwd>

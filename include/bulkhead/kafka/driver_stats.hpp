@@ -88,4 +88,14 @@ struct DriverStats {
     std::chrono::milliseconds max_poll_gap{0}; ///< the longest time that the client was not polled
 };
 
+/// What `Driver::close` reports.
+struct DriverReport {
+    /// The final counters.
+    DriverStats stats;
+    /// Everything handed over was settled by the deadline.
+    bool drained = false;
+    /// What was stored is committed, as far as the broker said so in time.
+    bool committed = false;
+};
+
 } // namespace bulkhead::inline v1::kafka

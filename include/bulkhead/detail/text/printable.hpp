@@ -26,12 +26,23 @@ inline void blank_controls(std::string& text) noexcept {
     return text.substr(0, room);
 }
 
-/// The text of a peer or of the network, fit for a log: bounded, control characters replaced.
-[[nodiscard]] inline std::string printable(std::string_view text, std::size_t most = 256) {
-    std::string out{fitting(text, most)};
-    blank_controls(out);
+} // namespace bulkhead::inline v1::detail
+
+namespace bulkhead::inline v1 {
+
+/// Text of a peer, of the network or of a user, fit for a log: at most so many bytes, with spaces for control
+/// characters, so that it stays one line and cannot control a terminal. Part of `<bulkhead/error.hpp>`.
+[[nodiscard]] inline std::string printable(std::string_view text, std::size_t max_bytes = 256) {
+    std::string out{detail::fitting(text, max_bytes)};
+    detail::blank_controls(out);
     return out;
 }
+
+} // namespace bulkhead::inline v1
+
+namespace bulkhead::inline v1::detail {
+
+using v1::printable;
 
 /// The text of the exception that is being handled, fit for a log.
 [[nodiscard]] inline std::string current_error() {

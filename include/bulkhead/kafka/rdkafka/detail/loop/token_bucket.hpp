@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace bulkhead::inline v1::kafka {
+namespace bulkhead::inline v1::kafka::detail {
 
 /// Lets so many through in a second, in bursts of at most a tenth of it (and at least two). Pure; not thread-safe.
 class TokenBucket {
@@ -43,4 +43,4 @@ private:
     time_point then_{};
 };
 
-} // namespace bulkhead::inline v1::kafka
+} // namespace bulkhead::inline v1::kafka::detail

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "support/catch.hpp"
 
-#include <bulkhead/kafka/rdkafka/detail/token_bucket.hpp>
+#include <bulkhead/kafka/rdkafka/detail/loop/token_bucket.hpp>
 
-using bulkhead::kafka::TokenBucket;
+using bulkhead::kafka::detail::TokenBucket;
 using namespace std::chrono_literals;
 
 TEST_CASE("a token bucket lets through what its rate says, whatever the steps of time", "[token_bucket]") {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-#include <bulkhead/kafka/rdkafka/detail/commit_result.hpp>
+#include <bulkhead/kafka/rdkafka/detail/commit/commit_result.hpp>
 
 #include <algorithm>
 #include <chrono>
