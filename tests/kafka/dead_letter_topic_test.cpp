@@ -54,9 +54,9 @@ std::vector<Letter> read(MockKafka& kafka, const std::string& topic, std::size_t
 }
 
 /// Counts receipts.
-struct Desk : bulkhead::detail::LetterDesk {
+struct Desk : bulkhead::detail::ReceiptHandler {
     std::atomic<int> safe{0}, failed{0};
-    void received(const bulkhead::detail::LetterStub&, error_code error) noexcept override {
+    void received(const bulkhead::detail::ReceiptToken&, error_code error) noexcept override {
         ++(error ? failed : safe);
     }
     void wait(int count) const {
