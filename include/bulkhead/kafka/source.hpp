@@ -24,23 +24,23 @@ namespace bulkhead::inline v1 {
 ///
 ///     deliver(record) → mapper → try_enqueue → … → settlement → inbox → OffsetTracker → Consumer::store_offset
 ///
-/// The caller tells it what the client tells: `assigned`, `revoked`, `lost`, each record by `deliver`; and calls
+/// The caller reports what the client reports: `assigned`, `revoked`, `lost`, each record by `deliver`; and calls
 /// `poll()` at least every second, messages or not. No Kafka client is known here; `kafka/rdkafka/driver.hpp` is a
 /// ready driver.
 ///
-/// **It never drops a record.** `deliver` says what it did: *taken*, *busy* or *ignored*. When the indexer's budget is
-/// full, the record that did not fit is taken nevertheless: its operations are kept encoded (the stash), and
+/// **It never drops a record.** `deliver` returns what it did: *taken*, *busy* or *ignored*. When the indexer's budget
+/// is full, the record that did not fit is taken nevertheless: its operations are kept encoded (the stash), and
 /// `accepting()` turns false. Then all partitions are paused (after `pause_after`), `deliver` answers *busy*, and
 /// `poll()` tries the stash again; partitions resume when half of what the source had under way is settled. A caller
 /// that holds prefetched records keeps them and delivers them again, in order.
 ///
 /// **An offset is stored only when everything delivered up to it is durably settled** (`Delivery::at_least_once`).
-/// What becomes of invalid records, tombstones, rejected documents and unknown outcomes is said by name: `OnInvalid`,
+/// What becomes of invalid records, tombstones, rejected documents and unknown outcomes is chosen by name: `OnInvalid`,
 /// `OnTombstone`, `OnRejected`, `OnUnknown`. An operation that ended as `undelivered` stops the source: the watermark
 /// never passes it. So its indexer must have `retry.max_age = unlimited`; and give it operations that may be
 /// repeated, that is with an id or with `Duplicates::allow`.
 ///
-/// **A client that goes back reads other records, unless the caller says otherwise.** After a topic was deleted and
+/// **A client that goes back reads other records, unless the caller has moved it.** After a topic was deleted and
 /// created again, or its log was truncated, the same offsets name other records. So when the client goes back below
 /// what was stored, the lower offset is stored once, and committed explicitly where the consumer can (`OffsetSetter`).
 /// A caller that seeks by its own will calls `seeking` first: then nothing lower is stored. A client that goes back
@@ -123,7 +123,7 @@ public:
     /// All partitions are gone without notice: nothing more is stored for them.
     void lost() { lost(ledger_.partitions().assigned()); }
 
-    /// Takes one record, or says why not. Never waits.
+    /// Takes one record, or returns why not. Never waits.
     [[nodiscard]] Delivered deliver(const Record& record) {
         if (ledger_.calling()) return Delivered::busy;
         if (ledger_.inbox()->ready()) turn();
@@ -144,7 +144,7 @@ public:
         return delivered;
     }
 
-    /// Takes records in order until one is *busy*, and says how many are done with: taken or ignored. Never waits.
+    /// Takes records in order until one is *busy*, and returns how many are done with: taken or ignored. Never waits.
     [[nodiscard]] std::size_t deliver(std::span<const Record> records) {
         std::size_t done = 0;
         while (done < records.size() && deliver(records[done]) != Delivered::busy) ++done;
@@ -152,7 +152,8 @@ public:
     }
 
     /// Takes in settlements, tries the stash again, pauses and resumes, and stores offsets. Never waits. At least every
-    /// second, and after `on_wake`. Does nothing within a callback: what has called that goes on by itself.
+    /// second, and after `on_wake`. Does nothing within a callback: the function that has called it continues by
+    /// itself.
     void poll() {
         if (!ledger_.calling() && !turning_) turn();
     }

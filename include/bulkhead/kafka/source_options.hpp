@@ -47,8 +47,8 @@ struct KafkaSourceOptions {
     std::optional<KafkaDeadLetters> dead_letters{};
     /// Whether each record (key, payload, headers) is kept until its operations are settled, so that a dead letter is
     /// the record itself. Costs a copy and an allocation a record. Not with `best_effort`, where a record is settled
-    /// when it is handed over, and nothing says when its copy may go. When to change: `true` when a dead letter must be
-    /// the very record, e.g. to be replayed to its topic.
+    /// when it is handed over, and no settlement shows when its copy may go. When to change: `true` when a dead letter
+    /// must be the very record, e.g. to be replayed to its topic.
     bool keep_records = false;
     /// Bytes of the records kept. At so many the source takes no more until half of them are settled. 1 KiB to 64 GiB.
     /// When to change: with `keep_records`, like `max_buffered_bytes`.

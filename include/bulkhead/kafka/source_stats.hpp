@@ -33,7 +33,7 @@ enum class StopReason : std::uint8_t {
     return names[static_cast<std::size_t>(reason)];
 }
 
-/// What a source did. Counts records unless it says operations. At every moment
+/// What a source did. Counts records, unless operations are named. At every moment
 ///
 ///     consumed == settled + tracked + stashed + failed + abandoned
 struct SourceStats {
@@ -79,7 +79,7 @@ struct SourceStats {
 /// Why a partition is paused.
 enum class PauseReason : std::uint8_t {
     none,         ///< it is not
-    stopped,      ///< the source takes nothing any more, see `StopReason`
+    stopped,      ///< the source takes no more records, see `StopReason`
     draining,     ///< `drain()`
     span,         ///< it alone: too far ahead of its watermark, see `max_span_per_partition`
     budget,       ///< the indexer is full, or was, and half of what was under way is not settled yet

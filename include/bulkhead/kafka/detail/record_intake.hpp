@@ -26,7 +26,7 @@ public:
     RecordIntake(Indexer& indexer, M mapper, Ledger& ledger)
         : indexer_{indexer}, ledger_{ledger}, mapping_{std::move(mapper), indexer.options().index},
           subscription_{indexer.subscribe(indexer.get_executor(), InboxObserver{ledger.inbox()})} {}
-    /// No settlement comes in any more.
+    /// From here on no settlement comes in.
     void close() noexcept { subscription_.reset(); }
 
     [[nodiscard]] bool is_stashed() const noexcept { return stash_.has_value(); }

@@ -65,7 +65,7 @@ public:
         if (!on_wake_) return;
         try {
             on_wake_();
-        } catch (...) { // NOLINT: a waker has nobody to tell
+        } catch (...) { // NOLINT: an exception of a waker concerns no caller
         }
     }
 

@@ -13,7 +13,7 @@
 namespace bulkhead::inline v1::detail {
 
 /// The offsets of records whose partition was given back, or rewound, while their operations were still under way: a
-/// dead letter of such an operation can still say where it came from. Forgotten with the settlement of the last one.
+/// dead letter of such an operation still has its position. Forgotten with the settlement of the last one.
 class RevokedOffsets {
 public:
     /// Before `tracker` forgets what waits at and above `from`.
