@@ -13,8 +13,8 @@
 namespace bulkhead::inline v1::detail {
 
 /// The offsets of records whose partition was given back, or rewound, while their operations were still under way: a
-/// dead letter of such an operation can still say where it came from. Forgotten with the settlement of the last one.
-class LatePositions {
+/// dead letter of such an operation still has its position. Forgotten with the settlement of the last one.
+class RevokedOffsets {
 public:
     /// Before `tracker` forgets what waits at and above `from`.
     void remember(std::uint64_t slot, const OffsetTracker& tracker, std::int64_t from) noexcept {

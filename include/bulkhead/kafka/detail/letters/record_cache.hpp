@@ -15,7 +15,7 @@ namespace bulkhead::inline v1::detail {
 
 /// Copies of records until what became of them is settled (`KafkaSourceOptions::keep_records`). A copy is named by its
 /// partition's slot and its number there.
-class KeptRecords {
+class RecordCache {
 public:
     /// Instead of an earlier copy with this name. Throws `std::bad_alloc`; then there is none.
     void keep(std::uint64_t slot, std::uint64_t number, const Record& record) {
