@@ -3,6 +3,8 @@
 
 #include <bulkhead/http/detail/node_set.hpp>
 
+#include <boost/asio/error.hpp>
+
 #include <map>
 #include <vector>
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <bulkhead/settlement.hpp>
-#include <bulkhead/transport.hpp>
+#include <bulkhead/reply.hpp>
 
 #include <boost/json/basic_parser_impl.hpp>
 #include <boost/json/parse.hpp>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-#include <bulkhead/transport.hpp>
+#include <bulkhead/reply.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -17,7 +17,7 @@ namespace bulkhead::inline v1 {
 /// reach (502, 503, 504) speak against it.
 [[nodiscard]] inline bool speaks_against_node(const Reply& reply) noexcept {
     if (reply.status == 502 || reply.status == 503 || reply.status == 504) return true;
-    return reply.error && reply.status == 0 && reply.error != asio::error::operation_aborted &&
+    return reply.error && reply.status == 0 && !detail::is_aborted(reply.error) &&
            reply.error != error_code{errc::credentials_unavailable};
 }
 
@@ -25,7 +25,7 @@ namespace bulkhead::inline v1 {
 /// made. One that had been idle and took no byte had only been closed meanwhile.
 [[nodiscard]] inline bool speaks_against_address(const Reply& reply, bool reused) noexcept {
     if (!reply.error || (reused && reply.sent == Sent::none)) return false;
-    return reply.error != asio::error::operation_aborted && reply.error != error_code{errc::credentials_unavailable} &&
+    return !detail::is_aborted(reply.error) && reply.error != error_code{errc::credentials_unavailable} &&
            reply.error != error_code{errc::early_answer} && reply.error != error_code{errc::answer_too_large};
 }
 
