@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <bulkhead/http/connector.hpp>
+#include <bulkhead/http/detail/dialer.hpp>
+#include <bulkhead/http/detail/watchdog.hpp>
 #include <bulkhead/http/http_transport.hpp>
 #include <bulkhead/tls/detail/tls_context.hpp>
 #include <bulkhead/tls/detail/tls_files.hpp>
@@ -86,7 +89,7 @@ private:
         detail::Watchdog<Clock> watchdog{executor, until, [&stream] { abort_stream(stream); }};
         opened.error = co_await stream.handshake();
         if (!opened.error && !stream.next_layer().is_open()) opened.error = asio::error::operation_aborted;
-        if (opened.error && watchdog.bitten()) opened.error = errc::handshake_timeout;
+        if (opened.error && watchdog.expired()) opened.error = errc::handshake_timeout;
         const bool said = opened.error == errc::handshake_timeout || opened.error == asio::error::operation_aborted;
         if (!opened.error || said) co_return opened;
 

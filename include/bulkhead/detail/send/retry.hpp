@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-#include <bulkhead/http/detail/http_date.hpp>
+#include <bulkhead/detail/text/http_date.hpp>
 #include <bulkhead/options.hpp>
 
 #include <algorithm>
