@@ -210,7 +210,10 @@ asio::awaitable<ExchangeResult> http_exchange(Stream& stream, boost::beast::flat
     if (read.error) abort();
     // A whole answer to a request that is not: the peer has a moment to take the rest, then it is an early one.
     if (!read.error && !read.early && writer.busy()) watchdog.watch(soon(), abort);
-    co_await writer.finished(); // nothing may refer to the body afterwards
+    while (writer.busy()) { // nothing may refer to the body afterwards
+        error_code ignored;
+        co_await writer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+    }
 
     read.timed_out = watchdog.expired();
     if (!read.error && !read.early) {

@@ -7,11 +7,8 @@
 #include <bulkhead/http/detail/watchdog.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
-#include <boost/asio/awaitable.hpp>
 #include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/buffer.hpp>
-#include <boost/asio/redirect_error.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 
 #include <cstddef>
@@ -65,12 +62,10 @@ public:
     }
     /// Whether the stream still refers to the request.
     [[nodiscard]] bool busy() const noexcept { return state_->busy; }
-    /// Completes when `busy()` is false.
-    asio::awaitable<void> finished() {
-        while (state_->busy) {
-            error_code ignored;
-            co_await state_->done.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
-        }
+    /// Completes when `busy()` has become false, or too early: as a wait on a timer does.
+    template <class Token>
+    auto async_wait(Token&& token) {
+        return state_->done.async_wait(std::forward<Token>(token));
     }
     /// How far it has come.
     [[nodiscard]] const WriteState& state() const noexcept { return state_->write; }
