@@ -544,6 +544,12 @@ MUTANTS = [
      ["unit/tls/sigv4_test.cpp"]),
     ("a signing key outlives its day", "if (day_ != day || secret_ != secret)", "if (secret_ != secret)",
      ["unit/tls/sigv4_test.cpp"]),
+    ("two items are remembered as one", "items_ != 0 && items.size() == items_ + 1 && ", "items_ != 0 && ",
+     ["unit/judge/repeated_items_test.cpp"]),
+    ("a refusal is remembered in the place of a success", "items.back().error == ItemAnswer::no_error ? success_ : refusal_;",
+     "success_;", ["unit/judge/repeated_items_test.cpp"]),
+    ("an error's body goes into the log as it is", "detail::printable(body);", "std::string{body};",
+     ["unit/judge/answer_parser_test.cpp"]),
 ]
 
 # A test's server waits for what does not come; these are given 20 seconds.

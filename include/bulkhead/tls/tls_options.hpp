@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <bulkhead/error.hpp>
 #include <bulkhead/http/secret.hpp>
+#include <bulkhead/tls/detail/fingerprint.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -61,5 +64,26 @@ struct TlsOptions {
     /// alert before the old certificate expires.
     std::function<void(const std::string& problem)> on_files_changed{};
 };
+
+/// The first option that cannot be, as far as can be told without reading files.
+[[nodiscard]] inline std::optional<FieldError> validate(const TlsOptions& o) {
+    const bool own_authority = !o.ca_file.empty() || !o.ca_pem.empty();
+    if (!o.ca_fingerprint.empty()) {
+        if (!detail::parse_fingerprint(o.ca_fingerprint))
+            return FieldError{"ca_fingerprint", "64 hexadecimal digits (SHA-256), with or without colons",
+                              detail::printable(o.ca_fingerprint)};
+        if (own_authority)
+            return FieldError{"ca_fingerprint", "either this or ca_file or ca_pem", "more than one of them"};
+    }
+    if (o.verification != TlsVerification::full && (own_authority || !o.ca_fingerprint.empty()))
+        return FieldError{"verification", "full when ca_file, ca_pem or ca_fingerprint is given",
+                          "none_this_is_insecure"};
+    if (o.certificate_file.empty() && !o.key_file.empty())
+        return FieldError{"certificate_file", "the certificate of key_file", "nothing"};
+    const auto visible = [](char c) { return c > ' ' && c < '\x7f'; };
+    if (!std::all_of(o.server_name.begin(), o.server_name.end(), visible) || o.server_name.size() > 253)
+        return FieldError{"server_name", "a host name of visible ASCII", detail::printable(o.server_name)};
+    return std::nullopt;
+}
 
 } // namespace bulkhead::inline v1

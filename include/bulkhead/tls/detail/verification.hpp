@@ -2,6 +2,7 @@
 #pragma once
 
 #include <bulkhead/error.hpp>
+#include <bulkhead/tls/detail/fingerprint.hpp>
 #include <bulkhead/tls/detail/handshake_diagnosis.hpp>
 #include <bulkhead/tls/detail/openssl.hpp>
 #include <bulkhead/tls/tls_options.hpp>
@@ -13,40 +14,15 @@
 #include <openssl/x509.h>
 #include <openssl/x509_vfy.h>
 
-#include <algorithm>
-#include <array>
 #include <cstddef>
 #include <exception>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 
 /// What a server's certificate is verified against, and how: by trust anchors or by a fingerprint.
 namespace bulkhead::inline v1::detail {
-
-using Fingerprint = std::array<unsigned char, 32>; ///< SHA-256
-
-/// 64 hexadecimal digits, in pairs with or without colons between them.
-[[nodiscard]] inline std::optional<Fingerprint> parse_fingerprint(std::string_view text) noexcept {
-    const auto digit = [](char c) {
-        if (c >= '0' && c <= '9') return c - '0';
-        if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-        if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-        return -1;
-    };
-    Fingerprint out{};
-    const std::size_t step = text.size() == out.size() * 3 - 1 ? 3 : 2;
-    if (text.size() != out.size() * step - (step - 2)) return std::nullopt;
-    for (std::size_t i = 0; i < out.size(); ++i) {
-        const int high = digit(text[i * step]);
-        const int low = digit(text[i * step + 1]);
-        if (high < 0 || low < 0 || (i != 0 && step == 3 && text[i * step - 1] != ':')) return std::nullopt;
-        out[i] = static_cast<unsigned char>(high * 16 + low);
-    }
-    return out;
-}
 
 /// What a certificate is verified against: a name without the dot at its end, or an address without its zone.
 struct TlsName {
@@ -60,27 +36,6 @@ struct TlsName {
     if (!no_address) return {std::string{address_part}, true};
     if (!host.empty() && host.back() == '.') host.remove_suffix(1);
     return {std::string{host}, false};
-}
-
-/// The first option that cannot be, as far as can be told without reading files.
-[[nodiscard]] inline std::optional<FieldError> validate(const TlsOptions& o) {
-    const bool own_authority = !o.ca_file.empty() || !o.ca_pem.empty();
-    if (!o.ca_fingerprint.empty()) {
-        if (!parse_fingerprint(o.ca_fingerprint))
-            return FieldError{"ca_fingerprint", "64 hexadecimal digits (SHA-256), with or without colons",
-                              printable(o.ca_fingerprint)};
-        if (own_authority)
-            return FieldError{"ca_fingerprint", "either this or ca_file or ca_pem", "more than one of them"};
-    }
-    if (o.verification != TlsVerification::full && (own_authority || !o.ca_fingerprint.empty()))
-        return FieldError{"verification", "full when ca_file, ca_pem or ca_fingerprint is given",
-                          "none_this_is_insecure"};
-    if (o.certificate_file.empty() && !o.key_file.empty())
-        return FieldError{"certificate_file", "the certificate of key_file", "nothing"};
-    const auto visible = [](char c) { return c > ' ' && c < '\x7f'; };
-    if (!std::all_of(o.server_name.begin(), o.server_name.end(), visible) || o.server_name.size() > 253)
-        return FieldError{"server_name", "a host name of visible ASCII", printable(o.server_name)};
-    return std::nullopt;
 }
 
 /// Which certificates the options make trust anchors.
