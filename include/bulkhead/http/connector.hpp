@@ -6,6 +6,7 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/beast/core/stream_traits.hpp>
 
 #include <chrono>
 #include <concepts>
@@ -46,6 +47,14 @@ struct Opened {
     /// Where it was connected to, also when it failed afterwards; absent where that is not known.
     std::optional<asio::ip::tcp::endpoint> address{};
 };
+
+/// Closes a stream, so that everything under way on it completes soon. This one is for streams whose lowest layer is a
+/// socket; one for other streams is found by argument-dependent lookup.
+template <class Stream>
+void abort_stream(Stream& stream) noexcept {
+    error_code ignored;
+    boost::beast::get_lowest_layer(stream).close(ignored);
+}
 
 /// Makes connections for a `basic_http_transport`, several at once on as many strands. `make_stream` makes a stream
 /// that is not connected. `open` connects it, on the stream's executor, and completes within the times given, whatever

@@ -47,7 +47,10 @@ struct Question {
 /// `connection_max_age`; it is looked at before. A new one looks the host's name up, and does not begin at the address
 /// where the last one failed. Where a used connection turns out to be closed before it has taken a byte of the body,
 /// the request moves to a fresh one; where a node took no byte of it at all, to another node, each at most once.
-/// Anything else is for the indexer to judge. Which node: see `NodeSet`. Redirects are never followed.
+/// Anything else is for the indexer to judge. Redirects are never followed.
+///
+/// A request goes to the node with the fewest in flight. A node that failed is rested: see
+/// `HttpOptions::node_first_rest`.
 ///
 /// While connections are idle a timer is pending, so `io_context::run` returns only after `shutdown` (which the indexer
 /// calls when it closes) or `idle_max`.
@@ -263,14 +266,14 @@ private:
             reply.detail = std::move(head.problem);
             co_return;
         }
-        ExchangeOptions<Clock> options;
+        detail::ExchangeOptions<Clock> options;
         options.head = c.head;
         options.body = body;
         options.deadline = to_node.deadline;
         options.write_timeout = cluster->options.write_timeout;
         options.max_answer_bytes = cluster->options.max_answer_bytes;
         c.handed_over = true;
-        auto result = co_await http_exchange<Clock>(c.stream, c.buffer, options, *to_node.sink);
+        auto result = co_await detail::http_exchange<Clock>(c.stream, c.buffer, options, *to_node.sink);
         reply = std::move(result.reply);
         attempt.reusable = result.reusable;
         if constexpr (requires { C::explain(c.stream, reply); }) C::explain(c.stream, reply);

@@ -34,7 +34,7 @@ template <class Clock = std::chrono::steady_clock, class Resolver = asio::ip::tc
 class TlsConnector {
 public:
     /// TLS over TCP.
-    using stream_type = TlsStream<asio::ip::tcp::socket>;
+    using stream_type = detail::TlsStream<asio::ip::tcp::socket>;
     /// Of the URLs that it speaks.
     static constexpr std::string_view scheme = "https";
     /// Where the URL names none.

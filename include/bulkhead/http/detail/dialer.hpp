@@ -34,7 +34,7 @@ using TcpEndpoint = boost::asio::ip::tcp::endpoint;
 /// The resolver's order, but for `failed`, where a connection broke after it was made: the addresses behind it come
 /// first, then those before it, and it comes last. Two failures in turn so reach three addresses.
 [[nodiscard]] inline std::vector<TcpEndpoint> address_order(std::vector<TcpEndpoint> found,
-                                                         const std::optional<TcpEndpoint>& failed) {
+                                                            const std::optional<TcpEndpoint>& failed) {
     if (!failed) return found;
     const auto at = std::find(found.begin(), found.end(), *failed);
     if (at == found.end()) return found;

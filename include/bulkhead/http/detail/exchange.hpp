@@ -2,6 +2,7 @@
 #pragma once
 
 #include <bulkhead/detail/send/retry.hpp>
+#include <bulkhead/http/connector.hpp>
 #include <bulkhead/http/detail/answer_head.hpp>
 #include <bulkhead/http/detail/exchange_result.hpp>
 #include <bulkhead/http/detail/request_writer.hpp>
@@ -28,9 +29,7 @@
 #include <string_view>
 
 /// One HTTP/1.1 request and its streamed answer over any asynchronous stream, with an injected clock.
-namespace bulkhead::inline v1 {
-
-namespace detail {
+namespace bulkhead::inline v1::detail {
 
 /// The bytes of a buffer, which are one piece.
 [[nodiscard]] inline std::string_view view_of(const boost::beast::flat_buffer& buffer) noexcept {
@@ -80,8 +79,6 @@ struct SinkBody {
     };
 };
 
-} // namespace detail
-
 /// What `http_exchange` needs beside the stream.
 template <class Clock>
 struct ExchangeOptions {
@@ -98,8 +95,6 @@ struct ExchangeOptions {
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wmismatched-new-delete"
 #endif
-
-namespace detail {
 
 /// Reads up to the end of the final answer's head; interim answers are skipped. What follows the head stays in
 /// `buffer`.
@@ -151,8 +146,6 @@ void begin_body(Parser& parser, std::string_view text, ReadState& read) {
     read.coding = foreign_coding(value_of(http::field::content_encoding), value_of(http::field::transfer_encoding));
 }
 
-} // namespace detail
-
 /// Sends one request and streams the body of its answer to `sink`, on the stream's executor, which must be a strand or
 /// a single thread. `buffer` belongs to the stream: it must be empty, and is empty afterwards if the stream is
 /// reusable.
@@ -178,21 +171,21 @@ asio::awaitable<ExchangeResult> http_exchange(Stream& stream, boost::beast::flat
     const auto soon = [deadline = options.deadline] {
         return std::min(deadline, Clock::now() + std::chrono::seconds{1});
     };
-    detail::Watchdog<Clock> watchdog{executor, options.deadline, abort};
-    detail::RequestWriter<Clock, Stream> writer{stream, executor};
+    Watchdog<Clock> watchdog{executor, options.deadline, abort};
+    RequestWriter<Clock, Stream> writer{stream, executor};
     if (options.write_timeout < options.deadline - Clock::now()) writer.abort_when_stalled(options.write_timeout);
     // The peer may have answered before it hung up; that answer is not waited for much longer.
     writer.start(options.head, options.body, [&watchdog, soon, abort] {
         if (!watchdog.expired()) watchdog.watch(soon(), abort);
     });
 
-    detail::ReadState read;
-    detail::PassedOver unread;
-    std::optional<http::response_parser<detail::SinkBody>> parser;
+    ReadState read;
+    PassedOver unread;
+    std::optional<http::response_parser<SinkBody>> parser;
     try {
-        detail::AnswerHead head;
-        co_await detail::read_answer_head(stream, buffer, head, read);
-        if (!read.error) detail::begin_body(parser.emplace(), head.text(), read);
+        AnswerHead head;
+        co_await read_answer_head(stream, buffer, head, read);
+        if (!read.error) begin_body(parser.emplace(), head.text(), read);
         if (!read.error) {
             parser->get().body() = {read.coding.empty() ? &sink : &unread, options.max_answer_bytes};
             if (read.status >= 300 && writer.busy()) { // its end may only wait for its turn on the executor
@@ -222,7 +215,7 @@ asio::awaitable<ExchangeResult> http_exchange(Stream& stream, boost::beast::flat
         read.keep_alive = parser->keep_alive();
     }
     read.surplus = buffer.size();
-    ExchangeResult result = detail::classify_exchange(writer.state(), read);
+    ExchangeResult result = classify_exchange(writer.state(), read);
     if (!read.coding.empty() && !read.error && !read.early)
         (void)sink.on_body(result.reply.detail); // instead of what cannot be read
     co_return result;
@@ -232,4 +225,4 @@ asio::awaitable<ExchangeResult> http_exchange(Stream& stream, boost::beast::flat
 #pragma GCC diagnostic pop
 #endif
 
-} // namespace bulkhead::inline v1
+} // namespace bulkhead::inline v1::detail

@@ -13,7 +13,7 @@
 #include <string_view>
 
 /// What the end of writing and the end of reading mean together for one exchange. Pure.
-namespace bulkhead::inline v1 {
+namespace bulkhead::inline v1::detail {
 
 /// How an exchange ended.
 struct ExchangeResult {
@@ -21,8 +21,6 @@ struct ExchangeResult {
     Reply reply;
     bool reusable = false; ///< another request may follow on this stream
 };
-
-namespace detail {
 
 /// How writing a request ended.
 struct WriteState {
@@ -90,6 +88,4 @@ struct ReadState {
     return result;
 }
 
-} // namespace detail
-
-} // namespace bulkhead::inline v1
+} // namespace bulkhead::inline v1::detail

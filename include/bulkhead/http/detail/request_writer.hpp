@@ -3,6 +3,7 @@
 
 #include <bulkhead/detail/util/saturating_add.hpp>
 #include <bulkhead/error.hpp>
+#include <bulkhead/http/connector.hpp>
 #include <bulkhead/http/detail/exchange_result.hpp>
 #include <bulkhead/http/detail/watchdog.hpp>
 

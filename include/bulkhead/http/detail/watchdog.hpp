@@ -5,25 +5,14 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/basic_waitable_timer.hpp>
-#include <boost/beast/core/stream_traits.hpp>
 
 #include <memory>
 #include <utility>
 
-/// What ends an operation at its deadline: the watchdog, and `abort_stream`.
-namespace bulkhead::inline v1 {
+/// What ends an operation at its deadline.
+namespace bulkhead::inline v1::detail {
 
 namespace asio = boost::asio;
-
-/// Closes a stream, so that everything under way on it completes soon. Found by argument-dependent lookup or, for
-/// streams whose lowest layer is a socket, this one.
-template <class Stream>
-void abort_stream(Stream& stream) noexcept {
-    error_code ignored;
-    boost::beast::get_lowest_layer(stream).close(ignored);
-}
-
-namespace detail {
 
 /// Calls a function once at a point in time, unless it is destroyed before. For one strand.
 template <class Clock>
@@ -61,6 +50,4 @@ private:
     std::shared_ptr<State> state_;
 };
 
-} // namespace detail
-
-} // namespace bulkhead::inline v1
+} // namespace bulkhead::inline v1::detail

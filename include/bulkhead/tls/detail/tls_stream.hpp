@@ -31,9 +31,7 @@
 #include <utility>
 
 /// TLS over an asynchronous stream, made for bulks: many records are sent at once, and what was sent is known exactly.
-namespace bulkhead::inline v1 {
-
-namespace detail {
+namespace bulkhead::inline v1::detail {
 
 /// The oldest error in OpenSSL's queue of this thread, which is then empty.
 [[nodiscard]] inline error_code take_tls_error() noexcept {
@@ -46,8 +44,6 @@ namespace detail {
 [[nodiscard]] inline unsigned long tls_code_of(const error_code& error) noexcept {
     return error.category() == asio::error::get_ssl_category() ? static_cast<unsigned>(error.value()) : 0UL;
 }
-
-} // namespace detail
 
 /// A TLS connection over `NextLayer`, an AsyncStream such as a TCP socket. One reading and one writing operation may be
 /// under way at once, on the executor of the stream below, which must be a strand or a single thread.
@@ -69,7 +65,7 @@ public:
     using executor_type = typename NextLayer::executor_type;
 
     /// `ssl` knows whether it is the client, and has no BIO yet. `owner` lives as long as it. Throws `std::bad_alloc`.
-    TlsStream(NextLayer next, detail::SslPtr ssl, std::shared_ptr<void> owner = {})
+    TlsStream(NextLayer next, SslPtr ssl, std::shared_ptr<void> owner = {})
         : state_{std::make_unique<State>(std::move(next), std::move(ssl), std::move(owner))} {}
 
     /// That of the next layer.
@@ -98,7 +94,7 @@ public:
             const int done = SSL_do_handshake(s.ssl.get());
             const int why = SSL_get_error(s.ssl.get(), done);
             error_code failed;
-            if (done != 1 && why != SSL_ERROR_WANT_READ) failed = detail::take_tls_error();
+            if (done != 1 && why != SSL_ERROR_WANT_READ) failed = take_tls_error();
             error_code error;
             if (s.bio.unsent().size() != 0) {
                 const auto size = co_await asio::async_write(s.next, s.bio.unsent(),
@@ -162,7 +158,7 @@ public:
 
 private:
     struct State {
-        State(NextLayer next_in, detail::SslPtr ssl_in, std::shared_ptr<void> owner_in)
+        State(NextLayer next_in, SslPtr ssl_in, std::shared_ptr<void> owner_in)
             : next{std::move(next_in)}, owner{std::move(owner_in)}, ssl{std::move(ssl_in)} {
             auto* const end = bio.make_bio();
             SSL_set_bio(ssl.get(), end, end);
@@ -190,7 +186,7 @@ private:
                 if (why == SSL_ERROR_ZERO_RETURN)
                     failed = asio::error::eof;
                 else
-                    failed = detail::take_tls_error();
+                    failed = take_tls_error();
             }
             answered = answered || total != 0;
             return total;
@@ -198,13 +194,13 @@ private:
 
         NextLayer next;
         const std::shared_ptr<void> owner;
-        detail::MemoryBio bio;
-        const detail::SslPtr ssl;
-        detail::RecordWriter writer{ssl.get(), bio};
+        MemoryBio bio;
+        const SslPtr ssl;
+        RecordWriter writer{ssl.get(), bio};
         error_code failed; ///< no more comes: `eof`, or an error
         bool answered = false;
         bool reading = false;
-        detail::Completion<error_code, std::size_t> blocked; ///< a writer, until the reader has come further
+        Completion<error_code, std::size_t> blocked; ///< a writer, until the reader has come further
     };
 
     struct ReadOp {
@@ -253,9 +249,9 @@ private:
             auto& state = s;
             if (step == ends) return self.complete(failed, 0);
             if (step == writes) return self.complete(error, state.writer.sent(written));
-            using Result = detail::RecordWriter::Result;
+            using Result = RecordWriter::Result;
             const auto result = state.writer.encrypt(from);
-            if (result == Result::failed) failed = detail::take_tls_error();
+            if (result == Result::failed) failed = take_tls_error();
             if (state.writer.records() != 0 && result != Result::failed) {
                 step = writes;
                 const auto all_at_once = [](const error_code& stop, std::size_t) {
@@ -286,4 +282,4 @@ private:
     std::unique_ptr<State> state_;
 };
 
-} // namespace bulkhead::inline v1
+} // namespace bulkhead::inline v1::detail
