@@ -2,8 +2,9 @@
 #pragma once
 
 #include <bulkhead/batch.hpp>
-#include <bulkhead/detail/judge/answer_parser.hpp>
+#include <bulkhead/detail/judge/bulk_answer.hpp>
 #include <bulkhead/options.hpp>
+#include <bulkhead/reply.hpp>
 
 #include <span>
 #include <string_view>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <bulkhead/detail/text/http_date.hpp>
 #include <bulkhead/detail/util/splitmix64.hpp>
-#include <bulkhead/http/detail/http_date.hpp>
 #include <bulkhead/options.hpp>
 
 #include <algorithm>

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <bulkhead/dead_letter.hpp>
-#include <bulkhead/detail/completion.hpp>
+#include <bulkhead/detail/wait/completion.hpp>
 #include <bulkhead/kafka/detail/settlement_inbox.hpp>
 #include <bulkhead/kafka/letter_writer.hpp>
 
