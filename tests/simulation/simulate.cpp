@@ -163,8 +163,8 @@ int main(int argc, char** argv) {
     }
     std::printf("%llu seeds, %llu operations, %llu requests, %llu operations sent again; every promise held; "
                 "%.1f s, %.0f seeds a minute\n",
-                number(seeds), number(coverage.operations), number(coverage.requests), number(coverage.mark[0]),
-                took.count(), a_minute);
+                number(seeds), number(coverage.operations), number(coverage.requests),
+                number(coverage.marks[simulation::Mark::sent_again]), took.count(), a_minute);
     if (show_rates) rates.print(coverage, seeds);
     return report(coverage, seeds, simulation::rare_for_an_indexer);
 }
