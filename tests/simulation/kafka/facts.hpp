@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include "simulation/kit/counters.hpp"
 #include <bulkhead/batch.hpp>
 #include <bulkhead/kafka/mappers.hpp>
 #include <bulkhead/test/model_kafka.hpp>
@@ -18,8 +19,8 @@
 #include <utility>
 #include <vector>
 
-/// What the Kafka simulation knows: of the world, what became of each record, by its identity, not its offset; of a
-/// member, what it has under way. Both by looking on, with nothing of the library's but the ids that its users make.
+/// The records of a simulated Kafka and what became of each, by its identity, not its offset. All of it is observed,
+/// with nothing of the library's but the ids that its users make.
 namespace bulkhead::inline v1::test::simulation {
 
 /// What is in a record.
@@ -36,34 +37,55 @@ enum class Kind : std::uint8_t {
     poison,   ///< the server refuses any request that holds it
     oversize, ///< larger than the indexer takes
 };
-inline constexpr std::size_t kinds = 11;
-inline constexpr std::array<std::string_view, kinds> kind_names{"document",  "several", "nameless", "keyed",
-                                                                "tombstone", "nothing", "invalid",  "throwing",
-                                                                "bad",       "poison",  "oversize"};
+inline constexpr std::size_t kind_count = values_up_to(Kind::oversize);
+constexpr std::string_view name_of(Kind kind) noexcept {
+    constexpr auto names =
+        std::to_array<std::string_view>({"document", "several", "nameless", "keyed", "tombstone", "nothing", "invalid",
+                                         "throwing", "bad", "poison", "oversize"});
+    static_assert(names.size() == kind_count);
+    return names[static_cast<std::size_t>(kind)];
+}
 
 /// One operation of a record, and what became of it.
 struct OperationFact {
-    std::string id{};          ///< empty: none
-    std::string source{};      ///< empty: a delete
-    std::int64_t version = -1; ///< external, of a keyed one
-    std::size_t applied = 0;   ///< how often the server has
-    bool buried = false;       ///< it is in the dead-letter topic, or the sink has it
-    bool passed = false;       ///< a policy gave it up by name, and said so
+    std::string id{};           ///< empty: none
+    std::string source{};       ///< empty: a delete
+    std::int64_t version = -1;  ///< external, of a keyed one
+    std::size_t applied = 0;    ///< how often the server has
+    bool dead_lettered = false; ///< it is in the dead-letter topic, or the sink has it
+    bool passed = false;        ///< a policy gave it up by name, and reported it
 };
 struct RecordFact {
     ModelKafka::Log log = 0;
     std::int64_t offset = 0;
-    std::int64_t number = 0; ///< its timestamp, by which it is told from all others
+    std::int64_t number = 0; ///< its timestamp, which identifies it
     std::size_t epoch = 0;   ///< of the log, when it was produced
     Kind kind{};
     std::optional<std::string> key{};
     std::optional<std::string> payload{};
     std::vector<OperationFact> operations{};
-    std::size_t delivered = 0; ///< how often a member has taken it
-    bool buried = false;       ///< the record itself is in the dead-letter topic
+    std::size_t delivered = 0;  ///< how often a member has taken it
+    bool dead_lettered = false; ///< the record itself is in the dead-letter topic
     bool passed = false;
     bool gone = false; ///< its log was created again or truncated, or the group stands above it by no fault of a member
 };
+
+inline std::string describe(const RecordFact& record) {
+    std::string text = "partition " + std::to_string(record.log) + ", offset " + std::to_string(record.offset) + ", " +
+                       std::string{name_of(record.kind)} + ", taken " + std::to_string(record.delivered) + " times";
+    for (const auto& operation : record.operations)
+        text += ", applied " + std::to_string(operation.applied) +
+                (operation.dead_lettered ? " and dead-lettered" : "") + (operation.passed ? " and given up" : "");
+    return text;
+}
+/// An offset of a log.
+struct Place {
+    ModelKafka::Log log = 0;
+    std::int64_t offset = 0;
+};
+inline std::string describe(const Place& place) {
+    return "partition " + std::to_string(place.log) + ", offset " + std::to_string(place.offset);
+}
 
 /// The truth about every record.
 class Facts {
@@ -109,7 +131,7 @@ public:
             record.operations.push_back(std::move(operation));
         }
         if (kind != Kind::tombstone)
-            record.payload = std::string{kind_names[std::size_t(kind)]} + " " + place + std::string(filler, 'y');
+            record.payload = std::string{name_of(kind)} + " " + place + std::string(filler, 'y');
         kafka_.produce(log, record.payload, record.key);
         if (logs_.size() <= log) logs_.resize(log + 1);
         logs_[log].push_back(&record);
@@ -173,13 +195,13 @@ public:
     }
     /// Nothing of it is lost, but for what a policy gave up by name.
     [[nodiscard]] bool safe(const RecordFact& record) const {
-        if (record.kind == Kind::nothing || record.passed || record.buried) return true;
+        if (record.kind == Kind::nothing || record.passed || record.dead_lettered) return true;
         for (const auto& operation : record.operations)
             if (!safe(operation)) return false;
         return !record.operations.empty();
     }
     [[nodiscard]] bool safe(const OperationFact& operation) const {
-        if (operation.applied != 0 || operation.buried || operation.passed) return true;
+        if (operation.applied != 0 || operation.dead_lettered || operation.passed) return true;
         if (operation.version < 0) return false;
         const auto newest = newest_.find(operation.id); // what is newer of its key is there instead
         return newest != newest_.end() && newest->second.fact().version > operation.version;
@@ -222,7 +244,7 @@ private:
     std::map<std::string, Found> newest_;
 };
 
-/// The mapper of the simulation.
+/// Maps a record to the operations that its fact has.
 class FactMapper {
 public:
     explicit FactMapper(Facts& facts) : facts_{&facts} {}
@@ -259,117 +281,5 @@ private:
     Facts* facts_;
 };
 static_assert(TombstoneMapper<FactMapper>);
-
-/// What one member has taken and not settled: the books that a `KafkaSource` must agree with.
-class MemberBooks {
-public:
-    using Log = ModelKafka::Log;
-    /// One delivery of one record.
-    struct Delivery {
-        Log log = 0;
-        std::int64_t offset = -1;
-        std::uint64_t serial = 0; ///< 0: not in the books yet
-    };
-
-    void assigned(Log log) {
-        gone(log);
-        partitions_[log] = {};
-    }
-    void gone(Log log) {
-        const auto found = partitions_.find(log);
-        if (found == partitions_.end()) return;
-        forget(found->second.entries, found->second.entries.begin());
-        partitions_.erase(found);
-    }
-    /// A record was taken, and waits for so many things to end; with 0 it is settled, or has `failed`.
-    Delivery taken(Log log, std::int64_t offset, std::size_t waiting, bool failed) {
-        auto& partition = partitions_[log];
-        if (offset < partition.next) forget(partition.entries, partition.entries.lower_bound(offset)); // it was rewound
-        partition.next = offset + 1;
-        const Delivery delivery{log, offset, ++last_serial_};
-        partition.entries[offset] = {delivery.serial, waiting, failed};
-        tidy(partition);
-        ++taken_;
-        return delivery;
-    }
-    /// One thing, or all, of a delivery ended. False: it came too late to matter.
-    bool ended(const Delivery& delivery, bool failed, bool all) {
-        const auto partition = partitions_.find(delivery.log);
-        if (partition == partitions_.end()) return false;
-        const auto entry = partition->second.entries.find(delivery.offset);
-        if (entry == partition->second.entries.end() || entry->second.serial != delivery.serial ||
-            entry->second.waiting == 0)
-            return false;
-        entry->second.waiting = all ? 0 : entry->second.waiting - 1;
-        entry->second.failed |= failed;
-        tidy(partition->second);
-        return true;
-    }
-    /// Whether it is still waited for.
-    [[nodiscard]] bool waiting(const Delivery& delivery) const {
-        const auto partition = partitions_.find(delivery.log);
-        if (partition == partitions_.end()) return false;
-        const auto entry = partition->second.entries.find(delivery.offset);
-        return entry != partition->second.entries.end() && entry->second.serial == delivery.serial &&
-               entry->second.waiting != 0;
-    }
-    [[nodiscard]] Delivery latest(Log log, std::int64_t offset) const {
-        const auto partition = partitions_.find(log);
-        if (partition == partitions_.end()) return {};
-        const auto entry = partition->second.entries.find(offset);
-        return entry == partition->second.entries.end() ? Delivery{} : Delivery{log, offset, entry->second.serial};
-    }
-    /// What may be stored at most.
-    [[nodiscard]] std::int64_t watermark(Log log) const {
-        const auto& partition = partitions_.at(log);
-        return partition.entries.empty() ? partition.next : partition.entries.begin()->first;
-    }
-    [[nodiscard]] std::int64_t next(Log log) const { return partitions_.at(log).next; }
-    /// Deliveries from the watermark on.
-    [[nodiscard]] std::size_t held(Log log) const { return partitions_.at(log).entries.size(); }
-
-    [[nodiscard]] std::uint64_t taken() const noexcept { return taken_; }
-    [[nodiscard]] std::uint64_t abandoned() const noexcept { return abandoned_; }
-    [[nodiscard]] std::uint64_t waiting() const {
-        return count([](const Entry& entry) { return entry.waiting != 0; });
-    }
-    [[nodiscard]] std::uint64_t failed() const {
-        return count([](const Entry& entry) { return entry.waiting == 0 && entry.failed; });
-    }
-
-private:
-    struct Entry {
-        std::uint64_t serial = 0;
-        std::size_t waiting = 0;
-        bool failed = false;
-    };
-    using Entries = std::map<std::int64_t, Entry>;
-    struct Partition {
-        std::int64_t next = -1;
-        Entries entries; ///< from the first that has not settled on
-    };
-    void forget(Entries& entries, Entries::iterator from) {
-        for (auto at = from; at != entries.end(); ++at)
-            if (at->second.waiting != 0 || at->second.failed) ++abandoned_;
-        entries.erase(from, entries.end());
-    }
-    static void tidy(Partition& partition) {
-        auto& entries = partition.entries;
-        while (!entries.empty() && entries.begin()->second.waiting == 0 && !entries.begin()->second.failed)
-            entries.erase(entries.begin());
-    }
-    template <class F>
-    [[nodiscard]] std::uint64_t count(F f) const {
-        std::uint64_t sum = 0;
-        for (const auto& [log, partition] : partitions_)
-            for (const auto& [offset, entry] : partition.entries) sum += f(entry) ? 1U : 0U;
-        return sum;
-    }
-
-    std::map<Log, Partition> partitions_;
-    std::uint64_t last_serial_ = 0;
-    std::uint64_t taken_ = 0;
-    std::uint64_t abandoned_ = 0;
-};
 
 } // namespace bulkhead::inline v1::test::simulation
