@@ -54,8 +54,8 @@ def compiled_sources():
 
 def run_commands():
     text = (ROOT / "run").read_text(encoding="utf-8")
-    case = text[text.rindex("\ncase "):]
-    return set(re.findall(r"\w[\w-]*", " ".join(re.findall(r"^([\w |-]+)\)", case, re.M))))
+    table = text[text.index("<<'TABLE'\n"):text.index("\nTABLE\n")]
+    return set(re.findall(r"^([\w-]+)[^|\n]*\|", table, re.M))
 
 
 def shell_faults(code, commands, programs):
