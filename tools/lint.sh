@@ -30,6 +30,9 @@ check "shellcheck" shell_scripts
 check "rows of failures without a test" python3 tests/rows/rows.py --check
 check "places of the mutants" python3 tests/mutants/mutants.py --places
 check "sums of a time point and a duration" python3 tests/lint/time_sums.py
+check "tests of the checks" python3 -m unittest discover --quiet --buffer -s tests/lint -p '*_test.py'
+check "sizes of folders, headers, classes and functions" python3 tests/lint/sizes.py
+check "what includes what" python3 tests/lint/includes.py
 check "versions and names in packages" python3 packaging/agree.py
 check "options in the docs" python3 tests/docs/options.py --check
 check "code blocks and links of the docs" python3 tests/docs/blocks.py --check
