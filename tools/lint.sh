@@ -15,6 +15,9 @@ no_trailing_blanks() { ! our_text | xargs -0r grep -nIE '[[:blank:]]+$'; }
 
 shell_scripts() { our_scripts | xargs -0r shellcheck; }
 
+# all_verify_interface_header_sets of CMake: each header is a source of its own.
+headers_alone() { (build dev all_verify_interface_header_sets); }
+
 # check <title> <command>...
 failed=0
 check() {
@@ -37,6 +40,7 @@ check "versions and names in packages" python3 packaging/agree.py
 check "options in the docs" python3 tests/docs/options.py --check
 check "code blocks and links of the docs" python3 tests/docs/blocks.py --check
 check "public names without a comment; links of the site" tools/docs.sh
+check "every header compiles alone" headers_alone
 check "clang-tidy" tools/tidy.sh
 [[ $failed -eq 0 ]] || die "lint found something (see above)"
 say "lint: clean in $((SECONDS - began)) s"

@@ -85,9 +85,10 @@ def shell_faults(code, commands, programs):
 
 
 def cmake_faults(code, lists):
-    for target in set(re.findall(r"bulkhead::\w+", code)):
-        if f"add_library({target} " not in lists:
-            yield f"CMakeLists.txt has no target {target}"
+    components = re.findall(r"^bulkhead_component\(\s*(\w+)", lists, re.M)
+    for target in set(re.findall(r"bulkhead::(\w+)", code)):
+        if target not in components:
+            yield f"CMakeLists.txt has no target bulkhead::{target}"
     for option in set(re.findall(r"BULKHEAD_\w+", code)):
         if option not in lists:
             yield f"CMakeLists.txt has no option {option}"
