@@ -41,7 +41,7 @@ def compiled_sources():
             lists = [cmake[folder] for folder in (path.parent, path.parent.parent) if folder in cmake]
             named = any(re.search(rf"(?<![\w-]){re.escape(path.name)}\b", text) for text in lists)
             suite = path.relative_to(ROOT / top).parts[0]
-            globbed = top == "tests" and f"bulkhead_add_tests({suite} " in cmake[ROOT / "tests"]
+            globbed = top == "tests" and f"bulkhead_add_tests({suite} " in cmake.get(ROOT / "tests" / suite, "")
             if named or globbed:
                 found[path] = path.read_text(encoding="utf-8")
     for path, text in list(found.items()):
@@ -124,6 +124,8 @@ def main():
     lists = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
     every = " ".join(path.read_text(encoding="utf-8") for path in cmake_lists())
     programs = set(re.findall(r"add_executable\(\s*(\w+)", every))
+    for named in re.findall(r"\bprograms(?: \w+\.cpp)+", every):
+        programs.update(re.findall(r"(\w+)\.cpp", named))
     commands = run_commands()
     faults, count = [], 0
     for page in PAGES:
