@@ -14,6 +14,7 @@
 #include <mutex>
 #include <ostream>
 #include <set>
+#include <type_traits>
 #include <utility>
 
 namespace letters {
@@ -21,41 +22,21 @@ namespace letters {
 namespace json = boost::json;
 namespace asio = boost::asio;
 
-// Not in the unnamed namespace: coroutines of the library have them as members, of which GCC warns.
-namespace access {
-
-/// What a transport is made of, plain or by TLS.
-struct Access {
-    bulkhead::HttpOptions http;
-    bulkhead::TlsOptions tls;
-};
-struct Plain : bulkhead::HttpTransport {
-    Plain(asio::any_io_executor executor, Access to)
-        : bulkhead::HttpTransport{std::move(executor), std::move(to.http)} {}
-};
-struct Tls : bulkhead::HttpsTransport {
-    Tls(asio::any_io_executor executor, Access to)
-        : bulkhead::HttpsTransport{std::move(executor), std::move(to.http), std::move(to.tls)} {}
-};
-
-} // namespace access
-
 namespace {
 
 using namespace std::chrono_literals;
-using access::Access;
 
 /// Without it, each letter would be tried for a minute, and then remain without a word of why.
 template <class Transport>
-void check_server(asio::any_io_executor executor, const Access& to) {
-    Transport transport{executor, to};
+void check_server(asio::any_io_executor executor, Transport transport) {
     const auto report = bulkhead::async_check(executor, transport, {}, 5s, asio::use_future).get();
     transport.shutdown();
     if (!report.usable()) throw NoServer{"search server " + report.problem()};
 }
 
-template <class Transport>
-Replayed replay_by(const Options& options, const Access& to);
+/// `make(executor)`: the transport.
+template <class Make>
+Replayed replay_by(const Options& options, const Make& make);
 
 } // namespace
 
@@ -136,18 +117,25 @@ std::uint64_t list(const Options& options, std::ostream& out) {
 }
 
 Replayed replay(const Options& options) {
-    Access to{options.http, options.tls};
-    to.http.url = options.url;
+    auto http = options.http;
+    http.url = options.url;
     if (const auto colon = options.header.find(':'); colon != std::string::npos)
-        to.http.headers.emplace_back(options.header.substr(0, colon),
-                                     options.header.substr(options.header.find_first_not_of(' ', colon + 1)));
-    return tool::is_https(options.url) ? replay_by<access::Tls>(options, to) : replay_by<access::Plain>(options, to);
+        http.headers.emplace_back(options.header.substr(0, colon),
+                                  options.header.substr(options.header.find_first_not_of(' ', colon + 1)));
+    using Executor = asio::any_io_executor;
+    if (!tool::is_https(options.url))
+        return replay_by(options, [&](Executor executor) {
+            return bulkhead::HttpTransport{std::move(executor), http};
+        });
+    return replay_by(options, [&](Executor executor) {
+        return bulkhead::HttpsTransport{std::move(executor), http, options.tls};
+    });
 }
 
 namespace {
 
-template <class Transport>
-Replayed replay_by(const Options& options, const Access& to) {
+template <class Make>
+Replayed replay_by(const Options& options, const Make& make) {
     bulkhead::IndexerOptions indexing;
     indexing.flush_interval = 100ms;
     indexing.retry.max_age = 1min;
@@ -157,10 +145,11 @@ Replayed replay_by(const Options& options, const Access& to) {
     std::mutex mutex;
     std::set<std::uint64_t> not_indexed; // by line
     {
-        bulkhead::StandaloneIndexer<Transport> indexer{to, indexing};
+        using Transport = std::invoke_result_t<const Make&, asio::any_io_executor>;
+        bulkhead::StandaloneIndexer<Transport> indexer{make, indexing};
         std::ifstream file{options.file, std::ios::binary};
         if (!file) throw std::runtime_error{options.file + ": cannot be read"};
-        check_server<Transport>(indexer.get_executor(), to);
+        check_server(indexer.get_executor(), make(indexer.get_executor()));
         const auto subscription = indexer.subscribe([&](std::span<const bulkhead::Settlement> settlements) {
             const std::lock_guard lock{mutex};
             for (const auto& one : settlements) {

@@ -27,25 +27,31 @@ Progress::Progress(bool quiet)
 
 Progress::~Progress() { clear_line(); }
 
-void Progress::info(const std::string& text) {
+void Progress::say(spdlog::level::level_enum level, const std::string& text) {
     clear_line();
-    log_->info(text);
+    log_->log(level, text);
+}
+void Progress::info(const std::string& text) {
+    const std::lock_guard lock{mutex_};
+    say(spdlog::level::info, text);
 }
 void Progress::answer(const std::string& text) {
+    const std::lock_guard lock{mutex_};
     clear_line();
     std::fprintf(stderr, "%s\n", text.c_str());
     std::fflush(stderr);
 }
 void Progress::warn(const std::string& text) {
-    clear_line();
-    log_->warn(text);
+    const std::lock_guard lock{mutex_};
+    say(spdlog::level::warn, text);
 }
 void Progress::error(const std::string& text) {
-    clear_line();
-    log_->error(text);
+    const std::lock_guard lock{mutex_};
+    say(spdlog::level::err, text);
 }
 
 void Progress::trouble(Trouble kind, const std::string& text) {
+    const std::lock_guard lock{mutex_};
     auto& held = troubles_[static_cast<std::size_t>(kind)];
     const auto now = Clock::now();
     if (held.told >= told_in_full && now - held.last < std::chrono::seconds{1}) {
@@ -55,13 +61,17 @@ void Progress::trouble(Trouble kind, const std::string& text) {
     }
     ++held.told;
     held.last = now;
-    warn(held.held_back == 0 ? text : text + " (and " + grouped(held.held_back) + " more like it)");
+    say(spdlog::level::warn, held.held_back == 0 ? text : text + " (and " + grouped(held.held_back) + " more like it)");
     held.held_back = 0;
 }
 
-bool Progress::due() const noexcept { return Clock::now() - shown_at_ >= (terminal_ ? live_interval : plain_interval); }
+bool Progress::due() const {
+    const std::lock_guard lock{mutex_};
+    return Clock::now() - shown_at_ >= (terminal_ ? live_interval : plain_interval);
+}
 
 void Progress::show(const Standing& now) {
+    const std::lock_guard lock{mutex_};
     const auto time = Clock::now();
     const std::chrono::duration<double> passed = time - shown_at_;
     const bool first = shown_at_ == Clock::time_point{};
@@ -83,9 +93,11 @@ void Progress::show(const Standing& now) {
 }
 
 void Progress::finish() {
+    const std::lock_guard lock{mutex_};
     for (auto& held : troubles_) {
         if (held.held_back > 0)
-            warn(grouped(held.held_back) + " more warnings like this were held back: " + held.latest);
+            say(spdlog::level::warn,
+                grouped(held.held_back) + " more warnings like this were held back: " + held.latest);
         held.held_back = 0;
     }
     clear_line();

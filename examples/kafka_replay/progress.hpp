@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include <spdlog/logger.h>
@@ -26,7 +27,7 @@ struct Standing {
 enum class Trouble : unsigned char { without_payload, invalid, failed, offsets, kafka };
 
 /// Everything that goes to standard error: log lines, and how the replay stands: a line that is rewritten in place on a
-/// terminal, a line every two seconds elsewhere. One thread.
+/// terminal, a line every two seconds elsewhere. Any thread.
 class Progress {
 public:
     explicit Progress(bool quiet);
@@ -42,7 +43,7 @@ public:
     /// A warning that may come a million times: the first few in full, then at most one a second with a count.
     void trouble(Trouble kind, const std::string& text);
     /// Whether it is time to `show`.
-    [[nodiscard]] bool due() const noexcept;
+    [[nodiscard]] bool due() const;
     void show(const Standing& now);
     /// Says what `trouble` has held back, and leaves the live line.
     void finish();
@@ -55,8 +56,10 @@ private:
         std::string latest;
         Clock::time_point last{};
     };
+    void say(spdlog::level::level_enum level, const std::string& text);
     void clear_line() noexcept;
 
+    mutable std::mutex mutex_; ///< for what is below; what is private is called under it
     bool quiet_;
     bool terminal_;
     bool line_shown_ = false;

@@ -189,6 +189,15 @@ void tell(Progress& progress, const bulkhead::kafka::ClientEvent& event) {
     }
 }
 
+/// Called on the thread that connects.
+void tell_files(Progress& progress, const std::string& problem) {
+    if (problem.empty()) {
+        progress.info("TLS: certificate files have changed and are in use");
+    } else {
+        progress.warn("TLS: certificate files have changed and are not in use: " + problem);
+    }
+}
+
 /// Why a partition is paused, for people.
 std::string describe(bulkhead::PauseReason why) {
     using Why = bulkhead::PauseReason;
@@ -470,8 +479,9 @@ int replay(const Options& options, Report& report_of_run) {
     if (options.embedded_server()) own_server.emplace(options.server_port);
     auto searching = options;
     if (own_server) searching.url = own_server->url();
+    searching.tls.on_files_changed = [&progress](const std::string& problem) { tell_files(progress, problem); };
     const SearchTransport transport{background.executor(), searching};
-    ServerApi server{background.executor(), SearchTransport{background.executor(), searching}, probe_timeout};
+    ServerApi server{background.executor(), transport, probe_timeout};
     const auto version = server.check(data_streams(options), [&](const std::string& text) { progress.warn(text); });
     bulkhead::DeadLetters dead_letters;
     std::optional<bulkhead::KafkaDeadLetters> places;

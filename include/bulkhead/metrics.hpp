@@ -103,7 +103,7 @@ void for_each_metric(const Stats& s, Visitor&& visit) {
     list.of(settled, to_string(Outcome::unknown), s.unknown);
     list.counter("bulkhead.operations.redirected", op, "Operations that ended in the failure store of a data stream",
                  s.redirected);
-    list.counter("bulkhead.operations.unobserved", op, "Settlements of which no observer was told", s.unobserved);
+    list.counter("bulkhead.operations.unobserved", op, "Settlements of which no observer was notified", s.unobserved);
     list.counter("bulkhead.operations.order_uncertain", op,
                  "Settled operations that a late attempt may undo although they were ordered by id", s.order_uncertain);
     list.counter("bulkhead.operations.retried", op, "Operations put back to be sent again", s.retried_operations);
@@ -174,11 +174,15 @@ void for_each_metric(const SourceStats& s, Visitor&& visit) {
     list.counter("bulkhead.kafka.records.consumed", record, "Records taken from the consumer", s.consumed);
     list.counter("bulkhead.kafka.records.enqueued", record, "Records whose operations the indexer accepted",
                  s.enqueued);
+    list.counter("bulkhead.kafka.operations.enqueued", op, "Operations of records that the indexer accepted",
+                 s.operations);
     const Metric passed{"bulkhead.kafka.records.passed_over", record, Kind::counter,
                         "Records that came to nothing, by reason", "reason"};
     list.of(passed, "skipped", s.skipped);
     list.of(passed, "invalid", s.invalid);
     list.of(passed, "too_large", s.too_large);
+    list.counter("bulkhead.kafka.records.without_payload", record, "Skipped records that have no payload",
+                 s.without_payload);
     list.counter("bulkhead.kafka.records.settled", record, "Records whose offset may be stored", s.settled);
     list.counter("bulkhead.kafka.records.failed", record, "Records not proven, which the watermark never passes",
                  s.failed);
@@ -201,8 +205,14 @@ void for_each_metric(const SourceStats& s, Visitor&& visit) {
                  "Dead letters that could not be written to the dead-letter topic", s.letters_failed);
     list.counter("bulkhead.kafka.full", "{time}", "How often the indexer was found full", s.full);
     list.counter("bulkhead.kafka.offsets.stored", "{offset}", "Offsets stored with the client", s.offsets_stored);
+    list.counter("bulkhead.kafka.offsets.set", "{offset}",
+                 "Offsets set with the client, for a new assignment or after a rewind", s.offsets_set);
     list.counter("bulkhead.kafka.offsets.store_errors", "{error}", "Offsets that the client did not take at once",
                  s.store_errors);
+    list.counter("bulkhead.kafka.events.failed", "{event}", "Events that on_event did not take, or that had no memory",
+                 s.event_errors);
+    list.counter("bulkhead.kafka.rewinds", "{rewind}",
+                 "How often the client went back to an offset that it had delivered", s.rewinds);
     const Metric partitions{"bulkhead.kafka.partitions", "{partition}", Kind::gauge, "Partitions by state", "state"};
     list.of(partitions, "assigned", s.assigned_partitions);
     list.of(partitions, "paused", s.paused_partitions);

@@ -53,13 +53,13 @@ enum class Verdict : std::uint8_t {
     superseded,  ///< proven: this very operation, or a newer one, is already there
     retry,       ///< refused for now; an answer about this operation, which is charged an attempt
     push_back,   ///< the server takes no writes now (busy, a red shard, a full disk, a read-only index): charged to
-                 ///< nobody, never thrown away but by `max_age` and `max_blocked`
-    environment, ///< not allowed to write there now (its credentials, its privileges): charged to nobody, never thrown
-                 ///< away but by `max_age` and `max_blocked`. When it, or `push_back`, is said of *every* item of a
-                 ///< bulk, the endpoint itself counts as such: everything pauses, with a probe now and then
-                 ///< (`Health::unauthorized`, `backing_off`). Among items that were taken, its operation alone waits
-                 ///< with backoff and the others go on (`Stats::waiting_for_environment`); from then on it pauses
-                 ///< nobody else, as long as others are taken.
+                 ///< no operation, never thrown away but by `max_age` and `max_blocked`
+    environment, ///< not allowed to write there now (its credentials, its privileges): charged to no operation, never
+                 ///< thrown away but by `max_age` and `max_blocked`. When *every* item of a bulk has this verdict, or
+                 ///< `push_back`, the endpoint itself counts as such: sending pauses, with a probe now and then
+                 ///< (`Health::unauthorized`, `backing_off`). When other items are taken, only the refused operation
+                 ///< waits, with backoff (`Stats::waiting_for_environment`). It does not delay the others while they
+                 ///< are taken.
     reject,      ///< refused for good: a dead letter where there is a sink, else `Outcome::rejected`
     discard,     ///< refused for good, and no dead letter: `Outcome::rejected`
 };
@@ -219,13 +219,13 @@ struct IndexerOptions {
     std::vector<VerdictRule> verdicts{};
     /// When refusals are no dead letters any more, but a reason to stop.
     FloodOptions flood{};
-    /// Told what an operator may want to know, for a log: the health, and what failed, ended or was refused, counted by
-    /// class: at most once a second one `IndexerEvent` of each, so that an outage is a line a second and not a flood,
-    /// and each failure, end and refusal exactly once, the last of it before a close completes. (Of a health that came
-    /// and went within that second only its failures tell.) Called on the indexer's strand, with the time in between:
-    /// it must not block, and may call back into the indexer. An exception is swallowed. What it refers to must live
-    /// until a close has completed or the context is gone. When to change: always in production; `to_text` makes a line
-    /// of an event.
+    /// Called with an `IndexerEvent` for an operator's log: a change of health, and what failed, ended or was refused,
+    /// counted by class. Each class is reported at most once a second, so that an outage is a line a second and not a
+    /// flood. Each failure, end and refusal is counted exactly once, the last of it before a close completes. A health
+    /// that lasted less than that second is reported only by its failures. Runs on the indexer's strand, so its time
+    /// delays the indexer: it must not block, and may call the indexer. An exception is swallowed. What it refers to
+    /// must live until a close has completed or the context is gone. When to change: always in production; `to_text`
+    /// makes a line of an event.
     std::function<void(const IndexerEvent&)> on_event{};
 };
 

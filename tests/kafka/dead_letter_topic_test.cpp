@@ -2,6 +2,9 @@
 #include "kafka/world.hpp"
 #include "support/catch.hpp"
 
+#include <deque>
+#include <stdexcept>
+
 using namespace bulkhead_test;
 
 namespace {
@@ -52,6 +55,43 @@ std::vector<Letter> read(MockKafka& kafka, const std::string& topic, std::size_t
     rd_kafka_destroy(reader);
     return letters;
 }
+
+/// What a `write_letter` of the user's holds: copies of the letters, and their receipts.
+struct Held {
+    struct One {
+        std::string topic, type, reason, operation, key, payload;
+        std::int64_t offset = -1;
+        std::uint16_t status = 0;
+        LetterReceipt receipt;
+    };
+    void operator()(const KafkaLetter& letter, LetterReceipt receipt) {
+        std::string payload{letter.record == nullptr ? "" : letter.record->payload.value_or("")};
+        std::string key{letter.record == nullptr ? "" : letter.record->key.value_or("")};
+        One one{std::string{letter.topic},
+                std::string{letter.type},
+                std::string{letter.reason},
+                std::string{letter.action_line},
+                std::move(key),
+                std::move(payload),
+                letter.offset,
+                letter.status,
+                std::move(receipt)};
+        const std::lock_guard lock{mutex};
+        letters.push_back(std::move(one));
+    }
+    std::size_t count() {
+        const std::lock_guard lock{mutex};
+        return letters.size();
+    }
+    One& at(std::int64_t offset) {
+        const std::lock_guard lock{mutex};
+        for (auto& one : letters)
+            if (one.offset == offset) return one;
+        throw std::out_of_range{"no letter of this offset"};
+    }
+    std::mutex mutex;
+    std::deque<One> letters; ///< their places stay
+};
 
 /// Counts receipts.
 struct Desk : bulkhead::detail::LetterDesk {
@@ -361,4 +401,97 @@ TEST_CASE("driver: the dead-letter topic cannot be one that is read", "[rdkafka]
     options.dead_letter_topic = "t";
     REQUIRE(kafka::validate(options));
     CHECK(kafka::validate(options)->field == "dead_letter_topic");
+}
+
+TEST_CASE("driver: a letter that write_letter holds keeps its offset until its receipt reports that it is safe",
+          "[rdkafka][kafka_letters][F124][F315]") {
+    const Watchdog watchdog;
+    KafkaSourceOptions policies;
+    policies.dead_letters.emplace();
+    policies.on_invalid = OnInvalid::dead_letter;
+    policies.keep_records = true;
+    World world{{}, policies.dead_letters};
+    world.kafka.create_topic("t", 2);
+    world.kafka.produce("t", 0, {}, "{}");
+    world.kafka.produce("t", 0, "a key", R"({"n":"poison"})");
+    world.kafka.produce("t", 0, "b key", "not an event");
+    world.kafka.produce("t", 0, {}, "{}");
+    world.kafka.flush();
+    Held held;
+    auto options = options_for(world, "t");
+    options.write_letter = [&held](const KafkaLetter& letter, LetterReceipt receipt) {
+        held(letter, std::move(receipt));
+    };
+    Member member{world, options, policies};
+    const auto committed = [&](std::int32_t partition) { return world.kafka.committed("group", "t", partition); };
+    // What is stored is committed all at once: the other partition's next record shows that this has happened.
+    auto after_a_commit = [&, produced = std::int64_t{0}]() mutable {
+        world.kafka.produce("t", 1, {}, "{}");
+        world.kafka.flush();
+        ++produced;
+        world.store->wait_until([&] { return committed(1) == produced; });
+        return committed(0);
+    };
+    world.store->wait_until([&] { return held.count() == 2 && world.store->size() == 2; });
+    world.store->wait_until([&] { return committed(0) == 1; });
+    CHECK(after_a_commit() == 1);
+    CHECK(member.source().dead_letters == 0);
+    auto& refused = held.at(1);
+    CHECK(refused.topic == "t");
+    CHECK(refused.type == "mapper_parsing_exception");
+    CHECK(refused.reason == "no");
+    CHECK(refused.status == 400);
+    CHECK(refused.operation == R"({"create":{"_index":"logs","_id":"t-0-1"}})");
+    CHECK(refused.key == "a key");
+    CHECK(refused.payload == R"({"n":"poison"})");
+    auto& invalid = held.at(2);
+    CHECK(invalid.topic == "t");
+    CHECK(invalid.type == "invalid");
+    CHECK(invalid.operation.empty());
+    CHECK(invalid.key == "b key");
+    CHECK(invalid.payload == "not an event");
+    // The later one is safe first, by a thread that is not the driver's: the earlier one holds both.
+    invalid.receipt({});
+    world.store->wait_until([&] { return member.source().dead_letters == 1; });
+    CHECK(after_a_commit() == 1);
+    refused.receipt({});
+    world.store->wait_until([&] { return committed(0) == 4; });
+    const auto report = member.stop(seconds{10});
+    CHECK(report.drained);
+    CHECK(report.stats.source.dead_letters == 1); // the indexer counts the other one
+    CHECK(report.stats.source.letters_failed == 0);
+    CHECK(report.stats.source.of(Outcome::dead_lettered) == 1);
+    CHECK(held.count() == 2);
+}
+
+TEST_CASE("driver: a letter that write_letter cannot make safe stops the source, and its offset stays",
+          "[rdkafka][kafka_letters][F125][F315][F317]") {
+    const Watchdog watchdog;
+    KafkaSourceOptions policies;
+    policies.on_invalid = OnInvalid::dead_letter;
+    World world;
+    world.kafka.create_topic("t", 1);
+    world.produce("t", 1, 2);
+    world.kafka.produce("t", 0, {}, "not an event");
+    world.kafka.flush();
+    world.produce("t", 1, 1);
+    auto options = options_for(world, "t");
+    SECTION("by its receipt") {
+        options.write_letter = [](const KafkaLetter&, LetterReceipt receipt) { receipt(errc::sink_failed); };
+    }
+    SECTION("by an exception") {
+        options.write_letter = [](const KafkaLetter&, LetterReceipt) { throw std::runtime_error{"the disk is full"}; };
+    }
+    SECTION("by a receipt that is destroyed uncalled") {
+        options.write_letter = [](const KafkaLetter&, LetterReceipt) {};
+    }
+    TestDriver driver{world.indexer, EventMapper{}, options, policies};
+    driver.run(); // returns by itself
+    CHECK(driver.source().stop_reason() == StopReason::dead_letter);
+    const auto stats = driver.stats().source; // before the close, which may come late
+    CHECK(stats.letters_failed == 1);
+    CHECK(stats.failed == 1);
+    CHECK(stats.dead_letters == 0);
+    CHECK(driver.close(seconds{10}).stats.source.dead_letters == 0);
+    CHECK(world.committed("t", 1) == 2);
 }

@@ -3,6 +3,7 @@
 #include "kafka/raw_batch.hpp"
 #include "kafka/world.hpp"
 #include "support/catch.hpp"
+#include "support/kafka_fixture.hpp"
 
 using namespace bulkhead_test;
 
@@ -36,18 +37,6 @@ kafka::DriverOptions quick(const World& world, Heard& heard) {
     options.on_event = [&heard](const kafka::ClientEvent& event) { heard(event); };
     return options;
 }
-/// Text without pattern, so that the mock's log is as large as what was produced.
-std::string noise(std::size_t size) {
-    static std::uint64_t random = 88172645463325252U;
-    std::string text;
-    while (text.size() < size) {
-        random ^= random << 13U;
-        random ^= random >> 7U;
-        random ^= random << 17U;
-        text += std::to_string(random);
-    }
-    return text;
-}
 /// The group has read `count` records, and is gone.
 void read_and_leave(World& world, std::uint64_t count) {
     Member member{world, options_for(world, "events")};
@@ -59,13 +48,9 @@ void read_and_leave(World& world, std::uint64_t count) {
 
 TEST_CASE("driver: a committed offset that is gone under auto.offset.reset=error is a lasting trouble, and lag",
           "[rdkafka][F250]") {
-    const Watchdog watchdog;
-    World world;
-    world.kafka.create_topic("events", 1);
-    world.produce("events", 1, 5);
+    KafkaFixture world{1, 5};
     read_and_leave(world, 5);
-    for (int i = 0; i < 70; ++i) world.kafka.produce("events", 0, {}, "{\"n\":\"" + noise(100'000) + "\"}");
-    world.kafka.flush();
+    world.append_noise(70, 100'000);
     const auto [low, high] = world.kafka.watermarks("events", 0);
     REQUIRE(low > 5);
     Heard heard;
@@ -89,10 +74,7 @@ TEST_CASE("driver: a committed offset that is gone under auto.offset.reset=error
 }
 
 TEST_CASE("driver: a topic that may not be read for a while is a trouble until it is over", "[rdkafka][F250][F251]") {
-    const Watchdog watchdog;
-    World world;
-    world.kafka.create_topic("events", 1);
-    world.produce("events", 1, 7);
+    KafkaFixture world{1, 7};
     for (int i = 0; i < 1000; ++i)
         rd_kafka_mock_push_request_errors(world.kafka.cluster(), fetch_api, 1,
                                           RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
@@ -115,10 +97,7 @@ TEST_CASE("driver: a topic that may not be read for a while is a trouble until i
 }
 
 TEST_CASE("driver: a batch that cannot be unpacked is not passed over, and is a trouble", "[rdkafka][F250][F251]") {
-    const Watchdog watchdog;
-    World world;
-    world.kafka.create_topic("events", 1);
-    world.produce("events", 1, 5);
+    KafkaFixture world{1, 5};
     constexpr std::int16_t gzip = 1;
     produce_batch(world.kafka.bootstrap_servers(), "events", 0, batch_of(gzip, "key", "{}"));
     world.produce("events", 1, 5);
@@ -154,10 +133,7 @@ TEST_CASE("driver: a topic that does not exist is a trouble until it does", "[rd
 }
 
 TEST_CASE("driver: the lag reaches 0 where a transaction marker is last, and nothing stands still", "[rdkafka][F250]") {
-    const Watchdog watchdog;
-    World world;
-    world.kafka.create_topic("events", 1);
-    world.produce("events", 1, 5);
+    KafkaFixture world{1, 5};
     produce_batch(world.kafka.bootstrap_servers(), "events", 0, commit_marker());
     REQUIRE(world.kafka.watermarks("events", 0).second == 6);
     Heard heard;
@@ -178,12 +154,9 @@ TEST_CASE("driver: the lag reaches 0 where a transaction marker is last, and not
 
 TEST_CASE("driver: a partition that we hold, since the server does not answer, does not count as stalled",
           "[rdkafka][F250]") {
-    const Watchdog watchdog;
     IndexerOptions small;
     small.max_buffered_operations = 100;
-    World world{small};
-    world.kafka.create_topic("events", 2);
-    world.produce("events", 2, 1000);
+    KafkaFixture world{2, 1000, small};
     world.store->black_hole = true;
     Heard heard;
     KafkaSourceOptions source_options;
@@ -205,15 +178,9 @@ TEST_CASE("driver: a partition that we hold, since the server does not answer, d
 }
 
 TEST_CASE("driver: records that retention took before they were read are counted and reported", "[rdkafka][F252]") {
-    const Watchdog watchdog;
-    World world;
-    world.kafka.create_topic("events", 2);
-    world.produce("events", 2, 5);
+    KafkaFixture world{2, 5};
     read_and_leave(world, 10);
-    for (int i = 0; i < 70; ++i) {
-        world.kafka.produce("events", 0, {}, "{\"n\":\"" + noise(100'000) + "\"}");
-        if (i % 10 == 9) world.kafka.flush();
-    }
+    world.append_noise(70, 100'000);
     world.kafka.produce("events", 1, {}, "{}");
     world.kafka.flush();
     const auto [low, high] = world.kafka.watermarks("events", 0);
@@ -235,12 +202,9 @@ TEST_CASE("driver: records that retention took before they were read are counted
 }
 
 TEST_CASE("driver: a close without a limit waits for what is under way", "[rdkafka][F253]") {
-    const Watchdog watchdog;
-    World world;
-    world.kafka.create_topic("events", 1);
-    world.produce("events", 1, 100);
+    KafkaFixture world{1, 100};
     world.store->black_hole = true;
-    Member member{world, options_for(world, "events")};
+    Member member{world, world.options()};
     world.store->wait_until([&] { return member.source().enqueued == 100; });
     std::thread later{[&] {
         const auto until = Clock::now() + milliseconds{300};

@@ -1,21 +1,19 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "kafka/world.hpp"
 #include "support/catch.hpp"
+#include "support/kafka_fixture.hpp"
 
 using namespace bulkhead_test;
 
 TEST_CASE("driver: every event is indexed, every offset committed, also over a restart",
           "[rdkafka][F145][F147][F148][F154]") {
-    const Watchdog watchdog;
-    World world;
-    world.kafka.create_topic("events", 3);
-    world.produce("events", 3, 500);
+    KafkaFixture world{3, 500};
     world.kafka.produce("events", 0, "key", std::nullopt); // no payload
     world.kafka.produce("events", 1, {}, "not an event");
     world.kafka.produce("events", 2, {}, ""); // empty is not missing
     world.kafka.flush();
     {
-        Member member{world, options_for(world, "events")};
+        Member member{world, world.options()};
         world.store->wait_until([&] { return member.source().consumed == 1503; });
         const auto report = member.stop(seconds{10});
         CHECK(report.drained);
@@ -33,20 +31,17 @@ TEST_CASE("driver: every event is indexed, every offset committed, also over a r
     for (int p = 0; p < 3; ++p) CHECK(world.kafka.committed("group", "events", p) == 501);
 
     world.produce("events", 3, 10);
-    Member again{world, options_for(world, "events")};
+    Member again{world, world.options()};
     world.store->wait_until([&] { return world.store->size() == 1530 && again.source().settled == 30; });
     CHECK(again.stop(seconds{10}).stats.source.consumed == 30); // not one of the earlier ones
     CHECK(world.committed("events", 3) == 1533);
 }
 
 TEST_CASE("driver: what a dead server did not prove is delivered again after a restart", "[rdkafka][F154]") {
-    const Watchdog watchdog;
-    World world;
-    world.kafka.create_topic("events", 2);
-    world.produce("events", 2, 100);
+    KafkaFixture world{2, 100};
     world.store->black_hole = true;
     {
-        Member member{world, options_for(world, "events")};
+        Member member{world, world.options()};
         world.store->wait_until([&] { return member.source().enqueued == 200; });
         const auto before = Clock::now();
         const auto report = member.stop(milliseconds{300});
@@ -56,7 +51,7 @@ TEST_CASE("driver: what a dead server did not prove is delivered again after a r
     }
     CHECK(world.committed("events", 2) == 0);
     world.store->black_hole = false;
-    Member again{world, options_for(world, "events")};
+    Member again{world, world.options()};
     world.store->wait_until([&] { return again.source().settled == 200; });
     CHECK(again.stop(seconds{10}).drained);
     CHECK(world.store->size() == 200);
@@ -130,14 +125,11 @@ TEST_CASE("driver: two members share the partitions, eagerly and cooperatively",
 }
 
 TEST_CASE("driver: a server that is away longer than max.poll.interval.ms costs nothing", "[rdkafka][F150][I25]") {
-    const Watchdog watchdog;
     IndexerOptions small;
     small.max_buffered_operations = 200;
-    World world{small};
-    world.kafka.create_topic("events", 2);
-    world.produce("events", 2, 1000);
+    KafkaFixture world{2, 1000, small};
     world.store->black_hole = true;
-    auto options = options_for(world, "events");
+    auto options = world.options();
     options.config.emplace_back("max.poll.interval.ms", "3000");
     KafkaSourceOptions source_options;
     source_options.pause_after = milliseconds{500};
@@ -169,16 +161,13 @@ TEST_CASE("driver: a server that is away longer than max.poll.interval.ms costs 
 
 TEST_CASE("driver: credentials that the server refuses stop the flow, not the driver: offsets stay, then it goes on",
           "[rdkafka][F157]") {
-    const Watchdog watchdog;
     IndexerOptions small;
     small.max_buffered_operations = 200;
     small.retry.max_backoff = milliseconds{200};
-    World world{small};
-    world.kafka.create_topic("events", 2);
-    world.produce("events", 2, 50);
+    KafkaFixture world{2, 50, small};
     KafkaSourceOptions source_options;
     source_options.pause_after = milliseconds{500};
-    Member member{world, options_for(world, "events"), source_options};
+    Member member{world, world.options(), source_options};
     world.store->wait_until([&] { return world.committed("events", 2) == 100; });
     world.store->status = GENERATE(std::uint16_t{401}, std::uint16_t{404});
     world.produce("events", 2, 1000);
@@ -198,14 +187,11 @@ TEST_CASE("driver: credentials that the server refuses stop the flow, not the dr
 
 TEST_CASE("driver: a server that is slow for a moment pauses nothing, so that nothing is fetched twice",
           "[rdkafka][F150]") {
-    const Watchdog watchdog;
     IndexerOptions small;
     small.max_buffered_operations = 200;
-    World world{small};
-    world.kafka.create_topic("events", 2);
-    world.produce("events", 2, 1000);
+    KafkaFixture world{2, 1000, small};
     world.store->black_hole = true;
-    Member member{world, options_for(world, "events")};
+    Member member{world, world.options()};
     world.store->wait_until([&] { return member.source().stashed == 1; });
     const auto until = Clock::now() + milliseconds{2500};
     bool paused = false;
@@ -226,11 +212,8 @@ TEST_CASE("driver: a server that is slow for a moment pauses nothing, so that no
 }
 
 TEST_CASE("driver: an assignment that was lost is not committed, and goes on after rejoining", "[rdkafka][F139]") {
-    const Watchdog watchdog;
-    World world;
-    world.kafka.create_topic("events", 1);
-    world.produce("events", 1, 100);
-    auto options = options_for(world, "events");
+    KafkaFixture world{1, 100};
+    auto options = world.options();
     options.config.emplace_back("max.poll.interval.ms", "3000");
     std::atomic<int> lost{0};
     options.on_event = [&](const kafka::ClientEvent& event) {
@@ -254,32 +237,17 @@ TEST_CASE("driver: an assignment that was lost is not committed, and goes on aft
 }
 
 TEST_CASE("driver: committed offsets that the log no longer holds: goes on from its beginning", "[rdkafka][F144]") {
-    const Watchdog watchdog;
-    World world;
-    world.kafka.create_topic("events", 1);
-    world.produce("events", 1, 10);
+    KafkaFixture world{1, 10};
     {
-        Member member{world, options_for(world, "events")};
+        Member member{world, world.options()};
         world.store->wait_until([&] { return member.source().settled == 10; });
         member.stop(seconds{10});
     }
     CHECK(world.committed("events", 1) == 10);
-    // The mock keeps 5 MiB a partition, so most of this is gone before anyone has read it.
-    std::uint64_t random = 88172645463325252U;
-    for (int i = 0; i < 1000; ++i) {
-        std::string noise;
-        while (noise.size() < 10'000) {
-            random ^= random << 13U;
-            random ^= random >> 7U;
-            random ^= random << 17U;
-            noise += std::to_string(random);
-        }
-        world.kafka.produce("events", 0, {}, "{\"n\":\"" + noise + "\"}");
-        if (i % 100 == 99) world.kafka.flush();
-    }
+    world.append_noise(1000, 10'000); // most of it is gone before it is read
     const auto [low, high] = world.kafka.watermarks("events", 0);
     REQUIRE(low > 10);
-    Member again{world, options_for(world, "events")};
+    Member again{world, world.options()};
     const auto readable = static_cast<std::uint64_t>(high - low);
     world.store->wait_until([&] { return again.source().settled == readable; });
     CHECK(again.stop(seconds{10}).stats.source.consumed == readable);
@@ -287,11 +255,8 @@ TEST_CASE("driver: committed offsets that the log no longer holds: goes on from 
 }
 
 TEST_CASE("driver: a commit that the broker refuses is made up for by a later one", "[rdkafka][F142]") {
-    const Watchdog watchdog;
-    World world;
-    world.kafka.create_topic("events", 1);
-    world.produce("events", 1, 100);
-    auto options = options_for(world, "events");
+    KafkaFixture world{1, 100};
+    auto options = world.options();
     std::atomic<int> refused{0};
     options.on_event = [&](const kafka::ClientEvent& event) {
         if (event.kind == kafka::ClientEvent::Kind::commit_failed) ++refused;
@@ -313,9 +278,7 @@ TEST_CASE("driver: a commit that the broker refuses is made up for by a later on
 }
 
 TEST_CASE("driver: key, timestamp, headers and payload arrive as they were produced", "[rdkafka]") {
-    const Watchdog watchdog;
-    World world;
-    world.kafka.create_topic("events", 1);
+    KafkaFixture world{1};
     const RecordHeader headers[] = {{"trace", "abc"}, {"none", std::nullopt}, {"empty", ""}};
     world.kafka.produce("events", 0, "the key", "{}", 1'700'000'000'123, headers);
     world.kafka.flush();
@@ -327,7 +290,7 @@ TEST_CASE("driver: key, timestamp, headers and payload arrive as they were produ
             seen.push_back(std::string{header.name} + "=" + std::string{header.value.value_or("(null)")});
         return Mapped::skip;
     };
-    kafka::Driver driver{world.indexer, mapper, options_for(world, "events")};
+    kafka::Driver driver{world.indexer, mapper, world.options()};
     while (driver.source().stats().consumed < 1) driver.poll_once(milliseconds{10});
     CHECK(seen ==
           std::vector<std::string>{"events", "the key", "{}", "1700000000123", "trace=abc", "none=(null)", "empty="});
@@ -410,11 +373,8 @@ TEST_CASE("driver: a configuration that would lose records is refused, and secre
 }
 
 TEST_CASE("driver: the end of a partition is not a record", "[rdkafka][F146]") {
-    const Watchdog watchdog;
-    World world;
-    world.kafka.create_topic("events", 1);
-    world.produce("events", 1, 10);
-    auto options = options_for(world, "events");
+    KafkaFixture world{1, 10};
+    auto options = world.options();
     options.config.emplace_back("enable.partition.eof", "true");
     options.config.emplace_back("statistics.interval.ms", "50");
     std::atomic<int> errors{0};
@@ -452,11 +412,8 @@ TEST_CASE("driver: a dead broker is said, and does not end it", "[rdkafka][F158]
 }
 
 TEST_CASE("driver: closes in time though the coordinator does not answer", "[rdkafka][F154]") {
-    const Watchdog watchdog;
-    World world;
-    world.kafka.create_topic("events", 1);
-    world.produce("events", 1, 10);
-    auto options = options_for(world, "events");
+    KafkaFixture world{1, 10};
+    auto options = world.options();
     options.commit_interval = std::chrono::hours{1}; // so that there is something to commit
     options.commit_timeout = seconds{20};
     Member member{world, options};
@@ -520,14 +477,11 @@ TEST_CASE("driver: the value of a property that librdkafka does not know is neve
 
 TEST_CASE("driver: a record that it holds goes when its partition goes: it is not taken beside its new owner's",
           "[rdkafka][F255]") {
-    const Watchdog watchdog;
     IndexerOptions small;
     small.max_buffered_operations = 50;
-    World world{small};
-    world.kafka.create_topic("events", 2);
-    world.produce("events", 2, 200);
+    KafkaFixture world{2, 200, small};
     world.store->black_hole = true;
-    auto options = options_for(world, "events");
+    auto options = world.options();
     options.revoke_drain = milliseconds{0};
     options.config.emplace_back("max.poll.interval.ms", "3000");
     std::atomic<int> lost{0};

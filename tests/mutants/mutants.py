@@ -520,6 +520,12 @@ MUTANTS = [
      ["unit/flow/endpoint_state_test.cpp"]),
     ("what grows too old does not go to the sink",
      "why == errc::too_old && options_.expired_to_sink &&", "false &&", ["unit/flow/endpoint_state_test.cpp"]),
+    ("a letter is safe when write_letter is called",
+     "            write_letter_(letter, std::move(receipt));\n",
+     "            receipt(error_code{});\n            write_letter_(letter, std::move(receipt));\n",
+     ["kafka/dead_letter_topic_test.cpp", "[F315]"]),
+    ("statistics are not made when the driver ends by itself", "publish(ends);", "publish(false);",
+     ["kafka/dead_letter_topic_test.cpp", "[F317]"]),
 ]
 
 # A test's server waits for what does not come; these are given 20 seconds.

@@ -122,7 +122,8 @@ TEST_CASE("ends: a reader says where nothing can be read") {
     CHECK_FALSE(kafka.committed("g", "t", 0));
 }
 
-TEST_CASE("until-end: a topic whose group has committed more than it holds is replayed from its first offset") {
+TEST_CASE("until-end: a topic whose group has committed more than it holds is replayed from its first offset",
+          "[until_end]") {
     MockKafka kafka;
     kafka.create_topic("t", 1);
     for (int i = 0; i < 5; ++i) kafka.produce("t", 0, {}, event());
@@ -135,7 +136,7 @@ TEST_CASE("until-end: a topic whose group has committed more than it holds is re
     CHECK(server.count("apm-logs") == 5);
 }
 
-TEST_CASE("until-end: a topic that grows faster than it is replayed still has an end") {
+TEST_CASE("until-end: a topic that grows faster than it is replayed still has an end", "[until_end]") {
     MockKafka kafka;
     kafka.create_topic("t", 1);
     for (int i = 0; i < 5; ++i) kafka.produce("t", 0, {}, event());

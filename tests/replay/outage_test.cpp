@@ -25,7 +25,7 @@ namespace {
 Options small_replay(const BulkServer& server) {
     Options options;
     options.url = server.url();
-    options.messages = 30'000;
+    options.messages = 15'000;
     options.exit_at_end = true;
     options.install_template = true;
     options.quiet = true;
@@ -37,6 +37,18 @@ Options small_replay(const BulkServer& server) {
     options.indexer.retry.max_backoff = std::chrono::milliseconds{100};
     options.indexer.retry.max_age = bulkhead::unlimited;
     return options;
+}
+
+/// Every document is refused for good.
+CannedAnswer refuse_each(const BulkRequestInfo& request) {
+    CannedAnswer answer;
+    answer.status = 200;
+    const auto documents = request.lines() / 2;
+    for (std::size_t i = 0; i < documents; ++i)
+        answer.body += std::string{i == 0 ? R"({"errors":true,"items":[)" : ","} +
+                       R"({"create":{"status":400,"error":{"type":"strict_dynamic_mapping_exception"}}})";
+    answer.body += "]}";
+    return answer;
 }
 
 /// Compares what the server holds with what the generator made, document by document.
@@ -69,7 +81,8 @@ void check_store(const BulkServer& server, const Options& options) {
 
 } // namespace
 
-TEST_CASE("the server goes away in the middle of a replay and comes back: nothing is lost, nothing is there twice") {
+TEST_CASE("the server goes away in the middle of a replay and comes back: nothing is lost, nothing is there twice",
+          "[outage]") {
     BulkServer server;
     std::promise<void> in_the_middle;
     server.misbehave([&, told = false](const BulkRequestInfo& request) mutable -> std::optional<CannedAnswer> {
@@ -101,17 +114,11 @@ TEST_CASE("the server goes away in the middle of a replay and comes back: nothin
     check_store(server, options);
 }
 
-TEST_CASE("what the server refuses for good goes to the dead-letter file, and the replay goes on", "[F124]") {
+TEST_CASE("what the server refuses for good goes to the dead-letter file, and the replay goes on", "[outage][F124]") {
     BulkServer server;
     server.misbehave([](const BulkRequestInfo& request) -> std::optional<CannedAnswer> {
         if (request.number != 2) return std::nullopt;
-        CannedAnswer answer; // one whole bulk, which is no flood yet
-        answer.status = 200;
-        for (std::size_t i = 0; i < request.lines() / 2; ++i)
-            answer.body += std::string{i == 0 ? R"({"errors":true,"items":[)" : ","} +
-                           R"({"create":{"status":400,"error":{"type":"strict_dynamic_mapping_exception"}}})";
-        answer.body += "]}";
-        return answer;
+        return refuse_each(request); // one whole bulk, which is no flood yet
     });
     std::string folder = (std::filesystem::temp_directory_path() / "bulkhead-XXXXXX").string();
     REQUIRE(::mkdtemp(folder.data()) != nullptr);
@@ -142,7 +149,7 @@ TEST_CASE("what the server refuses for good goes to the dead-letter file, and th
     CHECK(letters + server.count("apm-logs") == valid);
 }
 
-TEST_CASE("a document that the server refuses for good stops the replay, or is skipped by name") {
+TEST_CASE("a document that the server refuses for good stops the replay, or is skipped by name", "[outage]") {
     BulkServer server;
     server.misbehave([](const BulkRequestInfo& request) -> std::optional<CannedAnswer> {
         if (request.number != 3) return std::nullopt;
@@ -161,18 +168,11 @@ TEST_CASE("a document that the server refuses for good stops the replay, or is s
         return answer;
     });
     options.topic = "other.logs";
-    options.drain_timeout = std::chrono::seconds{2}; // nothing is ever taken: what waits would use all of it
+    options.drain_timeout = std::chrono::seconds{0}; // nothing is ever taken: what waits would use all of it
     CHECK(run_replay(options) == exit_policy);
     options.drain_timeout = std::chrono::seconds{30};
-    server.misbehave([](const BulkRequestInfo& request) -> std::optional<CannedAnswer> {
-        CannedAnswer answer;
-        answer.status = 200;
-        for (std::size_t i = 0; i < request.lines() / 2; ++i)
-            answer.body += std::string{i == 0 ? R"({"errors":true,"items":[)" : ","} +
-                           R"({"create":{"status":400,"error":{"type":"strict_dynamic_mapping_exception"}}})";
-        answer.body += "]}";
-        return answer;
-    });
+    server.misbehave(
+        [](const BulkRequestInfo& request) -> std::optional<CannedAnswer> { return refuse_each(request); });
     options.topic = "third.logs";
     options.on_rejected = bulkhead::OnRejected::skip;
     CHECK(run_replay(options) == 0); // all rejected: counted, and wanted

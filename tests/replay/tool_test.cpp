@@ -2,6 +2,7 @@
 #include "kafka/raw_batch.hpp"
 #include "kafka_replay/dry_run.hpp"
 #include "kafka_replay/failure.hpp"
+#include "kafka_replay/kafka_probe.hpp"
 #include "kafka_replay/monitor.hpp"
 #include "kafka_replay/replay.hpp"
 #include "kafka_replay/report.hpp"
@@ -11,6 +12,7 @@
 #include <bulkhead/sinks/file_sink.hpp>
 #include <bulkhead/test/bulk_server.hpp>
 #include <bulkhead/test/mock_kafka.hpp>
+#include <bulkhead/test/tls_bulk_server.hpp>
 
 #include <boost/json/parse.hpp>
 
@@ -35,8 +37,9 @@ namespace {
 std::string event(int number) { return R"({"service_name":"s","message":"number )" + std::to_string(number) + "\"}"; }
 
 /// Brokers with a topic of two partitions, five events each at 1,000 to 5,000 s, and a server.
-struct World {
-    World() {
+template <class Server>
+struct WorldOf {
+    WorldOf() {
         kafka.create_topic("t", 2);
         for (int i = 0; i < 10; ++i) kafka.produce("t", i % 2, {}, event(i), (i / 2 + 1) * 1'000'000);
         kafka.flush();
@@ -57,35 +60,48 @@ struct World {
         o.indexer.retry.max_age = bulkhead::unlimited;
         return o;
     }
+    /// As a replay would leave it that has read everything.
+    void commit_all() {
+        move_group(kafka.bootstrap_servers(), "g", {{"t", 0, 0, 5, 5}, {"t", 1, 0, 5, 5}}, {}, std::chrono::seconds{5});
+    }
     std::int64_t committed() {
         return kafka.committed("g", "t", 0).value_or(-1) + kafka.committed("g", "t", 1).value_or(-1);
     }
     MockKafka kafka;
-    BulkServer server;
+    Server server;
 };
+using World = WorldOf<BulkServer>;
 
 std::filesystem::path scratch_file(const char* name) {
     return std::filesystem::temp_directory_path() / (name + std::to_string(::getpid()));
 }
-/// Standard output goes to a file for as long as this lives.
+/// Standard output, or another stream of C's, goes to a file for as long as this lives.
 class Printed {
 public:
-    explicit Printed(const std::filesystem::path& path) {
-        std::fflush(stdout);
-        kept_ = ::dup(STDOUT_FILENO);
-        REQUIRE(std::freopen(path.c_str(), "wb", stdout) != nullptr);
+    explicit Printed(const std::filesystem::path& path, std::FILE* stream = stdout)
+        : stream_{stream}, number_{::fileno(stream)} {
+        std::fflush(stream_);
+        kept_ = ::dup(number_);
+        REQUIRE(std::freopen(path.c_str(), "wb", stream_) != nullptr);
     }
     Printed(const Printed&) = delete;
     Printed& operator=(const Printed&) = delete;
     ~Printed() {
-        std::fflush(stdout);
-        ::dup2(kept_, STDOUT_FILENO);
+        std::fflush(stream_);
+        ::dup2(kept_, number_);
         ::close(kept_);
     }
 
 private:
+    std::FILE* stream_;
+    int number_;
     int kept_ = -1;
 };
+std::size_t count_of(const std::string& text, const std::string& part) {
+    std::size_t times = 0;
+    for (auto at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++times;
+    return times;
+}
 boost::json::object read_json(const std::filesystem::path& path) {
     std::ifstream file{path};
     return boost::json::parse(std::string{std::istreambuf_iterator<char>{file}, {}}).as_object();
@@ -398,9 +414,10 @@ TEST_CASE("replay: not ready while a partition stands still, or an error of Kafk
     CHECK(ready(indexer, driver, false).words == "Kafka: t-0 has stood still for 31 s; and 1 more");
 }
 
-TEST_CASE("replay: --until-end gives up a partition that stands still, by a status of its own", "[replay][F256]") {
+TEST_CASE("replay: --until-end gives up a partition that stands still, by a status of its own",
+          "[replay][until_end][F256]") {
     World world;
-    REQUIRE(run_replay(world.options()) == exit_ok);
+    world.commit_all();
     for (int i = 0; i < 10; ++i) world.kafka.produce("t", 0, {}, R"({"service_name":"s","message":"m"})");
     world.kafka.flush();
     for (int i = 0; i < 1000; ++i)
@@ -408,7 +425,7 @@ TEST_CASE("replay: --until-end gives up a partition that stands still, by a stat
                                           RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
     const auto path = scratch_file("stalled");
     auto options = world.options();
-    options.stall_after = std::chrono::milliseconds{300};
+    options.stall_after = std::chrono::milliseconds{150};
     options.report = path;
     CHECK(run_replay(options) == exit_stalled);
     const auto report = read_json(path);
@@ -419,9 +436,10 @@ TEST_CASE("replay: --until-end gives up a partition that stands still, by a stat
     CHECK(report.at("longest_poll_gap_ms").to_number<std::int64_t>() < 1000);
 }
 
-TEST_CASE("replay: records that were gone before they were read give a status of their own", "[replay][F256]") {
+TEST_CASE("replay: records that were gone before they were read give a status of their own",
+          "[replay][until_end][F256]") {
     World world;
-    REQUIRE(run_replay(world.options()) == exit_ok);
+    world.commit_all();
     const auto before = world.kafka.committed("g", "t", 0).value();
     std::uint64_t random = 88172645463325252U;
     for (int i = 0; i < 70; ++i) { // the mock keeps 5 MiB of a partition
@@ -450,7 +468,7 @@ TEST_CASE("replay: records that were gone before they were read give a status of
     CHECK(report.at("partitions").at(1).at("lost") == 0);
 }
 
-TEST_CASE("replay: --until-end ends behind a transaction marker, and polls all the time", "[replay][F256]") {
+TEST_CASE("replay: --until-end ends behind a transaction marker, and polls all the time", "[replay][until_end][F256]") {
     World world;
     for (int p = 0; p < 2; ++p)
         bulkhead_test::produce_batch(world.kafka.bootstrap_servers(), "t", p, bulkhead_test::commit_marker());
@@ -463,4 +481,39 @@ TEST_CASE("replay: --until-end ends behind a transaction marker, and polls all t
     CHECK(report.at("summary").at("lag") == 0);
     CHECK(report.at("summary").at("consumed") == 10);
     CHECK(report.at("longest_poll_gap_ms").to_number<std::int64_t>() < 1000);
+}
+
+TEST_CASE("replay: certificate files that change are in the log: taken up, or why not", "[replay][F318]") {
+    WorldOf<bulkhead::test::TlsBulkServer> world;
+    const auto authority = world.server.layer().identity().certificate_pem;
+    const auto ca_file = scratch_file("bulkhead-ca-");
+    const auto printed = scratch_file("bulkhead-log-");
+    write_file(ca_file.string(), authority);
+    world.server.misbehave([&](const bulkhead::test::BulkRequestInfo& request) {
+        std::optional<bulkhead::test::CannedAnswer> answer;
+        if (request.number > 2) return answer;
+        write_file(ca_file.string(), request.number == 1 ? "no certificate" : "Renewed.\n" + authority);
+        answer.emplace().close_without_answer = true; // the next connection is a new one
+        return answer;
+    });
+    auto options = world.options();
+    options.tls.ca_file = ca_file.string();
+    options.indexer.max_in_flight = 1;
+    options.indexer.retry.initial_backoff = std::chrono::milliseconds{10};
+    options.quiet = false;
+    {
+        const Printed to{printed, stderr};
+        REQUIRE(run_replay(options) == exit_ok);
+    }
+    CHECK(world.server.count("apm-logs") == 10);
+    std::ifstream file{printed};
+    const std::string text{std::istreambuf_iterator<char>{file}, {}};
+    CAPTURE(text);
+    const auto refused = text.find("TLS: certificate files have changed and are not in use: ca_file: ");
+    const auto taken = text.find("TLS: certificate files have changed and are in use");
+    REQUIRE(taken != std::string::npos);
+    CHECK(refused < taken);
+    CHECK(count_of(text, "certificate files have changed") == 2); // each once
+    std::filesystem::remove(ca_file);
+    std::filesystem::remove(printed);
 }

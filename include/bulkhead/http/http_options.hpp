@@ -96,9 +96,10 @@ struct HttpOptions {
     /// at AWS, 4 min at Azure). 0 ms to 1 h; 0 ms: never reused. When to change: below the idle time-out of what stands
     /// between, when connections break at their first use after a pause.
     std::chrono::milliseconds idle_max{30'000};
-    /// A connection that is older is not used again, whatever the traffic: the next one looks the name up anew, and
-    /// meets the certificates of the day. Each lives between three quarters of this and all of it, so that not all are
-    /// made anew at once. 1 s to 24 h; 0 ms: as long as it works. When to change: lower it when addresses move faster;
+    /// The greatest age of a connection. An older one takes no further request, whatever the traffic: the next
+    /// connection looks the name up again, and reads the certificates of that time. Each connection lives between three
+    /// quarters of this and all of it, so that they are not replaced all at once. 1 s to 24 h; 0 ms: no greatest age.
+    /// When to change: lower it when addresses move faster;
     /// raise it when handshakes cost too much.
     std::chrono::milliseconds connection_max_age{300'000};
     /// Idle connections that are kept, to all nodes together. 0 to 1024. When to change: not below `max_in_flight`, or

@@ -152,11 +152,11 @@ struct KafkaSourceOptions {
     /// that throws its prefetched records away when it is paused (librdkafka does) wants some time. 0 ms to 1 min. When
     /// to change: some seconds for librdkafka in a loop of your own; `kafka::Driver` takes 5 s where this is 0.
     std::chrono::milliseconds pause_after{0};
-    /// Told what an operator may want to know. Called on the source's thread, before an offset is stored that the event
-    /// is about. It may call the source: `assigned`, `revoked`, `lost` and `drain` do what they always do, but
-    /// `accepting` is false, `deliver` returns `Delivered::busy`, and `poll` does nothing. It must not destroy the
-    /// source. An exception is swallowed and counted. When to change: always in production: to log what was skipped and
-    /// why the source stopped.
+    /// Called with a `SourceEvent` for an operator's log, on the source's thread. An event about a record comes before
+    /// the record's offset is stored. It may call the source: `assigned`, `revoked`, `lost` and `drain` do what they
+    /// always do, but `accepting` is false, `deliver` returns `Delivered::busy`, and `poll` does nothing. It must not
+    /// destroy the source. An exception is swallowed and counted. When to change: always in production: to log what was
+    /// skipped and why the source stopped.
     std::function<void(const SourceEvent&)> on_event{};
     /// Called, on a thread of the indexer's, when settlements have come in and none were waiting: `poll()` has work to
     /// do. Must not block and must not destroy the source. It may call `poll()` where that thread is the source's as

@@ -332,7 +332,7 @@ TEST_CASE("reported errors last until something shows that they are over", "[kaf
 }
 
 TEST_CASE("the book of progress: troubles are told again until they are over; then that, once",
-          "[kafka_progress][F250][F251]") {
+          "[kafka_progress][F250][F251][F319]") {
     const ProgressTime t0{1h};
     ProgressBook book{30s, false};
     std::vector<std::pair<ProgressEvent::Kind, std::string>> told;
@@ -374,6 +374,12 @@ TEST_CASE("the book of progress: troubles are told again until they are over; th
     book.joined();
     REQUIRE(tell(t0 + 131s) == 1);
     CHECK(told[0].first == What::trouble_over);
+
+    // A partition that is given back while it stands still does not go on.
+    REQUIRE(look(t0 + 140s, t0 + 180s) == 1);
+    book.gone("events", 0);
+    REQUIRE(tell(t0 + 181s) == 1);
+    CHECK(told[0] == std::pair{What::trouble_over, std::string{"events-0 is given back"}});
 }
 
 TEST_CASE("the book of progress: a partition that is gone stalls nothing, and what it lost stays counted",

@@ -56,7 +56,8 @@ struct ClientEvent {
         /// or an error of a partition, a topic or the group lasts as long. `level` 3. Repeated every `stall_after`
         /// until `trouble_over`.
         trouble,
-        trouble_over, ///< the trouble of this `topic` and `partition` is over
+        /// The trouble of this `topic` and `partition` is over, or the partition is given back: `text` states which.
+        trouble_over,
         /// Records of a partition were gone from the log before they were read: retention took them, or a reset to the
         /// end of the log passed them. `level` 3; `text` has their number.
         records_lost,
@@ -77,7 +78,7 @@ struct ClientEvent {
     std::int32_t partition = -1;
 };
 
-/// What the driver is told about the client.
+/// The options of a `Driver`.
 struct DriverOptions {
     /// `bootstrap.servers`: `host:port`, with commas between several. Not empty. When to change: always but on your own
     /// machine.
@@ -689,8 +690,9 @@ public:
         } else {
             take_records(timeout);
         }
-        publish(false);
-        return !stop_requested_.load(std::memory_order_relaxed) && !stopped();
+        const bool ends = stop_requested_.load(std::memory_order_relaxed) || stopped();
+        publish(ends); // there may be no further poll: `stats()` has to show why it ends
+        return !ends;
     }
 
     /// Makes `run()` return soon. Any thread; also from a signal handler, where `std::atomic<bool>` is lock-free.

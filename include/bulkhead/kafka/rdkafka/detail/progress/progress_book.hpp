@@ -26,7 +26,7 @@ struct ProgressEvent {
     /// What happened.
     enum class Kind : std::uint8_t {
         trouble,      ///< a partition stands still, or an error is not over; repeated every `stall_after`
-        trouble_over, ///< that is over
+        trouble_over, ///< that is over, or the partition is given back: see the text
         records_lost, ///< retention took records before they were read
     };
     /// What happened.
@@ -128,7 +128,10 @@ public:
                 ++it;
                 continue;
             }
-            const auto text = name_of(it->first.topic, it->first.partition) + " goes on";
+            const auto* const entry = find(it->first.topic, it->first.partition);
+            const bool given_back = entry != nullptr && !entry->progress;
+            const auto text =
+                name_of(it->first.topic, it->first.partition) + (given_back ? " is given back" : " goes on");
             on_event(ProgressEvent{ProgressEvent::Kind::trouble_over, it->first.topic, it->first.partition, {}, text});
             it = told_.erase(it);
         }
