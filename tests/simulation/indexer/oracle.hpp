@@ -96,7 +96,6 @@ public:
     }
 
 private:
-    static constexpr std::uint32_t max_halvings = 24; ///< answers that are nonsense, until an operation is alone
 
     void check_sent(const Op& op) {
         auto& expect = life_.expect;
@@ -193,7 +192,6 @@ public:
     }
 
 private:
-    static constexpr std::uint32_t max_halvings = 24; ///< answers that are nonsense, until an operation is alone
 
     Life& life_;
     Oracle& oracle_;

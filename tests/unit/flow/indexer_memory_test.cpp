@@ -100,7 +100,7 @@ struct SmallSink {
     }
 };
 
-struct Life {
+struct OrderedLife {
     static constexpr std::size_t documents = 24;
     using Indexer = BulkIndexer<SmallTransport, ManualClock>;
     std::shared_ptr<SmallServer> server = std::make_shared<SmallServer>();
@@ -119,7 +119,7 @@ struct Life {
     Subscription first;
     Subscription second;
 
-    explicit Life(Ordering ordering) {
+    explicit OrderedLife(Ordering ordering) {
         ManualClock::reset();
         IndexerOptions options{.index = "an-index-with-a-name-too-long-for-a-small-string",
                                .max_batch_operations = 12,
@@ -241,7 +241,7 @@ TEST_CASE("each allocation of a whole life fails: when there is memory again, al
             REQUIRE(successes < 20'000);
             CAPTURE(ordering == Ordering::per_id, successes);
             const auto refused = bulkhead_test::refused_allocations();
-            Life life{ordering};
+            OrderedLife life{ordering};
             {
                 const bulkhead_test::FailingAllocations one{successes, 1};
                 life.live();
