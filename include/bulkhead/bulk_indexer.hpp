@@ -129,7 +129,7 @@ public:
     auto async_enqueue(const Operation& op, Ticket ticket, Token&& token) {
         Batch scratch;
         auto wrong = detail::BatchAccess::append_alone(scratch, op, options().index, options().validate);
-        if (!wrong) wrong = core_->check(scratch);
+        if (!wrong) wrong = core_->preparation().check(scratch);
         return asio::async_initiate<Token, void(error_code, Admission)>(
             [core = core_, executor = executor_, ticket](auto handler, Batch held, std::optional<FieldError> error) {
                 detail::Completion<error_code, Admission> done;
@@ -146,7 +146,7 @@ public:
                                          Ticket ticket = {}) {
         using IfFull = typename Core::intake_type::IfFull;
         detail::Prepared prepared;
-        if (const auto wrong = core_->prepare(op, prepared))
+        if (const auto wrong = core_->preparation().prepare(op, prepared))
             return core_->admit(core_->intake().refuse_invalid(*wrong));
         auto& intake = core_->intake();
         bool wait = !running_in_this_thread();

@@ -5,10 +5,10 @@
 #include <bulkhead/dead_letter.hpp>
 #include <bulkhead/detail/close/close_state.hpp>
 #include <bulkhead/detail/deadlines.hpp>
-#include <bulkhead/detail/encode/client_id.hpp>
-#include <bulkhead/detail/encode/document_check.hpp>
+#include <bulkhead/detail/encode/preparation.hpp>
 #include <bulkhead/detail/encode/request_target.hpp>
 #include <bulkhead/detail/event_reporter.hpp>
+#include <bulkhead/detail/intake/failure_counter.hpp>
 #include <bulkhead/detail/intake/intake.hpp>
 #include <bulkhead/detail/judge/answer_parser.hpp>
 #include <bulkhead/detail/judge/dispositions.hpp>
@@ -20,6 +20,7 @@
 #include <bulkhead/detail/send/request_sizing.hpp>
 #include <bulkhead/detail/send/retry.hpp>
 #include <bulkhead/detail/send/retry_queue.hpp>
+#include <bulkhead/detail/settle/dead_letter_batch.hpp>
 #include <bulkhead/detail/settle/dead_letter_queue.hpp>
 #include <bulkhead/detail/settle/notification.hpp>
 #include <bulkhead/detail/settle/settlement_plan.hpp>
@@ -95,7 +96,7 @@ public:
     Admission take(const Operation& op, Ticket ticket) noexcept {
         try {
             Prepared prepared;
-            if (const auto wrong = prepare(op, prepared)) return admit(intake_.refuse_invalid(*wrong));
+            if (const auto wrong = preparation_.prepare(op, prepared)) return admit(intake_.refuse_invalid(*wrong));
             return admit(intake_.offer(prepared, ticket));
         } catch (const std::bad_alloc&) {
             return admit(intake_.refuse_full(1));
@@ -103,44 +104,15 @@ public:
     }
     Admission take(const Batch& scratch, Ticket ticket) noexcept {
         try {
-            if (const auto wrong = check(scratch)) return admit(intake_.refuse_invalid(*wrong, scratch.operations()));
-            if (options_.duplicates != Duplicates::client_id) return admit(intake_.offer(scratch, ticket));
-            return admit(intake_.offer(with_client_ids(scratch, client_ids_), ticket));
+            if (const auto wrong = preparation_.check(scratch))
+                return admit(intake_.refuse_invalid(*wrong, scratch.operations()));
+            if (!preparation_.gives_ids()) return admit(intake_.offer(scratch, ticket));
+            return admit(intake_.offer(preparation_.with_ids(scratch), ticket));
         } catch (const std::bad_alloc&) {
             return admit(intake_.refuse_full(scratch.operations()));
         }
     }
-    /// Checks and measures an operation, with the id that it shall have.
-    [[nodiscard]] std::optional<FieldError> prepare(const Operation& op, Prepared& out) {
-        const bool wants_id =
-            options_.duplicates == Duplicates::client_id && wants_client_id(op.action, op.id.has_value());
-        if (auto wrong =
-                wants_id ? prepare_with_id(op, out) : detail::prepare(op, options_.index, out, options_.validate))
-            return wrong;
-        const bool looks = options_.validate == Validation::full && op.action != Action::delete_;
-        return looks ? check_document(out.source) : std::nullopt;
-    }
-    [[nodiscard]] std::optional<FieldError> prepare_with_id(const Operation& op, Prepared& out) {
-        ClientIds::Room room;
-        auto with_id = op;
-        with_id.action = Action::create;
-        with_id.id = client_ids_.next(room);
-        with_id.on_conflict = OnConflict::already_there;
-        return detail::prepare(with_id, options_.index, out, options_.validate);
-    }
-    /// What is wrong with the first document of a caller's batch that is not what `IndexerOptions::validate` asks for.
-    [[nodiscard]] std::optional<FieldError> check(const Batch& batch) const {
-        if (options_.validate != Validation::full) return std::nullopt;
-        std::size_t offset = 0;
-        for (const auto& entry : BatchAccess::encoded(batch).entries()) {
-            const auto lines = batch.body().substr(offset, entry.bytes());
-            offset += entry.bytes();
-            if (entry.source_bytes == 0) continue;
-            if (entry.altered) return FieldError{"source", "one valid JSON object", "a newline inside a string"};
-            if (auto wrong = check_document(lines.substr(entry.action_bytes, entry.source_bytes - 1))) return wrong;
-        }
-        return std::nullopt;
-    }
+    [[nodiscard]] Preparation& preparation() noexcept { return preparation_; }
     /// See `BulkIndexer::change_limits`.
     std::optional<FieldError> change_limits(const Limits& limits) {
         if (auto wrong = intake_.change(limits)) return wrong;
@@ -179,7 +151,7 @@ public:
         });
     }
     void wait_for_room(std::uint64_t id, Batch scratch, Ticket ticket, Completion<error_code, Admission> done) {
-        if (options_.duplicates == Duplicates::client_id) scratch = with_client_ids(scratch, client_ids_);
+        if (preparation_.gives_ids()) scratch = preparation_.with_ids(scratch);
         typename Rooms::Place place{id, RoomWaiter{std::move(scratch), ticket, std::move(done)}};
         asio::post(strand_, [self = this->shared_from_this(), place = std::move(place)]() mutable {
             self->room_waiters_.add(std::move(place));
@@ -264,14 +236,7 @@ private:
     };
     using FlightPtr = std::shared_ptr<Flight>;
 
-    /// Operations of one bulk that were refused for good, on their way to the sink. The letters point into the rest.
-    struct Letters {
-        bulk_type bulk;
-        std::string texts;
-        std::vector<DeadLetter> letters;
-        bool abandoned = false; ///< settled without waiting for the sink
-        bool safe = false;      ///< the sink has them
-    };
+    using Letters = DeadLetterBatch<bulk_type>;
     using LetterQueue = DeadLetterQueue<Letters, time_point>;
     using LettersPtr = typename LetterQueue::LettersPtr;
 
@@ -597,7 +562,7 @@ private:
     }
     /// The operations that did not succeed, by what `dispositions_` says of them.
     void note_item_failures(const BulkBatch& batch) {
-        FailureCounter failures{intake_};
+        FailureCounter<intake_type> failures{intake_};
         std::size_t offset = 0;
         const auto entries = batch.entries();
         for (std::size_t i = 0; i < entries.size(); ++i) {
@@ -678,7 +643,7 @@ private:
         const auto& batch = flight.bulk.batch;
         const auto said = first_said(flight);
         if (!once(flight, operation_failures)) return;
-        FailureCounter failures{intake_};
+        FailureCounter<intake_type> failures{intake_};
         failures.add(said.first, said.second, flight.answer.items()[0].status,
                      index_of(batch.body().substr(0, batch.entries()[0].action_bytes)), batch.operations());
         failures.flush();
@@ -1125,36 +1090,8 @@ private:
     /// it throws.
     [[nodiscard]] typename LetterQueue::Place letters_of(bulk_type&& bulk) const {
         typename LetterQueue::Place one{std::make_shared<Letters>()};
-        auto& kept = *one.front();
-        const auto entries = bulk.batch.entries();
-        const auto body = bulk.batch.body();
-        std::size_t text_bytes = 0;
-        for (const auto& disposition : dispositions_)
-            if (disposition.next == Next::dead_letter)
-                text_bytes +=
-                    dispositions_.error_of(disposition).type.size() + dispositions_.error_of(disposition).reason.size();
-        kept.texts.reserve(text_bytes); // the letters point into it
-        kept.letters.reserve(entries.size());
-        const auto own = [&](std::string_view text) {
-            const auto from = kept.texts.size();
-            kept.texts.append(text);
-            return std::string_view{kept.texts}.substr(from);
-        };
         const auto age = std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - bulk.opened);
-        std::size_t offset = 0;
-        std::size_t i = 0;
-        for (const auto& disposition : dispositions_) {
-            if (disposition.next != Next::dead_letter) continue;
-            const auto& entry = entries[i++];
-            const auto [line, source] = lines_of(entry, body.substr(offset, entry.bytes()));
-            offset += entry.bytes();
-            const auto& said = dispositions_.error_of(disposition);
-            const auto ticket =
-                entry.ticket.slot == index_waiter_slot ? Ticket{} : entry.ticket; // `async_index`: our own
-            kept.letters.push_back(
-                {line, source, own(said.type), own(said.reason), disposition.status, entry.attempts, ticket, age});
-        }
-        kept.bulk = std::exchange(bulk, bulk_type{}); // its bytes stay where they are
+        one.front()->fill(std::move(bulk), dispositions_, age);
         return one;
     }
     void keep_letters(typename LetterQueue::Place one) noexcept {
@@ -1202,22 +1139,8 @@ private:
         letters_.pop_front();
     }
     void settle_letters(Letters& letters, Outcome outcome) {
-        end_letters(letters, outcome);
+        letters.judge(outcome, dispositions_);
         settle_ended(letters);
-    }
-    /// Fills in `dispositions_`.
-    void end_letters(const Letters& letters, Outcome outcome) {
-        dispositions_.start(letters.letters.size());
-        for (std::size_t i = 0; i < dispositions_.size(); ++i) {
-            const auto& letter = letters.letters[i];
-            dispositions_[i].outcome = outcome;
-            // Nobody has refused what grew too old.
-            if (outcome == Outcome::rejected && letter.status == 0)
-                dispositions_[i].outcome =
-                    letters.bulk.batch.entries()[i].ambiguous ? Outcome::unknown : Outcome::undelivered;
-            dispositions_[i].status = letter.status;
-            dispositions_[i].error = dispositions_.add_error(letter.type, letter.reason);
-        }
     }
     void settle_ended(Letters& letters, std::shared_ptr<const Batch> in_use = nullptr) {
         settle(letters.bulk, time_point{}, std::move(in_use));
@@ -1475,7 +1398,7 @@ private:
         while (!letters_.empty()) { // refused, and nobody has taken them over
             const auto letters = letters_.front();
             if (!letters->safe) close_.abandoned(letters->letters.size());
-            end_letters(*letters, letters->safe ? Outcome::dead_lettered : Outcome::rejected);
+            letters->judge(letters->safe ? Outcome::dead_lettered : Outcome::rejected, dispositions_);
             const std::shared_ptr<const Batch> batch{letters, &letters->bulk.batch}; // the sink may still read it
             const auto count = count_undelivered();
             auto part = count == 0 || count == dispositions_.size() ? batch : undelivered_part(letters->bulk.batch);
@@ -1503,33 +1426,6 @@ private:
     }
     [[nodiscard]] CloseReport report() const { return {intake_.stats(), close_.drained(), undelivered_}; }
 
-    /// Counts failures in runs of one type, so that a batch that fails alike takes the lock once.
-    class FailureCounter {
-    public:
-        explicit FailureCounter(intake_type& intake) : intake_{intake} {}
-        /// `index`: where the operations wait, and others may not.
-        void add(std::string_view type, std::string_view reason, std::uint16_t status, std::string_view index = {},
-                 std::size_t count = 1) {
-            if (count_ != 0 && (type != type_ || index != index_)) flush();
-            type_ = type;
-            reason_ = reason;
-            status_ = status;
-            index_ = index;
-            count_ += count;
-        }
-        void flush() {
-            if (count_ == 0) return;
-            intake_.note_failure(type_, reason_, status_, std::exchange(count_, 0), index_);
-        }
-
-    private:
-        intake_type& intake_;
-        std::string_view type_;
-        std::string_view reason_;
-        std::string_view index_;
-        std::uint16_t status_ = 0;
-        std::uint64_t count_ = 0;
-    };
     [[nodiscard]] static std::string target_of(const IndexerOptions& options, bool with_results) {
         return bulk_target(with_server_timeout(options.request, options.request_timeout), with_results);
     }
@@ -1547,7 +1443,7 @@ private:
     const std::array<std::string, 2> targets_; ///< without and with `items.*.result`
     const std::shared_ptr<Shared> shared_;
     intake_type& intake_ = shared_->intake;
-    ClientIds client_ids_ = ClientIds::of<Clock>();
+    Preparation preparation_{options_, std::type_identity<Clock>{}};
     std::atomic<std::uint64_t> next_id_{1};
     std::atomic<bool> limits_changed_{false};
     IndexWaiters index_waiters_;
