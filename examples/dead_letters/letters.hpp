@@ -2,8 +2,8 @@
 #pragma once
 
 #include <bulkhead/bulkhead.hpp>
-#include <bulkhead/sinks/file_sink.hpp>
-#include <bulkhead/tls/detail/tls_context.hpp>
+#include <bulkhead/sinks/stored_dead_letter.hpp>
+#include <bulkhead/tls/tls_options.hpp>
 
 #include <iosfwd>
 #include <optional>

@@ -3,8 +3,6 @@
 
 #include "json_text.hpp"
 
-#include <bulkhead/detail/encode/ndjson.hpp>
-
 #include <algorithm>
 #include <array>
 #include <optional>
@@ -73,11 +71,11 @@ std::optional<std::string> iso_time(string_view time) {
 }
 
 std::string utf8(string_view text) {
-    if (bulkhead::is_utf8(text)) return std::string{text};
+    if (is_utf8(text)) return std::string{text};
     std::string out;
     while (!text.empty()) {
         std::size_t length = std::min<std::size_t>(4, text.size());
-        while (length > 0 && !bulkhead::is_utf8(text.substr(0, length))) --length;
+        while (length > 0 && !is_utf8(text.substr(0, length))) --length;
         out += length > 0 ? text.substr(0, length) : string_view{"\xEF\xBF\xBD"};
         text.remove_prefix(std::max<std::size_t>(length, 1));
     }

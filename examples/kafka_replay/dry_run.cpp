@@ -14,22 +14,22 @@ namespace replay {
 
 namespace {
 
-using bulkhead::kafka::detail::ConfPtr;
-using bulkhead::kafka::detail::Destroy;
-using bulkhead::kafka::detail::ListPtr;
-using bulkhead::kafka::detail::MessagePtr;
+using bulkhead::kafka::ConfPtr;
+using bulkhead::kafka::Destroy;
+using bulkhead::kafka::ListPtr;
+using bulkhead::kafka::MessagePtr;
 using Handle = std::unique_ptr<rd_kafka_t, Destroy<rd_kafka_destroy>>;
 
 constexpr int patience_ms = 30'000;
 
 Handle reader(const Options& options, const std::string& brokers) {
     ConfPtr conf{rd_kafka_conf_new()};
-    bulkhead::kafka::detail::set(*conf, "bootstrap.servers", brokers);
-    bulkhead::kafka::detail::set(*conf, "log_level", "0");
-    for (const auto& [key, value] : options.kafka) bulkhead::kafka::detail::set(*conf, key, value);
-    bulkhead::kafka::detail::set(*conf, "group.id", options.group + ".dry-run"); // never joined
-    bulkhead::kafka::detail::set(*conf, "enable.auto.commit", "false");
-    bulkhead::kafka::detail::set(*conf, "enable.partition.eof", "true"); // or the end may be a transaction's marker
+    bulkhead::kafka::set_property(*conf, "bootstrap.servers", brokers);
+    bulkhead::kafka::set_property(*conf, "log_level", "0");
+    for (const auto& [key, value] : options.kafka) bulkhead::kafka::set_property(*conf, key, value);
+    bulkhead::kafka::set_property(*conf, "group.id", options.group + ".dry-run"); // never joined
+    bulkhead::kafka::set_property(*conf, "enable.auto.commit", "false");
+    bulkhead::kafka::set_property(*conf, "enable.partition.eof", "true"); // or the end may be a transaction's marker
     char error[512] = {};
     Handle handle{rd_kafka_new(RD_KAFKA_CONSUMER, conf.get(), error, sizeof error)};
     if (!handle) throw UsageError{std::string{"Kafka consumer: "} + error};

@@ -3,8 +3,6 @@
 
 #include "access_log.hpp"
 
-#include <bulkhead/detail/encode/ndjson.hpp>
-
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -48,6 +46,14 @@ private:
     std::unique_ptr<gzFile_s, Close> file_;
 };
 
+/// Without JSON's white space around it.
+std::string_view without_space(std::string_view text) noexcept {
+    constexpr std::string_view space = " \t\r\n";
+    const auto first = text.find_first_not_of(space);
+    if (first == std::string_view::npos) return {};
+    return text.substr(first, text.find_last_not_of(space) - first + 1);
+}
+
 class Lines {
 public:
     Lines(const std::string& path, const std::function<void(std::string_view)>& take) : path_{path}, take_{take} {}
@@ -56,7 +62,7 @@ public:
         ++number_;
         if (text.size() > max_line_bytes)
             throw Failure{where() + ": longer than " + std::to_string(max_line_bytes) + " bytes"};
-        text = bulkhead::detail::trim_json_space(text);
+        text = without_space(text);
         if (text.empty()) return;
         if (!format_) format_ = format_of(text);
         if (*format_ == LineFormat::access_log && access_log_event(text, event_)) text = event_;

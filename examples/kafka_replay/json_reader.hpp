@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include "json_text.hpp"
 #include "scalar.hpp"
-
-#include <bulkhead/detail/text/json_text.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -31,7 +30,7 @@ public:
         nesting_.clear();
         made_.clear();
         made_.reserve(text.size()); // no view into it may move; what an escape stands for is shorter than the escape
-        if (!bulkhead::is_utf8(text)) return fail("invalid UTF-8");
+        if (!is_utf8(text)) return fail("invalid UTF-8");
         skip_space();
         while (value(handler)) {
             if (opened_) continue; // its first value comes
@@ -152,7 +151,7 @@ private:
         auto from = at_;
         auto made_from = std::string::npos;
         while (true) {
-            at_ = bulkhead::detail::next_to_escape(text_, at_);
+            at_ = next_special(text_, at_);
             if (at_end()) return fail("a string has no end");
             if (next() == '"') break;
             if (next() != '\\') return fail("a control character is in a string");

@@ -17,10 +17,10 @@ namespace replay {
 
 namespace {
 
-using bulkhead::kafka::detail::ConfPtr;
-using bulkhead::kafka::detail::Destroy;
-using bulkhead::kafka::detail::ListPtr;
-using bulkhead::kafka::detail::MessagePtr;
+using bulkhead::kafka::ConfPtr;
+using bulkhead::kafka::Destroy;
+using bulkhead::kafka::ListPtr;
+using bulkhead::kafka::MessagePtr;
 using Handle = std::unique_ptr<rd_kafka_t, Destroy<rd_kafka_destroy>>;
 
 /// What the brokers last complained about; a timeout alone would not say why.
@@ -211,7 +211,7 @@ void move_group(const std::string& brokers, const std::string& group, const std:
     const auto handle = make_handle(brokers, group, settings, last);
     const auto list = list_of(ends, [](const PartitionEnd& end) { return end.begin; });
     // Not rd_kafka_commit, which waits for as long as the brokers are away.
-    const std::unique_ptr<rd_kafka_queue_t, Destroy<rd_kafka_queue_destroy>> queue{rd_kafka_queue_new(handle.get())};
+    const bulkhead::kafka::QueuePtr queue{rd_kafka_queue_new(handle.get())};
     auto error = RD_KAFKA_RESP_ERR__TIMED_OUT;
     const auto failed = rd_kafka_commit_queue(
         handle.get(), list.get(), queue.get(),

@@ -6,8 +6,6 @@
 #include "tool/server_options.hpp"
 #include "tool/version_text.hpp"
 
-#include <bulkhead/detail/encode/ndjson.hpp>
-
 #include <charconv>
 #include <cstdlib>
 #include <iostream>

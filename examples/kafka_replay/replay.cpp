@@ -148,7 +148,7 @@ void tell(Progress& progress, const SourceEvent& event, bool show_reasons) {
     case Kind::failed:
         progress.trouble(Trouble::failed, std::string{to_string(event.outcome)} + ": " + place(event) + ": status " +
                                               std::to_string(event.status) + " " + std::string{event.type} +
-                                              (show_reasons ? ": " + bulkhead::detail::printable(event.reason) : ""));
+                                              (show_reasons ? ": " + bulkhead::printable(event.reason) : ""));
         break;
     case Kind::letter_failed:
         progress.trouble(Trouble::failed,
@@ -613,11 +613,9 @@ int replay(const Options& options, Report& report_of_run) {
     if (summary.invalid != 0 && options.on_invalid == bulkhead::OnInvalid::skip)
         progress.warn(grouped(summary.invalid) + " records were no events and are passed over: --on-invalid");
     for (const auto& failure : close.stats.failures)
-        progress.warn(grouped(failure.count) + " times " + failure.type + " (status " + std::to_string(failure.status) +
-                      ")" +
-                      (failure.reason.empty() || !options.show_reasons
-                           ? ""
-                           : ", e.g. " + bulkhead::detail::printable(failure.reason)));
+        progress.warn(
+            grouped(failure.count) + " times " + failure.type + " (status " + std::to_string(failure.status) + ")" +
+            (failure.reason.empty() || !options.show_reasons ? "" : ", e.g. " + bulkhead::printable(failure.reason)));
     if (was_interrupted)
         progress.warn(report.drained ? "interrupted: everything under way is settled, and its offsets are " +
                                            std::string{report.committed ? "committed" : "not committed"}

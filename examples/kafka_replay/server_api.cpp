@@ -4,10 +4,10 @@
 #include "failure.hpp"
 #include "tool/server_options.hpp"
 
-#include <bulkhead/detail/encode/request_target.hpp>
-
 #include <boost/asio/use_future.hpp>
 #include <boost/json/parse.hpp>
+#include <boost/url/encode.hpp>
+#include <boost/url/rfc/unreserved_chars.hpp>
 
 #include <algorithm>
 #include <utility>
@@ -20,9 +20,24 @@ namespace asio = boost::asio;
 
 /// The first line of what the server said, short enough for a message.
 std::string excerpt(const std::string& body) {
-    const auto text = bulkhead::detail::printable(body.substr(0, std::min<std::size_t>(body.find('\n'), 200)));
+    const auto text = bulkhead::printable(body.substr(0, std::min<std::size_t>(body.find('\n'), 200)));
     return text.empty() ? "no explanation" : text;
 }
+
+std::string percent_encoded(const std::string& text) {
+    return boost::urls::encode(text, boost::urls::unreserved_chars);
+}
+
+/// An answer's text; too much of it ends the answer.
+struct KeptText final : bulkhead::AnswerSink {
+    bool on_body(std::string_view bytes) override {
+        constexpr std::size_t max_bytes = std::size_t{1} << 20;
+        if (text.size() + bytes.size() > max_bytes) return false;
+        text.append(bytes);
+        return true;
+    }
+    std::string text;
+};
 
 asio::awaitable<bulkhead::Reply> ask(SearchTransport transport, std::uint32_t node, bulkhead::Question question,
                                      std::chrono::milliseconds timeout, bulkhead::AnswerSink& sink) {
@@ -40,7 +55,7 @@ bulkhead::ServerReport ServerApi::check_one(const std::string& index) {
 }
 
 std::uint64_t ServerApi::count(const std::string& index) {
-    const auto answer = request("GET", "/" + bulkhead::percent_encoded(index) + "/_count");
+    const auto answer = request("GET", "/" + percent_encoded(index) + "/_count");
     if (answer.status == 404) return 0;
     boost::system::error_code error;
     const auto value = boost::json::parse(answer.body, error);
@@ -51,12 +66,12 @@ std::uint64_t ServerApi::count(const std::string& index) {
 }
 
 void ServerApi::refresh(const std::string& index) {
-    const auto answer = request("POST", "/" + bulkhead::percent_encoded(index) + "/_refresh");
+    const auto answer = request("POST", "/" + percent_encoded(index) + "/_refresh");
     if (answer.status >= 300 && answer.status != 404) fail("does not refresh " + index, answer);
 }
 
 void ServerApi::put_index_template(const std::string& name, std::string_view body) {
-    const auto answer = request("PUT", "/_index_template/" + bulkhead::percent_encoded(name), body);
+    const auto answer = request("PUT", "/_index_template/" + percent_encoded(name), body);
     if (answer.status >= 300) fail("does not take the index template " + name, answer);
 }
 
@@ -64,12 +79,12 @@ ServerApi::Answer ServerApi::request(const char* method, const std::string& targ
     std::string problem;
     for (std::uint32_t node = 0; node < transport_.node_count(); ++node) {
         const auto& name = transport_.node_name(node);
-        bulkhead::detail::KeptAnswer kept;
+        KeptText kept;
         bulkhead::Question question{method, target, std::string{body}};
         const auto reply =
             asio::co_spawn(executor_, ask(transport_, node, std::move(question), timeout_, kept), asio::use_future)
                 .get();
-        if (!reply.error) return {name, reply.status, kept.text()};
+        if (!reply.error) return {name, reply.status, std::move(kept.text)};
         problem = reply.detail.empty() ? name + ": " + reply.error.message() : reply.detail;
         if (reply.sent != bulkhead::Sent::none) break;
     }

@@ -8,6 +8,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <cstdlib>
 #include <string_view>
 #include <utility>
@@ -29,6 +30,13 @@ void check_url(const std::string& url) {
     // What stands before an @ may be a password.
     const auto at = url.rfind('@');
     refuse("--url", "http[s]://HOST[:PORT][/PATH]", at == std::string::npos ? url : "…" + url.substr(at));
+}
+
+bool is_https(std::string_view url) noexcept {
+    constexpr std::string_view https = "https:";
+    const auto same = [](char a, char lower) { return (a >= 'A' && a <= 'Z' ? a - 'A' + 'a' : a) == lower; };
+    const auto scheme = url.substr(0, https.size());
+    return std::equal(scheme.begin(), scheme.end(), https.begin(), https.end(), same);
 }
 
 std::string in_our_options(std::string problem) {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <bulkhead/http/http_options.hpp>
-#include <bulkhead/tls/detail/tls_context.hpp>
+#include <bulkhead/tls/tls_options.hpp>
 
 #include <string>
 #include <string_view>
@@ -17,10 +17,8 @@ namespace tool {
 /// Checks what `--url` was given: `http[s]://HOST[:PORT][/PATH]`. Throws `UsageError`; a password in it is not shown.
 void check_url(const std::string& url);
 
-/// Whether a URL is one of https, in whatever letters.
-[[nodiscard]] inline bool is_https(std::string_view url) noexcept {
-    return bulkhead::detail::equal_ignoring_case(url.substr(0, 6), "https:");
-}
+/// Whether a URL's scheme is https, in upper or lower case.
+[[nodiscard]] bool is_https(std::string_view url) noexcept;
 
 /// The library's advice in the words of the command line: `--ca-file` for `TlsOptions::ca_file`.
 [[nodiscard]] std::string in_our_options(std::string problem);

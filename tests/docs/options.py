@@ -24,12 +24,12 @@ STRUCTS = [
     ("options.hpp", "FloodOptions", "flood.", "IndexerOptions", ""),
     ("options.hpp", "VerdictRule", "verdicts.", "IndexerOptions", ""),
     ("http/http_options.hpp", "HttpOptions", "", "HttpOptions", "The network: `HttpOptions`"),
-    ("tls/detail/tls_context.hpp", "TlsOptions", "", "TlsOptions", "TLS: `TlsOptions`"),
+    ("tls/tls_options.hpp", "TlsOptions", "", "TlsOptions", "TLS: `TlsOptions`"),
     ("tls/aws_sigv4.hpp", "AwsSigV4Options", "", "AwsSigV4Options", "AWS: `AwsSigV4Options`, `AwsCredentials`"),
     ("tls/aws_sigv4.hpp", "AwsCredentials", "credentials.", "AwsCredentials", ""),
     ("sinks/file_sink.hpp", "FileSinkOptions", "", "", "Dead letters in a file: `FileSinkOptions`"),
     ("kafka/source_options.hpp", "KafkaSourceOptions", "", "KafkaSourceOptions", "From Kafka: `KafkaSourceOptions`"),
-    ("kafka/rdkafka/driver.hpp", "DriverOptions", "", "DriverOptions", "The librdkafka driver: `kafka::DriverOptions`"),
+    ("kafka/rdkafka/driver_options.hpp", "DriverOptions", "", "DriverOptions", "The librdkafka driver: `kafka::DriverOptions`"),
     ("operation.hpp", "Operation", None, "", "One document: `Operation`"),
 ]
 FIELD = re.compile(r"(?P<type>[\w:<>, ()&]+?)\s+(?P<name>\w+)\s*(?:=\s*(?P<equals>[^;]+)|(?P<braces>\{[^;]*\}))?;"

@@ -7,7 +7,7 @@
 #include <bulkhead/detail/send/retry.hpp>
 #include <bulkhead/http/credentials.hpp>
 #include <bulkhead/http/http_options.hpp>
-#include <bulkhead/sinks/file_sink.hpp>
+#include <bulkhead/sinks/stored_dead_letter.hpp>
 
 #include <algorithm>
 #include <string>

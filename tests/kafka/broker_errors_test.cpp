@@ -292,7 +292,7 @@ TEST_CASE("driver: a fatal error, e.g. another one with our group.instance.id, s
 TEST_CASE("driver: a commit is as good as the worst of its partitions", "[broker_errors][F142]") {
     using kafka::detail::CommitFate;
     const auto judge = [](rd_kafka_resp_err_t whole, std::vector<rd_kafka_resp_err_t> each) {
-        const kafka::detail::ListPtr list{rd_kafka_topic_partition_list_new(2)};
+        const kafka::ListPtr list{rd_kafka_topic_partition_list_new(2)};
         for (const auto error : each) rd_kafka_topic_partition_list_add(list.get(), "t", list->cnt)->err = error;
         return kafka::detail::judge_commit(whole, list.get());
     };

@@ -2,7 +2,7 @@
 #include "kafka/world.hpp"
 #include "support/catch.hpp"
 
-#include <bulkhead/kafka/rdkafka/detail/exact_commits.hpp>
+#include <bulkhead/kafka/rdkafka/detail/commit/exact_commits.hpp>
 
 #include <chrono>
 #include <string>

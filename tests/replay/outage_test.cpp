@@ -4,7 +4,7 @@
 #include "kafka_replay/replay.hpp"
 #include "support/catch.hpp"
 
-#include <bulkhead/sinks/file_sink.hpp>
+#include <bulkhead/sinks/stored_dead_letter.hpp>
 #include <bulkhead/test/bulk_server.hpp>
 
 #include <boost/json/parse.hpp>

@@ -9,7 +9,7 @@
 #include "support/catch.hpp"
 
 #include <bulkhead/kafka/rdkafka/driver.hpp>
-#include <bulkhead/sinks/file_sink.hpp>
+#include <bulkhead/sinks/stored_dead_letter.hpp>
 #include <bulkhead/test/bulk_server.hpp>
 #include <bulkhead/test/mock_kafka.hpp>
 #include <bulkhead/test/tls_bulk_server.hpp>

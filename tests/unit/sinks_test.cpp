@@ -4,6 +4,7 @@
 
 #include <bulkhead/sinks/file_sink.hpp>
 #include <bulkhead/sinks/index_sink.hpp>
+#include <bulkhead/sinks/stored_dead_letter.hpp>
 #include <bulkhead/test/model_elasticsearch.hpp>
 
 #include <boost/asio/use_future.hpp>

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <bulkhead/error.hpp>
-#include <bulkhead/kafka/source_options.hpp>
+#include <bulkhead/kafka/source_stats.hpp>
 
 #include <chrono>
 #include <cstdint>
@@ -86,6 +86,16 @@ struct DriverStats {
     /// Bytes that the client has received from the brokers, as its latest statistics report.
     std::uint64_t bytes_received = 0;
     std::chrono::milliseconds max_poll_gap{0}; ///< the longest time that the client was not polled
+};
+
+/// What `Driver::close` reports.
+struct DriverReport {
+    /// The final counters.
+    DriverStats stats;
+    /// Everything handed over was settled by the deadline.
+    bool drained = false;
+    /// What was stored is committed, as far as the broker said so in time.
+    bool committed = false;
 };
 
 } // namespace bulkhead::inline v1::kafka

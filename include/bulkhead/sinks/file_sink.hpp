@@ -2,27 +2,25 @@
 #pragma once
 
 #include <bulkhead/dead_letter.hpp>
+#include <bulkhead/sinks/detail/letter_file.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <boost/json/parse.hpp>
 
-#include <cerrno>
-#include <charconv>
-#include <fstream>
-#include <functional>
+#include <chrono>
+#include <cstdint>
 #include <memory>
 #include <mutex>
-#include <optional>
-
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include <new>
+#include <span>
+#include <string>
+#include <utility>
 
 namespace bulkhead::inline v1 {
 
@@ -53,16 +51,7 @@ class FileSink {
 public:
     /// Opens the file once, and syncs its directory. Throws `InvalidOption` when that fails.
     explicit FileSink(FileSinkOptions options) : shared_{std::make_shared<Shared>(std::move(options))} {
-        auto& writer = *shared_->writer;
-        error_code error;
-        const File file{writer.options.path, error};
-        if (error)
-            throw InvalidOption{{"path", "a dead-letter file that can be opened, and is no symbolic link",
-                                 writer.options.path + ": " + error.message()}};
-        error = writer.sync_name_of(file);
-        if (error)
-            throw InvalidOption{{"path", "a dead-letter file in a directory that can be synced, or sync = false",
-                                 writer.options.path + ": " + error.message()}};
+        shared_->file->check();
     }
 
     /// See `DeadLetterSink`; on a strand or a single thread, as an indexer calls it. Without an error the lines are on
@@ -76,7 +65,7 @@ public:
             append_dead_letter(job->text, letter, now);
             job->text += '\n';
         }
-        asio::post(shared->thread, [job, writer = shared->writer] { job->end(writer->append(job->text)); });
+        asio::post(shared->thread, [job, file = shared->file] { job->end(file->append(job->text)); });
         while (!job->ended()) {
             error_code ignored;
             co_await job->woken->async_wait(asio::redirect_error(asio::use_awaitable, ignored));
@@ -85,8 +74,8 @@ public:
     }
 
 private:
-    /// What the sink's thread and the waiting coroutine share. The context may go while the thread still writes, and
-    /// the coroutine with it: then nobody is woken, and the thread holds nothing of the context.
+    /// Shared by the sink's thread and the waiting coroutine. The context may be destroyed, and the coroutine with it,
+    /// while the thread still writes: then the thread wakes nothing, and holds nothing of the context.
     struct Job {
         explicit Job(asio::any_io_executor executor)
             : waiting{executor}, woken{std::make_shared<asio::steady_timer>(executor,
@@ -124,199 +113,15 @@ private:
         }
         Job& job;
     };
-    /// An open file, made where there is none, and closed at the end.
-    class File {
-    public:
-        File(const std::string& path, error_code& error) {
-            constexpr int flags = O_RDWR | O_APPEND | O_NOFOLLOW | O_CLOEXEC;
-            fd_ = ::open(path.c_str(), flags);
-            if (fd_ < 0 && errno == ENOENT) {
-                fd_ = ::open(path.c_str(), flags | O_CREAT, 0600);
-                made_ = fd_ >= 0;
-            }
-            if (fd_ < 0) error = last_error();
-        }
-        File(const File&) = delete;
-        File& operator=(const File&) = delete;
-        ~File() {
-            if (fd_ >= 0) ::close(fd_);
-        }
-        [[nodiscard]] int fd() const noexcept { return fd_; }
-        [[nodiscard]] bool made() const noexcept { return made_; } ///< or it came between two looks
-
-    private:
-        int fd_ = -1;
-        bool made_ = false;
-    };
-    [[nodiscard]] static error_code last_error() noexcept { return {errno, boost::system::system_category()}; }
-
-    /// What the sink's thread works with. It outlives the sink while a write is under way.
-    struct Writer {
-        explicit Writer(FileSinkOptions options_in) : options{std::move(options_in)} {}
-        error_code append(std::string_view text) {
-            error_code error;
-            const File file{options.path, error};
-            if (error) return error;
-            struct ::stat about {};
-            if (::fstat(file.fd(), &about) != 0) return last_error();
-            const auto size = static_cast<std::uint64_t>(about.st_size);
-            if (options.max_bytes != 0 && size + text.size() > options.max_bytes) return errc::sink_full;
-            char last = '\n';
-            if (size != 0 && ::pread(file.fd(), &last, 1, about.st_size - 1) != 1) return last_error();
-            if (last != '\n' && (error = write_all(file.fd(), "\n"))) return error; // a torn line of an earlier life
-            error = write_all(file.fd(), text);
-            if (!error && options.sync && ::fdatasync(file.fd()) != 0) error = last_error();
-            if (!error) error = sync_name_of(file);
-            // All of these letters come again: what is there of them now would be there twice.
-            if (error && ::ftruncate(file.fd(), about.st_size) != 0) return error;
-            return error;
-        }
-        /// Syncs the directory unless this sink has done so for this very file: whether an earlier life came to it, or
-        /// whoever else made the file, is not known.
-        error_code sync_name_of(const File& file) {
-            if (!options.sync) return {};
-            struct ::stat about {};
-            if (::fstat(file.fd(), &about) != 0) return last_error();
-            if (!S_ISREG(about.st_mode)) return {};
-            if (!file.made() && named && about.st_dev == device && about.st_ino == number) return {};
-            named = false;
-            if (const auto error = sync_directory_of(options.path)) return error;
-            named = true;
-            device = about.st_dev;
-            number = about.st_ino;
-            return {};
-        }
-
-        FileSinkOptions options;
-        bool named = false; ///< `device` and `number` are those of the file whose name is on the disk
-        ::dev_t device{};
-        ::ino_t number{};
-    };
     struct Shared {
-        explicit Shared(FileSinkOptions options) : writer{std::make_shared<Writer>(std::move(options))} {}
-        std::shared_ptr<Writer> writer;
+        explicit Shared(FileSinkOptions options)
+            : file{std::make_shared<detail::LetterFile>(std::move(options.path), options.max_bytes, options.sync)} {}
+        std::shared_ptr<detail::LetterFile> file; ///< a write under way keeps it
         asio::thread_pool thread{1};
     };
-
-    static error_code sync_directory_of(const std::string& path) {
-        const auto slash = path.rfind('/');
-        const auto directory = slash == std::string::npos ? std::string{"."} : path.substr(0, slash + 1);
-        const int fd = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fd < 0) return last_error();
-        const auto error = ::fsync(fd) == 0 ? error_code{} : last_error();
-        ::close(fd);
-        // Some file systems have no such thing as a directory to be synced.
-        if (error == boost::system::errc::invalid_argument || error == boost::system::errc::not_supported) return {};
-        return error;
-    }
-    static error_code write_all(int fd, std::string_view text) {
-        while (!text.empty()) {
-            const auto n = ::write(fd, text.data(), text.size());
-            if (n < 0 && errno == EINTR) continue;
-            if (n < 0) return last_error();
-            text.remove_prefix(static_cast<std::size_t>(n));
-        }
-        return {};
-    }
 
     std::shared_ptr<Shared> shared_;
 };
 static_assert(DeadLetterSink<FileSink>);
-
-/// A dead letter as it was read back; it owns its texts.
-struct StoredDeadLetter {
-    std::string time; ///< when it was written, e.g. `2026-11-24T10:00:00Z`
-    /// The server's error type, or the name of an `errc`.
-    std::string type;
-    /// The server's; may be empty.
-    std::string reason;
-    /// As it was sent; empty for a Kafka record that never became an operation.
-    std::string action_line;
-    /// As it was sent; empty for a delete.
-    std::string source;
-    /// The HTTP status at the operation's position; 0 when there was none.
-    std::uint16_t status = 0;
-    /// How often the server had answered about it.
-    std::uint32_t attempts = 0;
-    std::optional<std::uint64_t> ticket{}; ///< the key of the operation's ticket
-    std::string topic{};                   ///< the Kafka record that it came from; empty: not known
-    /// -1: not known.
-    std::int32_t partition = -1;
-    /// -1: not known.
-    std::int64_t offset = -1;
-};
-
-namespace detail {
-[[nodiscard]] inline std::string from_hex(std::string_view hex) {
-    const auto digit = [](char c) { return c <= '9' ? c - '0' : c - 'a' + 10; };
-    std::string bytes;
-    for (std::size_t i = 0; i + 1 < hex.size(); i += 2)
-        bytes += static_cast<char>(digit(hex[i]) * 16 + digit(hex[i + 1]));
-    return bytes;
-}
-} // namespace detail
-
-/// Reads a line that `append_dead_letter` wrote; nothing when it is torn, or something else.
-[[nodiscard]] inline std::optional<StoredDeadLetter> parse_dead_letter(std::string_view line) {
-    error_code error;
-    const auto value = boost::json::parse(boost::json::string_view{line.data(), line.size()}, error);
-    if (error || !value.is_object()) return std::nullopt;
-    const auto& object = value.get_object();
-    const auto text = [&](const char* name) {
-        const auto* const found = object.if_contains(name);
-        return found != nullptr && found->is_string() ? std::string{found->get_string()} : std::string{};
-    };
-    const auto number = [&](const char* name) {
-        const auto* const found = object.if_contains(name);
-        return found != nullptr && found->is_int64() ? std::optional{found->get_int64()} : std::nullopt;
-    };
-    StoredDeadLetter letter;
-    letter.time = text("@timestamp");
-    letter.type = text("type");
-    letter.reason = text("reason");
-    letter.action_line = text("action");
-    letter.source = text("source");
-    if (object.contains("source_hex")) letter.source = detail::from_hex(text("source_hex"));
-    letter.status = static_cast<std::uint16_t>(number("status").value_or(0));
-    letter.attempts = static_cast<std::uint32_t>(number("attempts").value_or(0));
-    const auto ticket = text("ticket");
-    std::uint64_t key = 0;
-    if (std::from_chars(ticket.data(), ticket.data() + ticket.size(), key).ec == std::errc{}) letter.ticket = key;
-    letter.topic = text("topic");
-    letter.partition = static_cast<std::int32_t>(number("partition").value_or(-1));
-    letter.offset = number("offset").value_or(-1);
-    // A record that never became an operation has none; its place is known.
-    if (letter.action_line.empty() && letter.topic.empty()) return std::nullopt;
-    return letter;
-}
-
-/// What `read_dead_letters` found.
-struct DeadLettersRead {
-    error_code error;          ///< the file could not be opened or read to its end
-    std::uint64_t letters = 0; ///< handed to the function
-    std::uint64_t skipped = 0; ///< lines that are no dead letter: torn, or something else
-};
-
-/// Reads a dead-letter file line by line, each handed to `take`, a `void(StoredDeadLetter)`, in order.
-template <std::invocable<StoredDeadLetter> Take>
-DeadLettersRead read_dead_letters(const std::string& path, Take&& take) {
-    DeadLettersRead result;
-    std::ifstream file{path, std::ios::binary};
-    if (!file) {
-        result.error = {errno, boost::system::system_category()};
-        return result;
-    }
-    for (std::string line; std::getline(file, line);) {
-        auto letter = parse_dead_letter(line);
-        if (letter) {
-            ++result.letters;
-            take(std::move(*letter));
-        } else if (!line.empty()) {
-            ++result.skipped;
-        }
-    }
-    if (file.bad()) result.error = {errno, boost::system::system_category()};
-    return result;
-}
 
 } // namespace bulkhead::inline v1

@@ -5,6 +5,7 @@
 
 using namespace bulkhead;
 using namespace bulkhead::kafka;
+using namespace bulkhead::kafka::detail;
 using namespace std::chrono_literals;
 
 namespace {
@@ -335,13 +336,13 @@ TEST_CASE("the book of progress: troubles are told again until they are over; th
           "[kafka_progress][F250][F251][F319]") {
     const ProgressTime t0{1h};
     ProgressBook book{30s, false};
-    std::vector<std::pair<ProgressEvent::Kind, std::string>> told;
+    std::vector<std::pair<ClientEvent::Kind, std::string>> told;
     const auto tell = [&](ProgressTime now) {
         told.clear();
-        book.tell(now, [&](const ProgressEvent& event) { told.emplace_back(event.kind, std::string{event.text}); });
+        book.report(now, [&](const ClientEvent& event) { told.emplace_back(event.kind, std::string{event.text}); });
         return told.size();
     };
-    using What = ProgressEvent::Kind;
+    using What = ClientEvent::Kind;
     book.assigned("events", 0, 1, t0);
     const auto look = [&](ProgressTime from, ProgressTime to) {
         for (auto now = from; now <= to; now += 1s) book.statistics(client_of(fetching(5, 9)), never_held, now);
@@ -391,9 +392,9 @@ TEST_CASE("the book of progress: a partition that is gone stalls nothing, and wh
     book.taken("events", 0, 18, [] { return std::int64_t{18}; });
     book.taken("spans", 0, 1, [] { return std::int64_t{0}; }); // not assigned: not ours
     int lost = 0;
-    const auto count = [&](const ProgressEvent& event) { lost += event.kind == ProgressEvent::Kind::records_lost; };
-    book.tell(t0, count);
-    book.tell(t0, count);
+    const auto count = [&](const ClientEvent& event) { lost += event.kind == ClientEvent::Kind::records_lost; };
+    book.report(t0, count);
+    book.report(t0, count);
     CHECK(lost == 1); // told once
     book.gone("events", 0);
     DriverStats stats;

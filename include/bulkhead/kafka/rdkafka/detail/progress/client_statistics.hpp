@@ -2,6 +2,7 @@
 #pragma once
 
 #include <boost/json/monotonic_resource.hpp>
+#include <boost/json/object.hpp>
 #include <boost/json/parse.hpp>
 #include <boost/json/value.hpp>
 
@@ -11,10 +12,9 @@
 #include <string>
 #include <string_view>
 #include <system_error>
-#include <type_traits>
 #include <vector>
 
-namespace bulkhead::inline v1::kafka {
+namespace bulkhead::inline v1::kafka::detail {
 
 /// What librdkafka's statistics report of one partition. An offset below 0 is not known.
 struct PartitionStatistics {
@@ -52,61 +52,71 @@ struct ClientStatistics {
     std::vector<PartitionStatistics> partitions{};
 };
 
+/// A member that is an object; null when it is missing, or has another type.
+[[nodiscard]] inline const boost::json::object* object_member(const boost::json::object& in, std::string_view name) {
+    const auto* const value = in.if_contains({name.data(), name.size()});
+    return value == nullptr ? nullptr : value->if_object();
+}
+/// A member that is a text; empty when it is missing, or has another type.
+[[nodiscard]] inline std::string_view text_member(const boost::json::object& in, std::string_view name) {
+    const auto* const value = in.if_contains({name.data(), name.size()});
+    const auto* const string = value == nullptr ? nullptr : value->if_string();
+    return string == nullptr ? std::string_view{} : std::string_view{string->data(), string->size()};
+}
+/// A member that is a number of this type. Otherwise `out` keeps its value, and the result is false.
+template <class Number>
+bool number_member(const boost::json::object& in, std::string_view name, Number& out) {
+    const auto* const value = in.if_contains({name.data(), name.size()});
+    if (value == nullptr) return false;
+    boost::system::error_code wrong;
+    const auto read = value->to_number<Number>(wrong);
+    if (!wrong) out = read;
+    return !wrong;
+}
+
+/// Appends a topic's partitions, but for librdkafka's own (-1), which is of no partition.
+inline void parse_partitions(std::string_view topic, const boost::json::object& partitions,
+                             std::vector<PartitionStatistics>& out) {
+    for (const auto& entry : partitions) {
+        const auto* const p = entry.value().if_object();
+        const auto key = entry.key();
+        std::int32_t partition = -1;
+        const auto [rest, wrong] = std::from_chars(key.data(), key.data() + key.size(), partition);
+        if (p == nullptr || wrong != std::errc{} || rest != key.data() + key.size() || partition < 0) continue;
+        auto& one = out.emplace_back();
+        one.topic = topic;
+        one.partition = partition;
+        one.fetch_state = text_member(*p, "fetch_state");
+        number_member(*p, "fetchq_cnt", one.fetchq_cnt);
+        number_member(*p, "next_offset", one.next_offset);
+        number_member(*p, "lo_offset", one.lo_offset);
+        number_member(*p, "hi_offset", one.hi_offset);
+        number_member(*p, "ls_offset", one.ls_offset);
+    }
+}
+
 /// Parses librdkafka's statistics (STATISTICS.md there), a JSON object. Returns nothing when `json` is not an object.
 /// A member that is missing, or has another type, keeps its initial value. Throws `std::bad_alloc` only.
 [[nodiscard]] inline std::optional<ClientStatistics> parse_statistics(std::string_view json) {
-    namespace bj = boost::json;
-    bj::monotonic_resource memory;
+    boost::json::monotonic_resource memory;
     boost::system::error_code failed;
-    const auto root = bj::parse({json.data(), json.size()}, failed, &memory);
+    const auto root = boost::json::parse({json.data(), json.size()}, failed, &memory);
     if (failed || !root.is_object()) return std::nullopt;
-    const auto object = [](const bj::object& in, std::string_view name) -> const bj::object* {
-        const auto* const value = in.if_contains({name.data(), name.size()});
-        return value == nullptr ? nullptr : value->if_object();
-    };
-    const auto number = [](const bj::object& in, std::string_view name, auto& out) {
-        const auto* const value = in.if_contains({name.data(), name.size()});
-        if (value == nullptr) return false;
-        boost::system::error_code wrong;
-        const auto read = value->to_number<std::decay_t<decltype(out)>>(wrong);
-        if (!wrong) out = read;
-        return !wrong;
-    };
-    const auto text = [](const bj::object& in, std::string_view name) -> std::string_view {
-        const auto* const value = in.if_contains({name.data(), name.size()});
-        const auto* const string = value == nullptr ? nullptr : value->if_string();
-        return string == nullptr ? std::string_view{} : std::string_view{string->data(), string->size()};
-    };
     const auto& all = root.get_object();
     ClientStatistics statistics;
     std::uint64_t bytes = 0;
-    if (number(all, "rx_bytes", bytes)) statistics.rx_bytes = bytes;
-    if (const auto* const group = object(all, "cgrp"))
-        statistics.joined = text(*group, "state") == "up" && text(*group, "join_state") == "steady";
-    const auto* const topics = object(all, "topics");
+    if (number_member(all, "rx_bytes", bytes)) statistics.rx_bytes = bytes;
+    if (const auto* const group = object_member(all, "cgrp"))
+        statistics.joined = text_member(*group, "state") == "up" && text_member(*group, "join_state") == "steady";
+    const auto* const topics = object_member(all, "topics");
     if (topics == nullptr) return statistics;
     for (const auto& topic : *topics) {
         const auto* const fields = topic.value().if_object();
-        const auto* const partitions = fields == nullptr ? nullptr : object(*fields, "partitions");
-        if (partitions == nullptr) continue;
-        for (const auto& entry : *partitions) {
-            const auto* const p = entry.value().if_object();
-            const auto key = entry.key();
-            std::int32_t partition = -1; // librdkafka's own, of no partition
-            const auto [rest, wrong] = std::from_chars(key.data(), key.data() + key.size(), partition);
-            if (p == nullptr || wrong != std::errc{} || rest != key.data() + key.size() || partition < 0) continue;
-            auto& one = statistics.partitions.emplace_back();
-            one.topic.assign(topic.key().data(), topic.key().size());
-            one.partition = partition;
-            one.fetch_state = text(*p, "fetch_state");
-            number(*p, "fetchq_cnt", one.fetchq_cnt);
-            number(*p, "next_offset", one.next_offset);
-            number(*p, "lo_offset", one.lo_offset);
-            number(*p, "hi_offset", one.hi_offset);
-            number(*p, "ls_offset", one.ls_offset);
-        }
+        const auto* const partitions = fields == nullptr ? nullptr : object_member(*fields, "partitions");
+        if (partitions != nullptr)
+            parse_partitions({topic.key().data(), topic.key().size()}, *partitions, statistics.partitions);
     }
     return statistics;
 }
 
-} // namespace bulkhead::inline v1::kafka
+} // namespace bulkhead::inline v1::kafka::detail

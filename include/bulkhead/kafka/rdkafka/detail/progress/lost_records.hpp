@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <optional>
 
-namespace bulkhead::inline v1::kafka {
+namespace bulkhead::inline v1::kafka::detail {
 
 /// Counts the offsets of one partition that were gone from the log before they were read, because retention took them.
 /// Transaction markers among them count, too. A gap that compaction or a transaction left does not count: the log's
@@ -61,4 +61,4 @@ private:
     std::uint64_t count_ = 0;
 };
 
-} // namespace bulkhead::inline v1::kafka
+} // namespace bulkhead::inline v1::kafka::detail

@@ -11,7 +11,7 @@
 #include <optional>
 #include <utility>
 
-namespace bulkhead::inline v1::kafka {
+namespace bulkhead::inline v1::kafka::detail {
 
 /// How far one assigned partition has come: what waits in it, whether it stands still, what it has lost. Pure: fed with
 /// librdkafka's statistics and with what the driver takes. Not thread-safe.
@@ -97,4 +97,4 @@ private:
     std::optional<std::int64_t> end_now_{};
 };
 
-} // namespace bulkhead::inline v1::kafka
+} // namespace bulkhead::inline v1::kafka::detail

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-#include <bulkhead/detail/util/saturating_add.hpp>
 #include <bulkhead/kafka/driver_stats.hpp>
+#include <bulkhead/kafka/rdkafka/client_event.hpp>
 #include <bulkhead/kafka/rdkafka/detail/progress/client_statistics.hpp>
+#include <bulkhead/kafka/rdkafka/detail/progress/partition_key.hpp>
 #include <bulkhead/kafka/rdkafka/detail/progress/partition_progress.hpp>
 #include <bulkhead/kafka/rdkafka/detail/progress/reported_errors.hpp>
+#include <bulkhead/kafka/rdkafka/detail/progress/trouble_reporter.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -15,31 +17,10 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <tuple>
 #include <utility>
 #include <vector>
 
-namespace bulkhead::inline v1::kafka {
-
-/// What `ProgressBook` reports of one partition, of a topic or of the group. Views are valid only during the call.
-struct ProgressEvent {
-    /// What happened.
-    enum class Kind : std::uint8_t {
-        trouble,      ///< a partition stands still, or an error is not over; repeated every `stall_after`
-        trouble_over, ///< that is over, or the partition is given back: see the text
-        records_lost, ///< retention took records before they were read
-    };
-    /// What happened.
-    Kind kind{};
-    /// Empty: the group's.
-    std::string_view topic{};
-    /// Below 0: the topic's, or the group's.
-    std::int32_t partition = -1;
-    /// librdkafka's, where there is one.
-    error_code error{};
-    /// One line for people.
-    std::string_view text{};
-};
+namespace bulkhead::inline v1::kafka::detail {
 
 /// The progress of every assigned partition, and the errors that librdkafka reports once. Pure: fed with what the
 /// client reports and with what the driver takes. Not thread-safe.
@@ -108,40 +89,27 @@ public:
         if (!errors_.empty()) errors_.taken(topic, partition);
     }
 
-    // ---- What it came to ----
+    // ---- Results ----
 
-    /// Calls `on_event(const ProgressEvent&)` for what is new, and for troubles again every `stall_after`.
+    /// Calls `on_event(const ClientEvent&)` for what is new, and for troubles again every `stall_after`.
     template <class OnEvent>
-    void tell(time_point now, OnEvent on_event) {
-        const auto troubles = troubles_now(now);
-        for (const auto& trouble : troubles) {
-            if (!trouble.stalled && trouble.lasted < stall_after_) continue; // the client has just reported it
-            auto& told = told_[{trouble.topic, trouble.partition}];
-            told.lasts = true;
-            if (told.next > now) continue;
-            told.next = bulkhead::detail::saturating_add<std::chrono::steady_clock>(now, stall_after_);
-            on_event(ProgressEvent{ProgressEvent::Kind::trouble, trouble.topic, trouble.partition, trouble.error,
-                                   trouble.text});
-        }
-        for (auto it = told_.begin(); it != told_.end();) {
-            if (std::exchange(it->second.lasts, false)) {
-                ++it;
-                continue;
-            }
-            const auto* const entry = find(it->first.topic, it->first.partition);
-            const bool given_back = entry != nullptr && !entry->progress;
-            const auto text =
-                name_of(it->first.topic, it->first.partition) + (given_back ? " is given back" : " goes on");
-            on_event(ProgressEvent{ProgressEvent::Kind::trouble_over, it->first.topic, it->first.partition, {}, text});
-            it = told_.erase(it);
-        }
+    void report(time_point now, OnEvent on_event) {
+        const auto given_back = [this](const std::string& topic, std::int32_t partition) {
+            const auto* const entry = find(topic, partition);
+            return entry != nullptr && !entry->progress;
+        };
+        troubles_.report(troubles_now(now), now, given_back, on_event);
         for (auto& [key, entry] : entries_) {
             const auto lost = entry.lost();
-            const auto more = lost - std::exchange(entry.lost_told, lost);
+            const auto more = lost - std::exchange(entry.lost_reported, lost);
             if (more == 0) continue;
             const auto text = name_of(key.topic, key.partition) + ": " + std::to_string(more) +
                               " records were gone before they were read: retention, or a reset, passed them";
-            on_event(ProgressEvent{ProgressEvent::Kind::records_lost, key.topic, key.partition, {}, text});
+            on_event(ClientEvent{.kind = ClientEvent::Kind::records_lost,
+                                 .level = 3,
+                                 .text = text,
+                                 .topic = key.topic,
+                                 .partition = key.partition});
         }
     }
     /// Fills in `lag` and all that belongs to it.
@@ -172,62 +140,20 @@ public:
     }
 
 private:
-    struct Key {
-        std::string topic;
-        std::int32_t partition = 0;
-    };
-    struct KeyView {
-        std::string_view topic;
-        std::int32_t partition = 0;
-    };
-    struct Less {
-        using is_transparent = void;
-        template <class A, class B>
-        bool operator()(const A& a, const B& b) const noexcept {
-            const std::string_view left = a.topic;
-            const std::string_view right = b.topic;
-            return std::tie(left, a.partition) < std::tie(right, b.partition);
-        }
-    };
     struct Entry {
         std::optional<PartitionProgress> progress{}; ///< while it is assigned
         std::uint64_t generation = 0;
         std::uint64_t lost_before = 0; ///< in earlier assignments
-        std::uint64_t lost_told = 0;
+        std::uint64_t lost_reported = 0;
         [[nodiscard]] std::uint64_t lost() const noexcept { return lost_before + (progress ? progress->lost() : 0); }
     };
-    struct Told {
-        time_point next{};
-        bool lasts = false;
-    };
-
-    [[nodiscard]] static std::string name_of(std::string_view topic, std::int32_t partition) {
-        if (topic.empty()) return "the consumer group";
-        return std::string{topic} + (partition < 0 ? "" : "-" + std::to_string(partition));
-    }
     [[nodiscard]] std::vector<ClientTrouble> troubles_now(time_point now) const {
-        using std::chrono::milliseconds;
         std::vector<ClientTrouble> troubles;
-        const auto& errors = errors_.all();
-        for (const auto& [key, entry] : entries_) {
-            const auto stalled = entry.progress ? entry.progress->stalled() : std::nullopt;
-            if (!stalled) continue;
-            const auto position = entry.progress->position();
-            const auto end = entry.progress->end();
-            const auto of_it = [&of = key](const auto& one) {
-                return one.topic == of.topic && (one.partition < 0 || one.partition == of.partition);
-            };
-            const auto why = std::find_if(errors.begin(), errors.end(), of_it);
-            auto text = name_of(key.topic, key.partition) + " has stood still for " +
-                        std::to_string(std::chrono::floor<std::chrono::seconds>(*stalled).count()) +
-                        " s: next offset " + (position < 0 ? "unknown" : std::to_string(position)) + ", end " +
-                        (end ? std::to_string(*end) : "unknown");
-            if (why != errors.end()) text += "; " + why->error.message() + ": " + why->text;
-            troubles.push_back({key.topic, key.partition, true, why != errors.end() ? why->error : error_code{},
-                                std::move(text), *stalled});
-        }
+        for (const auto& [key, entry] : entries_)
+            if (const auto stalled = entry.progress ? entry.progress->stalled() : std::nullopt)
+                troubles.push_back(stall_of(key, *entry.progress, *stalled));
         const auto stalls = troubles.size();
-        for (const auto& one : errors) {
+        for (const auto& one : errors_.all()) {
             const auto is_it = [&](const auto& stall) {
                 return stall.topic == one.topic && stall.partition == one.partition;
             };
@@ -235,17 +161,34 @@ private:
             if (std::find_if(troubles.begin(), end, is_it) != end) continue;
             troubles.push_back({one.topic, one.partition, false, one.error,
                                 name_of(one.topic, one.partition) + ": " + one.error.message() + ": " + one.text,
-                                std::chrono::floor<milliseconds>(now - one.since)});
+                                std::chrono::floor<std::chrono::milliseconds>(now - one.since)});
         }
         return troubles;
     }
+    /// A partition that stands still, with the error that explains it, where one was reported.
+    [[nodiscard]] ClientTrouble stall_of(const PartitionKey& key, const PartitionProgress& progress,
+                                         std::chrono::milliseconds stalled) const {
+        const auto position = progress.position();
+        const auto end = progress.end();
+        auto text = name_of(key.topic, key.partition) + " has stood still for " +
+                    std::to_string(std::chrono::floor<std::chrono::seconds>(stalled).count()) + " s: next offset " +
+                    (position < 0 ? "unknown" : std::to_string(position)) + ", end " +
+                    (end ? std::to_string(*end) : "unknown");
+        const auto& errors = errors_.all();
+        const auto why = std::find_if(errors.begin(), errors.end(), [&](const auto& one) {
+            return one.topic == key.topic && (one.partition < 0 || one.partition == key.partition);
+        });
+        if (why == errors.end()) return {key.topic, key.partition, true, {}, std::move(text), stalled};
+        text += "; " + why->error.message() + ": " + why->text;
+        return {key.topic, key.partition, true, why->error, std::move(text), stalled};
+    }
     [[nodiscard]] Entry& add(std::string_view topic, std::int32_t partition) {
-        return entries_[Key{std::string{topic}, partition}];
+        return entries_[{std::string{topic}, partition}];
     }
     [[nodiscard]] Entry* find(std::string_view topic, std::int32_t partition) noexcept {
         if (last_ != entries_.end() && last_->first.partition == partition && last_->first.topic == topic)
             return &last_->second;
-        last_ = entries_.find(KeyView{topic, partition});
+        last_ = entries_.find(PartitionKeyView{topic, partition});
         return last_ == entries_.end() ? nullptr : &last_->second;
     }
     static void leave(Entry& entry) noexcept {
@@ -255,10 +198,10 @@ private:
 
     std::chrono::milliseconds stall_after_;
     bool skips_to_end_;
-    std::map<Key, Entry, Less> entries_;
-    std::map<Key, Entry, Less>::iterator last_ = entries_.end(); ///< the one looked up last
+    std::map<PartitionKey, Entry, PartitionKeyLess> entries_;
+    std::map<PartitionKey, Entry, PartitionKeyLess>::iterator last_ = entries_.end(); ///< the one looked up last
     ReportedErrors errors_;
-    std::map<Key, Told, Less> told_;
+    TroubleReporter troubles_{stall_after_};
 };
 
-} // namespace bulkhead::inline v1::kafka
+} // namespace bulkhead::inline v1::kafka::detail

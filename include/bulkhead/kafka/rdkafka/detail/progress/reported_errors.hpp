@@ -12,7 +12,7 @@
 #include <string_view>
 #include <vector>
 
-namespace bulkhead::inline v1::kafka {
+namespace bulkhead::inline v1::kafka::detail {
 
 /// Remembers errors that librdkafka reports only once, until they are over: a topic that may not be read or does not
 /// exist, an offset that is gone under `auto.offset.reset=error`, a group that cannot be joined. Pure; not thread-safe.
@@ -98,4 +98,4 @@ private:
     std::vector<Error> errors_;
 };
 
-} // namespace bulkhead::inline v1::kafka
+} // namespace bulkhead::inline v1::kafka::detail

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <optional>
 
-namespace bulkhead::inline v1::kafka {
+namespace bulkhead::inline v1::kafka::detail {
 
 /// What a `StallDetector` looks at: where one partition is, at one moment.
 struct PartitionFacts {
@@ -55,4 +55,4 @@ private:
     std::int64_t position_ = -1;
 };
 
-} // namespace bulkhead::inline v1::kafka
+} // namespace bulkhead::inline v1::kafka::detail
