@@ -193,7 +193,6 @@ public:
     }
 
 private:
-
     Life& life_;
     Oracle& oracle_;
 };
