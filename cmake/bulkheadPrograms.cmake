@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: BSL-1.0
-# bulkhead_programs(<program>.cpp... LIBRARIES <target>...)
+# bulkhead_programs([<program>=]<source>.cpp... LIBRARIES <target>...)
 #
-# An executable <program> for each source. Where CMAKE_UNITY_BUILD is on, the programs of one call are compiled as one
+# An executable for each source, of its name where no other is given. Where CMAKE_UNITY_BUILD is on, the programs of one call are compiled as one
 # source, each in a namespace of its own after the includes of all: most of the time that one takes is Boost and the
 # instantiation of the indexer, and these they share. (`main` is an ordinary function there: it has to return.)
 function(bulkhead_programs)
     cmake_parse_arguments(PARSE_ARGV 0 programs "" "" "LIBRARIES")
-    list(TRANSFORM programs_UNPARSED_ARGUMENTS REPLACE "\\.cpp$" "" OUTPUT_VARIABLE names)
+    set(names "")
+    foreach(source IN LISTS programs_UNPARSED_ARGUMENTS)
+        string(REGEX REPLACE "=.*|\\.cpp$" "" name "${source}")
+        string(REGEX REPLACE "^.*=" "" source_of_${name} "${source}")
+        list(APPEND names ${name})
+    endforeach()
     if(NOT CMAKE_UNITY_BUILD)
         foreach(name IN LISTS names)
-            add_executable(${name} ${name}.cpp)
+            add_executable(${name} ${source_of_${name}})
             target_link_libraries(${name} PRIVATE ${programs_LIBRARIES})
         endforeach()
         return()
@@ -19,7 +24,7 @@ function(bulkhead_programs)
     set(text "inline int run(int (*program)(), int, char**) { return program(); }\n\
 inline int run(int (*program)(int, char**), int argc, char** argv) { return program(argc, argv); }\n")
     foreach(name IN LISTS names)
-        set(source "${CMAKE_CURRENT_SOURCE_DIR}/${name}.cpp")
+        set(source "${CMAKE_CURRENT_SOURCE_DIR}/${source_of_${name}}")
         set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${source}")
         file(STRINGS "${source}" lines REGEX "^#include ")
         list(TRANSFORM lines REPLACE "\"(.*)\"" "\"${CMAKE_CURRENT_SOURCE_DIR}/\\1\"")

@@ -124,8 +124,8 @@ def main():
     lists = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
     every = " ".join(path.read_text(encoding="utf-8") for path in cmake_lists())
     programs = set(re.findall(r"add_executable\(\s*(\w+)", every))
-    for named in re.findall(r"\bprograms(?: \w+\.cpp)+", every):
-        programs.update(re.findall(r"(\w+)\.cpp", named))
+    for named in re.findall(r"\bprograms((?: [\w=]+\.cpp)+)", every):
+        programs.update(re.findall(r" (\w+)", named))
     commands = run_commands()
     faults, count = [], 0
     for page in PAGES:

@@ -20,21 +20,22 @@ import open_entries
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 OPEN = pathlib.Path(__file__).with_name("includes_open.tsv")
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]+(?:<([^>]+)>|"([^"]+)")', re.M)
-IS_ASIO = re.compile(r"boost/(?:asio\.hpp|asio/(?!buffer\.hpp$)|beast)")
+IS_ASIO = re.compile(r"boost/(?:asio\.hpp|asio/(?!buffer\.hpp$)|"
+                     r"beast\.hpp|beast/(?!(?:core|http)/error\.hpp$))")  # those two reach no Asio
 
 ASIO = re.compile(r"(?:http|tls|kafka|sinks|test)/.*|(?:bulkhead|tls|gzip|kafka|prometheus|bulk_indexer|standalone_indexer|transport|"
-                  r"dead_letter|subscription)\.hpp|detail/(?:indexer_core|completion|waiters|flush_waiters|deadlines)\.hpp")
-PURE = re.compile(r"http/detail/(?:node_set|server_url|request_head|exchange_result|header_field)\.hpp|http/credentials\.hpp|"
+                  r"dead_letter|subscription)\.hpp|detail/(?:indexer_core|deadlines|wait/completion|wait/\w+_waiters)\.hpp")
+PURE = re.compile(r"http/detail/(?:node_set|request_head|exchange_result|header_field|answer_head)\.hpp|http/credentials\.hpp|"
                   r"tls/(?:tls_options|detail/(?:sigv4|handshake_diagnosis))\.hpp|"
                   r"kafka/(?:offset_tracker|record|mappers|policies|source_options|source_stats|source_event|driver_stats)\.hpp|"
                   r"kafka/detail/(?:partition_table|flow_control|resolution|record_mapping|settlement_inbox|rewinds)\.hpp|"
                   r"kafka/detail/(?:letters/)?(?:revoked_offsets|record_cache)\.hpp|"
                   r"kafka/rdkafka/detail/(?:\w+/)?(?:token_bucket|commit_result|poll_monitor|close_deadline)\.hpp|"
                   r"kafka/rdkafka/detail/progress/(?:client_statistics|lost_records|stall_detector)\.hpp")
-PARTS = ("endpoint retry_queue dispatcher id_sequencer dead_letter_queue flood_detector judge settlement_plan close_state "
-         "in_flight_limiter request_ceiling retry size_suspicion verdicts answer_parser buffer_pool open_batch sealed_queue "
-         "flush_epochs node_set partition_table flow_control policies settlement_inbox revoked_offsets record_cache "
-         "offset_tracker token_bucket").split()
+PARTS = ("endpoint retry_queue dispatcher id_sequencer dead_letter_queue flood_detector judge_items dispositions "
+         "settlement_plan close_state in_flight_limiter request_ceiling request_sizing retry size_suspicion verdicts "
+         "answer_parser buffer_pool open_batch sealed_queue flush_epochs node_set partition_table flow_control "
+         "resolution settlement_inbox revoked_offsets record_cache offset_tracker token_bucket").split()
 
 
 class Graph:

@@ -96,6 +96,7 @@ public:
     }
 
 private:
+    static constexpr std::uint32_t max_halvings = 24; ///< answers that are nonsense, until an operation is alone
 
     void check_sent(const Op& op) {
         auto& expect = life_.expect;
@@ -192,7 +193,6 @@ public:
     }
 
 private:
-
     Life& life_;
     Oracle& oracle_;
 };

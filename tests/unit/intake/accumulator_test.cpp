@@ -17,15 +17,15 @@ using bulkhead_test::batch_of;
 namespace {
 
 /// A clock that stands still.
-struct StillClock {
+struct AccumulatorClock {
     using duration = std::chrono::nanoseconds;
     using rep = duration::rep;
     using period = duration::period;
-    using time_point = std::chrono::time_point<StillClock>;
+    using time_point = std::chrono::time_point<AccumulatorClock>;
     static constexpr bool is_steady = true;
     static time_point now() noexcept { return time_point{} + std::chrono::hours{1}; }
 };
-using Accumulated = bulkhead::detail::Accumulator<StillClock>;
+using Accumulated = bulkhead::detail::Accumulator<AccumulatorClock>;
 
 IndexerOptions accumulator_options(Overflow overflow) {
     return {.index = "logs",
@@ -54,7 +54,7 @@ TEST_CASE("the budget is kept at every step, and all of it is free in the end") 
         std::mt19937 random{seed};
         const auto options = accumulator_options(seed % 2 == 0 ? Overflow::refuse : Overflow::drop_oldest);
         Accumulated all{options};
-        std::deque<bulkhead::detail::Bulk<StillClock::time_point>> taken;
+        std::deque<bulkhead::detail::Bulk<AccumulatorClock::time_point>> taken;
         bulkhead::detail::DroppedTickets dropped;
         const auto take = [&] {
             taken.emplace_back();
@@ -110,7 +110,7 @@ TEST_CASE("the strand has work when a batch is opened or sealed, and not for eac
     CHECK_FALSE(place_one(all, 1, 10).work);
     CHECK(place_one(all, 48, 10).work); // by count
     CHECK(all.sealed().size() == 1);
-    CHECK(all.oldest() == StillClock::now());
+    CHECK(all.oldest() == AccumulatorClock::now());
     CHECK(all.stats().sealed_by_count == 1);
     CHECK(place_one(all, 1, 15'000).work);
     CHECK(place_one(all, 1, 15'000).work); // the one before is sealed by bytes
@@ -125,7 +125,7 @@ TEST_CASE("room that is reserved is not given to others") {
     const OfferSize large{batch_of(40, {}, 900).bytes(), 40};
     CHECK_FALSE(all.has_room(large));
     all.reserve(large);
-    bulkhead::detail::Bulk<StillClock::time_point> bulk;
+    bulkhead::detail::Bulk<AccumulatorClock::time_point> bulk;
     const auto settle_oldest = [&] {
         REQUIRE(all.sealed().pop(bulk));
         bulkhead::detail::Tally tally;

@@ -48,7 +48,7 @@ struct KeyRecorder {
     }
     std::vector<std::uint64_t>& keys;
 };
-Ticket observed(Shared& shared, boost::asio::io_context& context, std::vector<std::uint64_t>& keys) {
+Ticket observed_in(Shared& shared, boost::asio::io_context& context, std::vector<std::uint64_t>& keys) {
     return shared.observers->add(std::make_shared<bulkhead::detail::ObserverOf<KeyRecorder>>(KeyRecorder{keys}),
                                  context.get_executor());
 }
@@ -88,8 +88,8 @@ TEST_CASE("notification: bytes are released and the strand is woken when the las
     const auto shared = std::make_shared<Shared>(0, core);
     std::vector<std::uint64_t> first;
     std::vector<std::uint64_t> second;
-    auto a = observed(*shared, context, first);
-    auto b = observed(*shared, context, second);
+    auto a = observed_in(*shared, context, first);
+    auto b = observed_in(*shared, context, second);
     a.key = 7;
     b.key = 8;
     bulkhead::detail::NotificationQueue<Shared> queue;
@@ -111,7 +111,7 @@ TEST_CASE("notification: after the close no call of an observer begins, and what
     WokenCore core;
     const auto shared = std::make_shared<Shared>(0, core);
     std::vector<std::uint64_t> keys;
-    const auto ticket = observed(*shared, context, keys);
+    const auto ticket = observed_in(*shared, context, keys);
     bulkhead::detail::NotificationQueue<Shared> queue;
     queue.push(one_each(*shared, {ticket, ticket}));
     queue.post_all(shared);
@@ -127,7 +127,7 @@ TEST_CASE("notification: a subscription that ends before its call is counted as 
     WokenCore core;
     const auto shared = std::make_shared<Shared>(0, core);
     std::vector<std::uint64_t> keys;
-    const auto ticket = observed(*shared, context, keys);
+    const auto ticket = observed_in(*shared, context, keys);
     bulkhead::detail::NotificationQueue<Shared> queue;
     queue.push(one_each(*shared, {ticket}));
     queue.post_all(shared);
