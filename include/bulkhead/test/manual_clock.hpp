@@ -10,7 +10,7 @@
 
 namespace bulkhead::inline v1::test {
 
-/// A clock that moves only when told to, for tests in virtual time: `BulkIndexer<T, ManualClock>`. Each thread has its
+/// A clock that moves only by `advance`, for tests in virtual time: `BulkIndexer<T, ManualClock>`. Each thread has its
 /// own. It starts at one hour, so that a test can look back.
 ///
 /// Drive the `io_context` with `poll()`: a timer is ready as soon as `advance` has passed its expiry. Tests that live

@@ -34,7 +34,7 @@ namespace bulkhead::inline v1::test {
 /// streams (which take only `create` of documents with `@timestamp`); what the servers refuse as a whole request (400)
 /// and what as an item; `filter_path`, which here as there drops items of which nothing is left. It has no aliases (so
 /// `require_alias` always fails), mappings, scripts (a scripted update changes only the version) or failure stores, and
-/// ignores `routing`. A request that is refused as a whole has applied nothing, unless `troubles` says so.
+/// ignores `routing`. A request that is refused as a whole has applied nothing, unless `troubles` makes it so.
 class ModelElasticsearch {
 public:
     /// What fails although it is well-formed. A test may change it between two requests.

@@ -19,7 +19,7 @@
 
 namespace bulkhead::inline v1::test {
 
-/// What a scripted server says to one bulk request.
+/// The answer of a scripted server to one bulk request.
 struct Answer {
     /// What `send` completes with.
     Reply reply;

@@ -46,14 +46,14 @@ struct ServerTroubles {
     /// No limit.
     static constexpr auto unlimited = static_cast<std::size_t>(-1);
 
-    /// A request whose body has more bytes fails as `over_limit` says.
+    /// A request whose body has more bytes fails by `over_limit`.
     std::size_t most_bytes = unlimited;
-    /// A request with more operations fails as `over_limit` says.
+    /// A request with more operations fails by `over_limit`.
     std::size_t most_operations = unlimited;
     /// Of a request above one of the two limits.
     WholeFailure over_limit{};
 
-    /// A request whose body has these bytes anywhere fails as `poisoned` says. Empty: none does.
+    /// A request whose body has these bytes anywhere fails by `poisoned`. Empty: none does.
     std::string poison{};
     /// Of a request that holds `poison`.
     WholeFailure poisoned{WholeFailure::Kind::error, false};

@@ -32,32 +32,53 @@ struct TlsIdentity {
     std::string fingerprint{};
 };
 
+namespace detail {
+
+inline void check_openssl(bool done) {
+    if (!done) throw std::runtime_error{"OpenSSL cannot make a certificate"};
+}
+/// What `write(BIO*)` writes.
+template <class Write>
+[[nodiscard]] std::string to_pem(Write write) {
+    const std::unique_ptr<BIO, decltype(&BIO_free_all)> bio{BIO_new(BIO_s_mem()), &BIO_free_all};
+    check_openssl(bio != nullptr && write(bio.get()) == 1);
+    char* data = nullptr;
+    const auto size = BIO_get_mem_data(bio.get(), &data); // NOLINT: a macro with a C cast
+    return std::string{data, static_cast<std::size_t>(size)};
+}
+/// SHA-256 in hexadecimal digits.
+[[nodiscard]] inline std::string fingerprint_of(const X509* certificate) {
+    unsigned char digest[EVP_MAX_MD_SIZE]; // NOLINT
+    unsigned size = 0;
+    check_openssl(X509_digest(certificate, EVP_sha256(), digest, &size) == 1);
+    std::string text;
+    for (unsigned i = 0; i < size; ++i) {
+        constexpr std::string_view digits = "0123456789abcdef";
+        text += digits[digest[i] >> 4U];
+        text += digits[digest[i] & 15U];
+    }
+    return text;
+}
+
+} // namespace detail
+
 /// Makes a self-signed certificate for 127.0.0.1 and `localhost` that is valid for a year from yesterday on. It takes
 /// microseconds. Throws `std::runtime_error` when OpenSSL cannot.
 [[nodiscard]] inline TlsIdentity make_tls_identity() {
-    const auto must = [](bool done) {
-        if (!done) throw std::runtime_error{"OpenSSL cannot make a certificate"};
-    };
-    const auto pem = [&must](auto write) {
-        const std::unique_ptr<BIO, decltype(&BIO_free_all)> bio{BIO_new(BIO_s_mem()), &BIO_free_all};
-        must(bio != nullptr && write(bio.get()) == 1);
-        char* data = nullptr;
-        const auto size = BIO_get_mem_data(bio.get(), &data); // NOLINT: a macro with a C cast
-        return std::string{data, static_cast<std::size_t>(size)};
-    };
     const std::unique_ptr<X509, decltype(&X509_free)> certificate{X509_new(), &X509_free};
     const std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> key{EVP_EC_gen("P-256"), &EVP_PKEY_free}; // NOLINT
     auto* const x = certificate.get();
-    must(x != nullptr && key != nullptr);
+    detail::check_openssl(x != nullptr && key != nullptr);
     constexpr long day = 86'400;
-    must(X509_set_version(x, X509_VERSION_3) == 1);
-    must(ASN1_INTEGER_set(X509_get_serialNumber(x), 1) == 1);
-    must(X509_gmtime_adj(X509_getm_notBefore(x), -day) != nullptr);
-    must(X509_gmtime_adj(X509_getm_notAfter(x), 365 * day) != nullptr);
-    must(X509_set_pubkey(x, key.get()) == 1);
-    constexpr unsigned char name[] = "bulkhead test server";                                               // NOLINT
-    must(X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_UTF8, name, -1, -1, 0) == 1); // NOLINT
-    must(X509_set_issuer_name(x, X509_get_subject_name(x)) == 1);
+    detail::check_openssl(X509_set_version(x, X509_VERSION_3) == 1);
+    detail::check_openssl(ASN1_INTEGER_set(X509_get_serialNumber(x), 1) == 1);
+    detail::check_openssl(X509_gmtime_adj(X509_getm_notBefore(x), -day) != nullptr);
+    detail::check_openssl(X509_gmtime_adj(X509_getm_notAfter(x), 365 * day) != nullptr);
+    detail::check_openssl(X509_set_pubkey(x, key.get()) == 1);
+    constexpr unsigned char name[] = "bulkhead test server"; // NOLINT
+    auto* const subject = X509_get_subject_name(x);
+    detail::check_openssl(X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8, name, -1, -1, 0) == 1); // NOLINT
+    detail::check_openssl(X509_set_issuer_name(x, subject) == 1);
     X509V3_CTX context;
     X509V3_set_ctx(&context, x, x, nullptr, nullptr, 0);
     for (const auto& [kind, value] :
@@ -65,22 +86,14 @@ struct TlsIdentity {
           std::pair{NID_subject_alt_name, "IP:127.0.0.1,DNS:localhost"}}) {
         const std::unique_ptr<X509_EXTENSION, decltype(&X509_EXTENSION_free)> extension{
             X509V3_EXT_conf_nid(nullptr, &context, kind, value), &X509_EXTENSION_free};
-        must(extension != nullptr && X509_add_ext(x, extension.get(), -1) == 1);
+        detail::check_openssl(extension != nullptr && X509_add_ext(x, extension.get(), -1) == 1);
     }
-    must(X509_sign(x, key.get(), EVP_sha256()) > 0);
+    detail::check_openssl(X509_sign(x, key.get(), EVP_sha256()) > 0);
 
-    TlsIdentity made{pem([x](BIO* to) { return PEM_write_bio_X509(to, x); }), pem([&key](BIO* to) {
-                         return PEM_write_bio_PKCS8PrivateKey(to, key.get(), nullptr, nullptr, 0, nullptr, nullptr);
-                     })};
-    unsigned char digest[EVP_MAX_MD_SIZE]; // NOLINT
-    unsigned size = 0;
-    must(X509_digest(x, EVP_sha256(), digest, &size) == 1);
-    for (unsigned i = 0; i < size; ++i) {
-        constexpr std::string_view digits = "0123456789abcdef";
-        made.fingerprint += digits[digest[i] >> 4U];
-        made.fingerprint += digits[digest[i] & 15U];
-    }
-    return made;
+    return {detail::to_pem([x](BIO* to) { return PEM_write_bio_X509(to, x); }), detail::to_pem([&key](BIO* to) {
+                return PEM_write_bio_PKCS8PrivateKey(to, key.get(), nullptr, nullptr, 0, nullptr, nullptr);
+            }),
+            detail::fingerprint_of(x)};
 }
 
 /// TLS 1.2 or 1.3 by Asio's own stream, and so by other code than the library's.

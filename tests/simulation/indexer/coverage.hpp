@@ -14,7 +14,7 @@
 namespace bulkhead::inline v1::test::simulation {
 
 /// Why the server refuses a single operation, and what that must lead to: again and charged an attempt, again and
-/// charged nothing, or what the user's own rule says.
+/// charged nothing, or what the user's own rule requires.
 enum class Refusal : std::uint8_t {
     capacity,        ///< 429: charged nothing
     disk_full,       ///< 429 `cluster_block_exception`: charged nothing

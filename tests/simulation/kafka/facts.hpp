@@ -31,7 +31,7 @@ enum class Kind : std::uint8_t {
     keyed,    ///< the latest state of its key
     tombstone,
     nothing,  ///< the mapper finds nothing to index in it
-    invalid,  ///< the mapper says that it is no event
+    invalid,  ///< the mapper returns `Mapped::invalid`
     throwing, ///< the mapper throws
     bad,      ///< the server refuses the last of its documents
     poison,   ///< the server refuses any request that holds it

@@ -12,7 +12,7 @@
 
 namespace bulkhead::inline v1::test::detail {
 
-/// The coordinator of one consumer group: who is in it, and which logs each member is given.
+/// The coordinator of one consumer group: its members, and which logs each is given.
 class ModelGroup {
 public:
     using Log = std::size_t;
