@@ -133,6 +133,7 @@ int main(int argc, char** argv) {
         std::thread second{[&context] { context.run(); }}; // two threads serve; the indexer lives on them too
         context.run();
         second.join();
+        return 0;
     } catch (const std::exception& e) {
         std::cerr << "embed_in_service: " << e.what() << '\n';
         return 1;

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSL-1.0
 """Checks that what the packages say is one: version.hpp's version in CHANGELOG.md, docs/start.md and the vcpkg port, the
-components of bulkheadConfig.cmake as Conan's options, vcpkg's features and pkg-config's files, the fields of vcpkg's
+components of bulkheadConfig.cmake as Conan's options, vcpkg's features and CMakeLists.txt's targets, the fields of vcpkg's
 manifests by the rules of its schema, and what the portfile calls. Prints what differs; exit status 1 when something
 does."""
 import json
@@ -68,7 +68,8 @@ components = set(re.findall(r"^bulkhead_find_component\((\w+)", config, re.M))
 options = re.search(r"^OPTIONAL = \{(.*?)\}", read("conanfile.py"), re.M | re.S)[1]
 expect("conanfile.py: options", set(re.findall(r'"(\w+)":', options)), components)
 expect("vcpkg.json: features", set(port["features"]), components)
-expect("pkg-config", {p.name[len("bulkhead-"):-len(".pc.in")] for p in ROOT.glob("cmake/bulkhead-*.pc.in")}, components)
+declared = set(re.findall(r"^bulkhead_component\(\s*(\w+)", read("CMakeLists.txt"), re.M))
+expect("CMakeLists.txt: components", declared, components | {"bulkhead"})
 expect("the example's features", set(example["dependencies"][0]["features"]), components)
 
 portfile = (PORT / "portfile.cmake").read_text(encoding="utf-8")

@@ -3,7 +3,7 @@
 
 #include <bulkhead/bulkhead.hpp>
 #include <bulkhead/sinks/stored_dead_letter.hpp>
-#include <bulkhead/tls/detail/tls_context.hpp>
+#include <bulkhead/tls/tls_options.hpp>
 
 #include <iosfwd>
 #include <optional>

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <bulkhead/http/http_options.hpp>
-#include <bulkhead/tls/detail/tls_context.hpp>
+#include <bulkhead/tls/tls_options.hpp>
 
 #include <string>
 #include <string_view>

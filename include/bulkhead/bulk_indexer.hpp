@@ -41,7 +41,8 @@ private:
 ///
 /// The destructor is a close with no time left: what is queued is settled as `undelivered`, what is in flight as
 /// `unknown`, as soon as the context runs; it does not wait. Use `async_close` to drain. The handle must not outlive
-/// its context.
+/// its context. The context may end without a close: its end waits for an observer on another executor only while that
+/// hands its room back, and what the observer itself uses must live until it has returned.
 ///
 /// `Clock` is the time that all deadlines are on; tests use a manual one.
 template <Transport T, class Clock = std::chrono::steady_clock>
@@ -127,7 +128,7 @@ public:
     template <class Token>
     auto async_enqueue(const Operation& op, Ticket ticket, Token&& token) {
         Batch scratch;
-        auto wrong = scratch.append_alone(op, options().index, options().validate);
+        auto wrong = detail::BatchAccess::append_alone(scratch, op, options().index, options().validate);
         if (!wrong) wrong = core_->check(scratch);
         return asio::async_initiate<Token, void(error_code, Admission)>(
             [core = core_, executor = executor_, ticket](auto handler, Batch held, std::optional<FieldError> error) {
@@ -169,7 +170,7 @@ public:
     auto async_index(const Operation& op, Token&& token) {
         // The bytes are only valid now, while the initiation may come later (a deferred token).
         auto scratch = std::make_unique<Batch>();
-        const auto wrong = scratch->append_alone(op, options().index, options().validate);
+        const auto wrong = detail::BatchAccess::append_alone(*scratch, op, options().index, options().validate);
         return asio::async_initiate<Token, void(error_code, IndexResult)>(
             [core = core_, executor = executor_](auto handler, std::unique_ptr<Batch> held,
                                                  std::optional<FieldError> error) {
@@ -179,10 +180,10 @@ public:
                     core->admit(core->intake().refuse_invalid(*error));
                     return done(errc::invalid_operation, IndexResult{});
                 }
-                core->add_index_waiter(id, std::move(done));
-                const auto admission = core->enqueue(*held, Ticket{Core::waiter_slot, 0, id});
+                core->index_waiters().add(id, std::move(done));
+                const auto admission = core->enqueue(*held, Ticket{detail::index_waiter_slot, 0, id});
                 if (admission == Admission::accepted) return;
-                if (auto refused = core->take_index_waiter(id)) refused(error_of(admission), IndexResult{});
+                if (auto refused = core->index_waiters().take(id)) refused(error_of(admission), IndexResult{});
             },
             token, std::move(scratch), wrong);
     }

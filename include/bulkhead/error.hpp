@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <bulkhead/detail/text/printable.hpp>
+
 #include <boost/system/error_category.hpp>
 #include <boost/system/error_code.hpp>
 #include <boost/system/error_condition.hpp>
 
+#include <cstddef>
+#include <iterator>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -132,49 +136,9 @@ inline const boost::system::error_category& bulkhead_category() noexcept {
                                           "write_timeout",
                                           "credentials_unavailable",
                                           "letters_not_taken"};
+    static_assert(std::size(names) == static_cast<std::size_t>(errc::letters_not_taken));
     return names[static_cast<std::size_t>(value) - 1];
 }
-
-namespace detail {
-/// Spaces for control characters (C0, DEL, and C1 as UTF-8 writes it): what somebody else said stays one line of a log,
-/// and commands no terminal.
-inline void blank_controls(std::string& text) noexcept {
-    const auto at = [&text](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U; };
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        if (at(i) < 0x20 || at(i) == 0x7F) text[i] = ' ';
-        if (at(i) == 0xC2 && at(i + 1) >= 0x80 && at(i + 1) < 0xA0) text[i] = text[i + 1] = ' ';
-    }
-}
-
-/// The part of `text` that fits into `room` bytes without cutting a UTF-8 character in two.
-[[nodiscard]] inline std::string_view fitting(std::string_view text, std::size_t room) noexcept {
-    if (text.size() <= room) return text;
-    while (room > 0 && (static_cast<unsigned char>(text[room]) & 0xC0U) == 0x80U) --room;
-    return text.substr(0, room);
-}
-} // namespace detail
-
-/// Text of a peer, of the network or of a user, fit for a log: at most so many bytes, with spaces for control
-/// characters, so that it stays one line and commands no terminal.
-[[nodiscard]] inline std::string printable(std::string_view text, std::size_t max_bytes = 256) {
-    std::string out{detail::fitting(text, max_bytes)};
-    detail::blank_controls(out);
-    return out;
-}
-
-namespace detail {
-using v1::printable;
-/// What the exception says that is being handled, fit for a log.
-[[nodiscard]] inline std::string current_error() {
-    try {
-        throw;
-    } catch (const std::exception& error) {
-        return printable(error.what());
-    } catch (...) {
-        return "an exception that is no std::exception";
-    }
-}
-} // namespace detail
 
 /// A value out of its range, in options or in an operation: which field, what is allowed, and what was found.
 struct FieldError {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <bulkhead/kafka/driver_stats.hpp>
-#include <bulkhead/kafka/source_options.hpp>
+#include <bulkhead/kafka/source_stats.hpp>
 #include <bulkhead/stats.hpp>
 
 #include <chrono>

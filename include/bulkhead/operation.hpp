@@ -35,8 +35,8 @@ enum class VersionType : std::uint8_t {
 /// What a 409 (version conflict) on the first attempt means for this operation.
 enum class OnConflict : std::uint8_t {
     /// The caller's data conflicts: the operation settles as `Outcome::rejected`. After an attempt that was sent and
-    /// never answered it is taken for its own trace: `superseded`. After a request that was refused as a whole because
-    /// of another operation nobody can say whose the document is: `unknown`.
+    /// never answered, the conflict is taken for the trace of that attempt: `superseded`. After a request that was
+    /// refused as a whole because of another operation, the document's origin is uncertain: `unknown`.
     reject,
     already_there, ///< the id is derived from the data, so the document is already stored: `Outcome::superseded`
 };
@@ -77,8 +77,8 @@ struct Operation {
     OnConflict on_conflict = OnConflict::reject;
     /// The document: one JSON object as bytes. It must begin with `{` and end with `}` (white space around it is
     /// dropped); newlines inside are replaced by spaces, since a newline ends a line of the bulk format. Must be empty
-    /// for `delete_`. See `IndexerOptions::validate`. What is otherwise wrong with it the server says, for this
-    /// operation alone.
+    /// for `delete_`. See `IndexerOptions::validate`. Any other fault is reported by the server, for this operation
+    /// alone.
     std::string_view source{};
 };
 

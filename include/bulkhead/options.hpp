@@ -207,8 +207,9 @@ struct IndexerOptions {
     /// error at construction.
     bool target_makes_ids = false;
     /// Whether an operation that grows older than `retry.max_age` goes to the dead-letter sink, where there is one,
-    /// instead of settling as `undelivered` or `unknown`. When to change: true where nothing may get lost and nobody
-    /// else has the data.
+    /// instead of settling as `undelivered` or `unknown`. What `Overflow::drop_oldest` drops is not handed to the sink,
+    /// since it must give its room at once; its settlement `dropped` names the ticket. When to change: true where
+    /// nothing may get lost and nobody else has the data.
     bool expired_to_sink = false;
     /// In which order operations on the same document reach it. When to change: `per_id` when you update or delete
     /// documents and the last one must win.

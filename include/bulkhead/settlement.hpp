@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -34,12 +35,13 @@ inline constexpr std::size_t outcome_count = 7;
 [[nodiscard]] constexpr std::string_view to_string(Outcome outcome) noexcept {
     constexpr std::string_view names[] = {"indexed", "superseded",  "rejected", "dead_lettered",
                                           "dropped", "undelivered", "unknown"};
+    static_assert(std::size(names) == outcome_count);
     return names[static_cast<std::size_t>(outcome)];
 }
 
-/// What a proven success did, where the answer says so (asked for only in a bulk that holds updates or deletes).
+/// What a proven success did, where the answer contains it (asked for only in a bulk that holds updates or deletes).
 enum class Result : std::uint8_t {
-    unspecified, ///< the answer did not say: created or updated
+    unspecified, ///< not in the answer: created or updated
     created,
     updated,
     deleted,
@@ -49,8 +51,8 @@ enum class Result : std::uint8_t {
 };
 
 /// Why an operation did not succeed. All views are valid only while the observer that was given them runs. `reason` and
-/// the operation's bytes may quote documents: treat them as sensitive. What the server said holds spaces for control
-/// characters: it is one line, and commands no terminal.
+/// the operation's bytes may quote documents: treat them as sensitive. In texts of the server, control characters are
+/// replaced by spaces: each is one line and cannot control a terminal.
 struct Failure {
     std::string_view type;        ///< the server's error type, or the name of a `bulkhead::errc`
     std::string_view reason;      ///< the server's reason, or what was wrong with the endpoint; ≤ 1 KiB; may be empty
@@ -70,12 +72,12 @@ private:
     [[nodiscard]] ActionLine named() const { return parse_action_line(action_line).value_or(ActionLine{}); }
 };
 
-/// The end of one operation, told to the observer of the subscription that made its ticket.
+/// The end of one operation. The observer of the subscription that made its ticket is notified of it.
 struct Settlement {
     std::uint64_t key = 0; ///< the ticket's key
     /// How it ended.
     Outcome outcome = Outcome::unknown;
-    /// What a proven success did, where the answer says so.
+    /// What a proven success did, where the answer contains it.
     Result result = Result::unspecified;
     std::uint16_t status = 0;   ///< the HTTP status at this operation's position; 0 when there was none
     std::uint32_t attempts = 0; ///< how often the server has answered about this operation
@@ -83,10 +85,10 @@ struct Settlement {
     const Failure* failure = nullptr;
 };
 
-/// Names who is to be told about an operation's settlement: a subscription's slot and generation, and the caller's own
-/// key. Two words, copied freely. The default ticket names nobody: the operation is counted and no one is told.
+/// Identifies the observer to notify of an operation's settlement (subscription slot and generation) and a key chosen
+/// by the caller. Two words, copied freely. The default ticket names no observer: the operation is only counted.
 struct Ticket {
-    /// The slot of who is not told.
+    /// The slot of a ticket that names no observer.
     static constexpr std::uint32_t nobody = 0xffffffffU;
     /// The subscription's; `nobody`: none.
     std::uint32_t slot = nobody;
@@ -95,6 +97,20 @@ struct Ticket {
     /// The caller's own, given back in `Settlement::key`.
     std::uint64_t key = 0;
     friend constexpr bool operator==(const Ticket&, const Ticket&) = default;
+};
+
+/// How one document ended: what `async_index` completes with. Owns its texts.
+struct IndexResult {
+    /// How it ended.
+    Outcome outcome = Outcome::unknown;
+    /// What a proven success did, where the answer says so.
+    Result result = Result::unspecified;
+    /// The HTTP status at the operation's position; 0 when there was none.
+    std::uint16_t status = 0;
+    /// How often the server has answered about it.
+    std::uint32_t attempts = 0;
+    std::string type;   ///< the server's error type, or the name of a `bulkhead::errc`; empty on success
+    std::string reason; ///< the server's reason, at most 1 KiB; may quote the document
 };
 
 } // namespace bulkhead::inline v1

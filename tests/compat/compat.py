@@ -108,7 +108,7 @@ def try_one(root, suite, compiler, quick):
     print(f"{suite}, {row[0]}, Boost {boost}: building", flush=True)
     build = f"build/{compiler}"
     folders = QUICK if quick else FOLDERS
-    targets = "header_tests unit_tests" if quick else "all"
+    targets = "all_verify_interface_header_sets" + (" unit_tests" if quick else " all")
     commands = [f"cd /src && cmake -S . -B {build} --preset dev -DCMAKE_CXX_COMPILER={program} "
                 f"-DCMAKE_CXX_COMPILER_LAUNCHER= '-DBULKHEAD_TEST_FOLDERS={folders}' -DBULKHEAD_SIMULATION_SEEDS=100",
                 f"cd /src && nice cmake --build {build} -j2 --target {targets} -- -k 0"]

@@ -41,7 +41,7 @@ def compiled_sources():
             lists = [cmake[folder] for folder in (path.parent, path.parent.parent) if folder in cmake]
             named = any(re.search(rf"(?<![\w-]){re.escape(path.name)}\b", text) for text in lists)
             suite = path.relative_to(ROOT / top).parts[0]
-            globbed = top == "tests" and f"bulkhead_add_tests({suite} " in cmake[ROOT / "tests"]
+            globbed = top == "tests" and f"bulkhead_add_tests({suite} " in cmake.get(ROOT / "tests" / suite, "")
             if named or globbed:
                 found[path] = path.read_text(encoding="utf-8")
     for path, text in list(found.items()):
@@ -54,8 +54,8 @@ def compiled_sources():
 
 def run_commands():
     text = (ROOT / "run").read_text(encoding="utf-8")
-    case = text[text.rindex("\ncase "):]
-    return set(re.findall(r"\w[\w-]*", " ".join(re.findall(r"^([\w |-]+)\)", case, re.M))))
+    table = text[text.index("<<'TABLE'\n"):text.index("\nTABLE\n")]
+    return set(re.findall(r"^([\w-]+)[^|\n]*\|", table, re.M))
 
 
 def shell_faults(code, commands, programs):
@@ -85,9 +85,10 @@ def shell_faults(code, commands, programs):
 
 
 def cmake_faults(code, lists):
-    for target in set(re.findall(r"bulkhead::\w+", code)):
-        if f"add_library({target} " not in lists:
-            yield f"CMakeLists.txt has no target {target}"
+    components = re.findall(r"^bulkhead_component\(\s*(\w+)", lists, re.M)
+    for target in set(re.findall(r"bulkhead::(\w+)", code)):
+        if target not in components:
+            yield f"CMakeLists.txt has no target bulkhead::{target}"
     for option in set(re.findall(r"BULKHEAD_\w+", code)):
         if option not in lists:
             yield f"CMakeLists.txt has no option {option}"
@@ -123,6 +124,8 @@ def main():
     lists = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
     every = " ".join(path.read_text(encoding="utf-8") for path in cmake_lists())
     programs = set(re.findall(r"add_executable\(\s*(\w+)", every))
+    for named in re.findall(r"\bprograms(?: \w+\.cpp)+", every):
+        programs.update(re.findall(r"(\w+)\.cpp", named))
     commands = run_commands()
     faults, count = [], 0
     for page in PAGES:

@@ -24,7 +24,7 @@ STRUCTS = [
     ("options.hpp", "FloodOptions", "flood.", "IndexerOptions", ""),
     ("options.hpp", "VerdictRule", "verdicts.", "IndexerOptions", ""),
     ("http/http_options.hpp", "HttpOptions", "", "HttpOptions", "The network: `HttpOptions`"),
-    ("tls/detail/tls_context.hpp", "TlsOptions", "", "TlsOptions", "TLS: `TlsOptions`"),
+    ("tls/tls_options.hpp", "TlsOptions", "", "TlsOptions", "TLS: `TlsOptions`"),
     ("tls/aws_sigv4.hpp", "AwsSigV4Options", "", "AwsSigV4Options", "AWS: `AwsSigV4Options`, `AwsCredentials`"),
     ("tls/aws_sigv4.hpp", "AwsCredentials", "credentials.", "AwsCredentials", ""),
     ("sinks/file_sink.hpp", "FileSinkOptions", "", "", "Dead letters in a file: `FileSinkOptions`"),

@@ -32,14 +32,14 @@ struct Sink final : AnswerSink {
 };
 
 asio::awaitable<void> exchange(memory::MemoryStream& stream, boost::beast::flat_buffer& buffer, Sink& sink,
-                               std::optional<ExchangeResult>& result) {
+                               std::optional<bulkhead::detail::ExchangeResult>& result) {
     const std::array<asio::const_buffer, 1> pieces{asio::buffer(body)};
-    ExchangeOptions<ManualClock> options;
+    bulkhead::detail::ExchangeOptions<ManualClock> options;
     options.head = head;
     options.body = pieces;
     options.deadline = ManualClock::now() + 10s;
     options.max_answer_bytes = most_answer;
-    result = co_await http_exchange<ManualClock>(stream, buffer, options, sink);
+    result = co_await bulkhead::detail::http_exchange<ManualClock>(stream, buffer, options, sink);
 }
 
 } // namespace
@@ -57,7 +57,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     boost::beast::flat_buffer buffer;
     Sink sink;
     sink.most = (shape & 8U) != 0 ? input.byte() : most_answer;
-    std::optional<ExchangeResult> result;
+    std::optional<bulkhead::detail::ExchangeResult> result;
     asio::co_spawn(context, exchange(stream, buffer, sink, result), asio::detached);
     test::run_ready(context);
     const auto pieces = input.byte() % 4U;

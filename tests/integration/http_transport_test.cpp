@@ -1116,14 +1116,14 @@ TEST_CASE("a connection that fails after it was made: the next one begins at ano
 
 TEST_CASE("the order of a name's addresses begins behind the one that failed", "[F224]") {
     using bulkhead::detail::address_order; // Boost has a `detail` as well
-    using bulkhead::detail::Endpoint;
-    const auto at = [](std::uint16_t port) { return Endpoint{asio::ip::address_v4::loopback(), port}; };
-    const std::vector<Endpoint> found{at(1), at(2), at(3)};
+    using bulkhead::detail::TcpEndpoint;
+    const auto at = [](std::uint16_t port) { return TcpEndpoint{asio::ip::address_v4::loopback(), port}; };
+    const std::vector<TcpEndpoint> found{at(1), at(2), at(3)};
     CHECK(address_order(found, {}) == found);
     CHECK(address_order(found, at(9)) == found);
-    CHECK(address_order(found, at(1)) == std::vector<Endpoint>{at(2), at(3), at(1)});
-    CHECK(address_order(found, at(2)) == std::vector<Endpoint>{at(3), at(1), at(2)});
+    CHECK(address_order(found, at(1)) == std::vector<TcpEndpoint>{at(2), at(3), at(1)});
+    CHECK(address_order(found, at(2)) == std::vector<TcpEndpoint>{at(3), at(1), at(2)});
     CHECK(address_order(found, at(3)) == found);
-    CHECK(address_order({at(1), at(1), at(2)}, at(1)) == std::vector<Endpoint>{at(2), at(1), at(1)});
+    CHECK(address_order({at(1), at(1), at(2)}, at(1)) == std::vector<TcpEndpoint>{at(2), at(1), at(1)});
     CHECK(address_order({}, at(1)).empty());
 }

@@ -94,9 +94,9 @@ struct Held {
 };
 
 /// Counts receipts.
-struct Desk : bulkhead::detail::LetterDesk {
+struct Desk : bulkhead::detail::ReceiptHandler {
     std::atomic<int> safe{0}, failed{0};
-    void received(const bulkhead::detail::LetterStub&, error_code error) noexcept override {
+    void received(const bulkhead::detail::ReceiptToken&, error_code error) noexcept override {
         ++(error ? failed : safe);
     }
     void wait(int count) const {

@@ -2,17 +2,15 @@
 # SPDX-License-Identifier: BSL-1.0
 # `./run demo` embeds the half that is not named, by name: an address in the environment is not taken for it. [F265]
 set -euo pipefail
-run=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/run
+script=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/tools/demo.sh
 failures=0
 
-# said ARGUMENTS...: what demo would start.
-# shellcheck disable=SC2317 # demo calls them
-said() {
+# arguments_of ARGUMENTS...: what kafka_replay would be started with.
+# shellcheck disable=SC2317 # demo calls it
+arguments_of() {
     (
-        eval "$(sed -n '/^demo() {$/,/^}$/p' "$run")"
-        setup() { :; }
-        build() { :; }
-        exec() { printf '%s' "${*:2}"; }
+        eval "$(sed -n '/^demo() {$/,/^}$/p' "$script")"
+        exec_built() { printf '%s' "${*:4}"; }
         demo "$@"
     )
 }
@@ -20,7 +18,7 @@ said() {
 expect() {
     local wanted=$1 found
     shift
-    found=$(said "$@")
+    found=$(arguments_of "$@")
     if [[ $found != "$wanted" ]]; then
         printf "FAILED: demo %s: '%s', expected '%s'\n" "$*" "$found" "$wanted" >&2
         failures=1

@@ -29,6 +29,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 namespace {
@@ -88,83 +89,105 @@ int report(const Coverage& coverage, std::uint64_t lives, std::span<const simula
     return never.empty() ? 0 : 3;
 }
 
+struct Arguments {
+    std::uint64_t seeds = 1000;
+    std::uint64_t first = 1;
+    std::vector<std::uint64_t> corpus; ///< instead of `seeds` from `first` on
+    bool kafka = false;
+    bool rates = false;
+    bool digest = false;
+
+    [[nodiscard]] std::uint64_t seed(std::uint64_t i) const { return corpus.empty() ? first + i : corpus[i]; }
+};
+
+std::vector<std::uint64_t> read_corpus(const char* path) {
+    std::vector<std::uint64_t> corpus;
+    std::ifstream file{path};
+    for (std::string line; std::getline(file, line);)
+        if (const auto seed = std::strtoull(line.c_str(), nullptr, 10)) corpus.push_back(seed);
+    return corpus;
+}
+
+Arguments parse(int argc, char** argv) {
+    Arguments arguments;
+    for (int i = 1; i < argc; ++i) {
+        const std::string name = argv[i];
+        if (name == "--kafka") arguments.kafka = true;
+        if (name == "--rates") arguments.rates = true;
+        if (name == "--digest") arguments.digest = true;
+        if (name == "--kafka" || name == "--rates" || name == "--digest" || ++i == argc) continue;
+        const auto value = std::strtoull(argv[i], nullptr, 10);
+        if (name == "--seeds") arguments.seeds = value;
+        if (name == "--seed" || name == "--first-seed") arguments.first = value;
+        if (name == "--seed") arguments.seeds = 1;
+        if (name == "--corpus") {
+            arguments.corpus = read_corpus(argv[i]);
+            arguments.seeds = arguments.corpus.size();
+        }
+    }
+    return arguments;
+}
+
+/// A seed is worth something only when it lives the same life again.
+void live_twice_more(std::uint64_t seed) {
+    simulation::Coverage once;
+    simulation::Coverage again;
+    simulation::Simulation{seed, once}.run();
+    simulation::Simulation{seed, again}.run();
+    if (once.digest.value() != again.digest.value()) throw simulation::Broken{"it lives another life the second time"};
+}
+
+/// Lives through all seeds. False when a promise was broken, which is printed.
+template <class Simulation, class Coverage>
+bool live(const Arguments& arguments, Coverage& coverage, Rates& rates) {
+    constexpr bool of_indexer = std::is_same_v<Simulation, simulation::Simulation>;
+    for (std::uint64_t i = 0; i < arguments.seeds; ++i) {
+        const auto seed = arguments.seed(i);
+        if (i != 0 && i % (of_indexer ? 10'000 : 1000) == 0)
+            std::fprintf(stderr, "%llu seeds lived through\n", number(i));
+        try {
+            Simulation{seed, coverage}.run();
+            rates.lived(coverage);
+            if (of_indexer && (arguments.seeds == 1 || i % 20 == 0)) live_twice_more(seed);
+        } catch (const std::exception& broken) {
+            std::printf("seed %llu: %s\n", number(seed), broken.what());
+            return false;
+        }
+    }
+    return true;
+}
+
+void print_sums(const simulation::Coverage& coverage) {
+    std::printf("%llu operations, %llu requests, %llu operations sent again", number(coverage.operations),
+                number(coverage.requests), number(coverage.marks[simulation::Mark::sent_again]));
+}
+void print_sums(const simulation::KafkaCoverage& coverage) {
+    std::printf("%llu records, taken %llu times, %llu members killed, %llu dead letters", number(coverage.records),
+                number(coverage.taken), number(coverage.crashes), number(coverage.letters));
+}
+
+/// The exit status.
+template <class Simulation, class Coverage>
+int run(const Arguments& arguments, std::span<const simulation::Rarity> rarities) {
+    Coverage coverage;
+    Rates rates;
+    const auto began = std::chrono::steady_clock::now();
+    if (!live<Simulation>(arguments, coverage, rates)) return 1;
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
+    if (arguments.digest) std::printf("digest %016llx\n", number(coverage.digest.value()));
+    std::printf("%llu seeds, ", number(arguments.seeds));
+    print_sums(coverage);
+    std::printf("; every promise held; %.1f s, %.0f seeds a minute\n", took.count(),
+                static_cast<double>(arguments.seeds) / took.count() * 60);
+    if (arguments.rates) rates.print(coverage, arguments.seeds);
+    return report(coverage, arguments.seeds, rarities);
+}
+
 } // namespace
 
 int main(int argc, char** argv) {
-    std::uint64_t seeds = 1000;
-    std::uint64_t first = 1;
-    std::vector<std::uint64_t> corpus;
-    bool kafka = false;
-    bool show_rates = false;
-    bool show_digest = false;
-    for (int i = 1; i < argc; i += 2) {
-        const std::string name = argv[i];
-        if (name == "--kafka" || name == "--rates" || name == "--digest") {
-            kafka = kafka || name == "--kafka";
-            show_digest = show_digest || name == "--digest";
-            show_rates = show_rates || name == "--rates";
-            --i;
-            continue;
-        }
-        if (i + 1 == argc) break;
-        const auto value = std::strtoull(argv[i + 1], nullptr, 10);
-        if (name == "--corpus") {
-            std::ifstream file{argv[i + 1]};
-            for (std::string line; std::getline(file, line);)
-                if (const auto seed = std::strtoull(line.c_str(), nullptr, 10)) corpus.push_back(seed);
-            seeds = corpus.size();
-        }
-        if (name == "--seeds") seeds = value;
-        if (name == "--first-seed") first = value;
-        if (name == "--seed") {
-            first = value;
-            seeds = 1;
-        }
-    }
-    simulation::Coverage coverage;
-    simulation::KafkaCoverage kafka_coverage;
-    Rates rates;
-    const auto began = std::chrono::steady_clock::now();
-    for (std::uint64_t i = 0; i < seeds; ++i) {
-        const auto seed = corpus.empty() ? first + i : corpus[i];
-        if (i != 0 && i % (kafka ? 1000 : 10'000) == 0) std::fprintf(stderr, "%llu seeds lived through\n", number(i));
-        try {
-            if (kafka) {
-                simulation::KafkaSimulation{seed, kafka_coverage}.run();
-                rates.lived(kafka_coverage);
-                continue;
-            }
-            simulation::Simulation{seed, coverage}.run();
-            rates.lived(coverage);
-            // A seed is worth something only when it lives the same life again.
-            if (seeds > 1 && i % 20 != 0) continue;
-            simulation::Coverage once;
-            simulation::Coverage again;
-            simulation::Simulation{seed, once}.run();
-            simulation::Simulation{seed, again}.run();
-            if (once.digest.value() != again.digest.value())
-                throw simulation::Broken{"it lives another life the second time"};
-        } catch (const std::exception& broken) {
-            std::printf("seed %llu: %s\n", number(seed), broken.what());
-            return 1;
-        }
-    }
-    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
-    if (show_digest) std::printf("digest %016llx\n", number((kafka ? kafka_coverage.digest : coverage.digest).value()));
-    const auto a_minute = static_cast<double>(seeds) / took.count() * 60;
-    if (kafka) {
-        std::printf(
-            "%llu seeds, %llu records, taken %llu times, %llu members killed, %llu dead letters; every promise held; "
-            "%.1f s, %.0f seeds a minute\n",
-            number(seeds), number(kafka_coverage.records), number(kafka_coverage.taken), number(kafka_coverage.crashes),
-            number(kafka_coverage.letters), took.count(), a_minute);
-        if (show_rates) rates.print(kafka_coverage, seeds);
-        return report(kafka_coverage, seeds, simulation::rare_for_a_group);
-    }
-    std::printf("%llu seeds, %llu operations, %llu requests, %llu operations sent again; every promise held; "
-                "%.1f s, %.0f seeds a minute\n",
-                number(seeds), number(coverage.operations), number(coverage.requests), number(coverage.mark[0]),
-                took.count(), a_minute);
-    if (show_rates) rates.print(coverage, seeds);
-    return report(coverage, seeds, simulation::rare_for_an_indexer);
+    const auto arguments = parse(argc, argv);
+    if (arguments.kafka)
+        return run<simulation::KafkaSimulation, simulation::KafkaCoverage>(arguments, simulation::rare_for_a_group);
+    return run<simulation::Simulation, simulation::Coverage>(arguments, simulation::rare_for_an_indexer);
 }

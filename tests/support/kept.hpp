@@ -2,7 +2,7 @@
 #pragma once
 
 #include <bulkhead/error.hpp>
-#include <bulkhead/transport.hpp>
+#include <bulkhead/reply.hpp>
 
 #include <optional>
 #include <string>

@@ -67,7 +67,7 @@ public:
         std::string text;
         std::vector<asio::const_buffer> body{};
         Sink sink;
-        std::optional<ExchangeResult> result;
+        std::optional<bulkhead::detail::ExchangeResult> result;
     };
 
     explicit Client(asio::io_context& context, const TlsOptions& options = {})
@@ -122,11 +122,11 @@ private:
         c.opened = co_await connector.open(c.stream, peer, timeouts);
     }
     static asio::awaitable<void> exchange(Connection& c) {
-        ExchangeOptions<ManualClock> options;
+        bulkhead::detail::ExchangeOptions<ManualClock> options;
         options.head = c.head;
         options.body = c.body;
         options.deadline = ManualClock::now() + 30s;
-        auto result = co_await http_exchange<ManualClock>(c.stream, c.buffer, options, c.sink);
+        auto result = co_await bulkhead::detail::http_exchange<ManualClock>(c.stream, c.buffer, options, c.sink);
         Connector::explain(c.stream, result.reply);
         c.result = std::move(result);
     }

@@ -180,11 +180,12 @@ struct Line {
         }
         for (int i = line.way.kept ? 0 : 1; i < 2; ++i) {
             line.began = StillClock::now();
-            ExchangeOptions<StillClock> options;
+            bulkhead::detail::ExchangeOptions<StillClock> options;
             options.head = request_head;
             options.body = line.body;
             options.deadline = line.began + exchange_time;
-            auto exchanged = co_await http_exchange<StillClock>(line.stream, line.buffer, options, line.sink);
+            auto exchanged =
+                co_await bulkhead::detail::http_exchange<StillClock>(line.stream, line.buffer, options, line.sink);
             line.took = StillClock::now() - line.began;
             line.result = std::move(exchanged);
             ++line.exchanges;
@@ -247,7 +248,7 @@ struct Line {
     const Way way;
     asio::io_context& context = shared_context();
     std::shared_ptr<memory::Peer> peer = std::make_shared<memory::Peer>();
-    TlsStream<memory::MemoryStream> stream =
+    bulkhead::detail::TlsStream<memory::MemoryStream> stream =
         client_context()->make_stream(memory::MemoryStream{context.get_executor(), peer});
     MemoryServer server{server_context(way)};
     boost::beast::flat_buffer buffer;
@@ -257,7 +258,7 @@ struct Line {
     StillClock::time_point began;
     StillClock::duration took{};
     std::optional<error_code> handshake;
-    std::optional<ExchangeResult> result;
+    std::optional<bulkhead::detail::ExchangeResult> result;
     int exchanges = 0;
     bool over = false;
     std::size_t from_client = 0; ///< where in what the client says the faults begin

@@ -396,12 +396,12 @@ TEST_CASE("one connector serves many strands on many threads") {
                     const std::string head =
                         "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: " + std::to_string(text.size()) + "\r\n\r\n";
                     const std::array<asio::const_buffer, 1> body{asio::buffer(text)};
-                    ExchangeOptions<std::chrono::steady_clock> options;
+                    bulkhead::detail::ExchangeOptions<std::chrono::steady_clock> options;
                     options.head = head;
                     options.body = body;
                     options.deadline = std::chrono::steady_clock::now() + 60s;
-                    const auto result =
-                        co_await http_exchange<std::chrono::steady_clock>(stream, buffer, options, sink);
+                    const auto result = co_await bulkhead::detail::http_exchange<std::chrono::steady_clock>(
+                        stream, buffer, options, sink);
                     if (result.reusable && copy.alive(stream)) ++counter;
                     copy.closing(stream);
                 }

@@ -3,7 +3,7 @@
 #include "support/catch.hpp"
 #include "support/kept.hpp"
 
-#include <bulkhead/batch.hpp>
+#include <bulkhead/detail/encode/bulk_batch.hpp>
 
 #include <boost/json/parse.hpp>
 
@@ -276,7 +276,7 @@ TEST_CASE("mixed operations keep their positions, wherever the deletes stand", "
     for (const std::size_t size : {1U, 2U, 3U, 10U, 100U, 1000U}) {
         for (int pattern = 0; pattern < 4; ++pattern) { // deletes: all, at the ends, in the middle, by chance
             CAPTURE(size, pattern);
-            Batch batch;
+            bulkhead::detail::BulkBatch batch;
             std::vector<Action> actions;
             std::vector<std::size_t> sizes;
             std::size_t deletes = 0;
@@ -319,7 +319,7 @@ TEST_CASE("mixed operations keep their positions, wherever the deletes stand", "
 }
 
 TEST_CASE("what is extracted for a retry is byte by byte what was there", "[batch][F002]") {
-    Batch batch;
+    bulkhead::detail::BulkBatch batch;
     for (int i = 0; i < 50; ++i) {
         const auto id = std::to_string(i);
         if (i % 3 == 0) {
@@ -345,7 +345,7 @@ TEST_CASE("what is extracted for a retry is byte by byte what was there", "[batc
 }
 
 TEST_CASE("what an entry remembers of its operation", "[batch]") {
-    Batch batch;
+    bulkhead::detail::BulkBatch batch;
     REQUIRE_FALSE(batch.append({.index = "logs", .source = "{}"}));
     REQUIRE_FALSE(batch.append({.index = "logs", .id = "1", .version = 1, .source = "{}"}));
     REQUIRE_FALSE(batch.append({.index = "logs", .id = "1", .if_seq_no = 1, .if_primary_term = 1, .source = "{}"}));
@@ -459,8 +459,8 @@ TEST_CASE("a scratch batch allocates nothing once warm", "[batch]") {
 }
 
 TEST_CASE("the footprint is what it says it will be, and keeps to the limits it is given", "[batch][F095]") {
-    Batch batch;
-    const Batch::Growth growth{100'000, 1000};
+    bulkhead::detail::EncodedOperations batch;
+    const bulkhead::detail::Growth growth{100'000, 1000};
     for (const std::size_t bytes : {1U, 4096U, 5000U, 60'000U, 99'999U, 100'000U, 100'001U, 300'000U}) {
         CAPTURE(bytes);
         const auto promised = batch.footprint_after(bytes, 1, growth);

@@ -292,7 +292,7 @@ TEST_CASE("every field of a snapshot is a metric, or is named as none", "[metric
     CHECK(named<Stats>() == only_once(stats));
     auto driver = declared("kafka/driver_stats.hpp", "DriverStats");
     CHECK(driver.erase("source") == 1);
-    for (const auto& field : declared("kafka/source_options.hpp", "SourceStats")) driver.insert("source." + field);
+    for (const auto& field : declared("kafka/source_stats.hpp", "SourceStats")) driver.insert("source." + field);
     CHECK(driver.size() > 30);
     CHECK(named<kafka::DriverStats>() == only_once(driver));
 }

@@ -3,25 +3,35 @@
 
 #include <bulkhead/close_report.hpp>
 #include <bulkhead/dead_letter.hpp>
-#include <bulkhead/detail/close_margin.hpp>
-#include <bulkhead/detail/completion.hpp>
+#include <bulkhead/detail/close/close_state.hpp>
+#include <bulkhead/detail/deadlines.hpp>
 #include <bulkhead/detail/encode/client_id.hpp>
 #include <bulkhead/detail/encode/document_check.hpp>
 #include <bulkhead/detail/encode/request_target.hpp>
-#include <bulkhead/detail/flush_waiters.hpp>
+#include <bulkhead/detail/event_reporter.hpp>
 #include <bulkhead/detail/intake/intake.hpp>
 #include <bulkhead/detail/judge/answer_parser.hpp>
+#include <bulkhead/detail/judge/dispositions.hpp>
+#include <bulkhead/detail/judge/judge_items.hpp>
 #include <bulkhead/detail/judge/verdicts.hpp>
+#include <bulkhead/detail/send/endpoint.hpp>
 #include <bulkhead/detail/send/id_sequencer.hpp>
-#include <bulkhead/detail/send/in_flight_limiter.hpp>
-#include <bulkhead/detail/send/request_ceiling.hpp>
+#include <bulkhead/detail/send/in_flight.hpp>
+#include <bulkhead/detail/send/request_sizing.hpp>
 #include <bulkhead/detail/send/retry.hpp>
-#include <bulkhead/detail/send/size_suspicion.hpp>
+#include <bulkhead/detail/send/retry_queue.hpp>
+#include <bulkhead/detail/settle/dead_letter_queue.hpp>
+#include <bulkhead/detail/settle/notification.hpp>
+#include <bulkhead/detail/settle/settlement_plan.hpp>
+#include <bulkhead/detail/settle/shared_state.hpp>
 #include <bulkhead/detail/util/on_failure.hpp>
+#include <bulkhead/detail/wait/completion.hpp>
+#include <bulkhead/detail/wait/flush_waiters.hpp>
+#include <bulkhead/detail/wait/index_waiters.hpp>
+#include <bulkhead/detail/wait/wait_list.hpp>
 #include <bulkhead/subscription.hpp>
 #include <bulkhead/transport.hpp>
 
-#include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/bind_executor.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
@@ -36,24 +46,6 @@
 #include <set>
 #include <unordered_map>
 
-namespace bulkhead::inline v1 {
-
-/// How one document ended, for who waited for it with `async_index`. Owns its texts.
-struct IndexResult {
-    /// How it ended.
-    Outcome outcome = Outcome::unknown;
-    /// What a proven success did, where the answer says so.
-    Result result = Result::unspecified;
-    /// The HTTP status at the operation's position; 0 when there was none.
-    std::uint16_t status = 0;
-    /// How often the server has answered about it.
-    std::uint32_t attempts = 0;
-    std::string type;   ///< the server's error type, or the name of a `bulkhead::errc`; empty on success
-    std::string reason; ///< the server's reason, at most 1 KiB; may quote the document
-};
-
-} // namespace bulkhead::inline v1
-
 namespace bulkhead::inline v1::detail {
 
 /// What `BulkIndexer` is a handle of. It reads in the order of the flow: enqueue → seal → flush → judge → settle →
@@ -66,25 +58,22 @@ public:
     using intake_type = Intake<Clock>;
 
     IndexerCore(asio::any_io_executor executor, T transport, IndexerOptions options, DeadLetters sink)
-        : options_{std::move(options)}, strand_{executor}, timer_{strand_},
-          transport_{std::move(transport)}, sink_{std::move(sink)},
-          targets_{target_of(options_, false), target_of(options_, true)}, books_{std::make_shared<Books>(options_)},
-          concurrency_{options_.max_in_flight, options_.min_in_flight}, ceiling_{options_.max_batch_bytes},
-          suspicion_{{options_.max_batch_operations, options_.max_batch_bytes}}, budget_{options_.retry.budget_percent,
-                                                                                         options_.max_batch_operations *
-                                                                                             options_.max_in_flight},
-          flood_{options_.flood} {
-        books_->core = this;
-    }
+        : options_{std::move(options)}, strand_{executor}, timer_{strand_}, transport_{std::move(transport)},
+          sink_{std::move(sink)}, targets_{target_of(options_, false), target_of(options_, true)},
+          shared_{std::make_shared<Shared>(options_, *this)}, endpoint_{options_.max_in_flight, options_.min_in_flight},
+          sizing_{{options_.max_batch_operations, options_.max_batch_bytes}}, budget_{options_.retry.budget_percent,
+                                                                                      options_.max_batch_operations *
+                                                                                          options_.max_in_flight},
+          flood_{options_.flood} {}
     IndexerCore(const IndexerCore&) = delete;
     IndexerCore& operator=(const IndexerCore&) = delete;
-    ~IndexerCore() { books_->leave(); }
+    ~IndexerCore() { shared_->detach(); }
 
     [[nodiscard]] const IndexerOptions& options() const noexcept { return options_; }
     [[nodiscard]] const auto& strand() const noexcept { return strand_; }
     [[nodiscard]] Stats stats() const { return intake_.stats(); }
     [[nodiscard]] intake_type& intake() noexcept { return intake_; }
-    [[nodiscard]] const std::shared_ptr<Observers>& observers() const noexcept { return books_->observers; }
+    [[nodiscard]] const std::shared_ptr<Observers>& observers() const noexcept { return shared_->observers; }
 
     // ---- enqueue → append: any thread ----
 
@@ -143,7 +132,7 @@ public:
     [[nodiscard]] std::optional<FieldError> check(const Batch& batch) const {
         if (options_.validate != Validation::full) return std::nullopt;
         std::size_t offset = 0;
-        for (const auto& entry : batch.entries()) {
+        for (const auto& entry : BatchAccess::encoded(batch).entries()) {
             const auto lines = batch.body().substr(offset, entry.bytes());
             offset += entry.bytes();
             if (entry.source_bytes == 0) continue;
@@ -175,7 +164,7 @@ public:
     /// memory runs out, the thread that runs the context does not suffer for it: the next occasion looks again, and
     /// there is one soon, if there is memory for a timer.
     void pump() noexcept {
-        if (guarded([this] { look_at_everything(); })) return;
+        if (guarded([this] { run_due_steps(); })) return;
         guarded([this] { arm_timer(); });
     }
 
@@ -191,46 +180,29 @@ public:
     }
     void wait_for_room(std::uint64_t id, Batch scratch, Ticket ticket, Completion<error_code, Admission> done) {
         if (options_.duplicates == Duplicates::client_id) scratch = with_client_ids(scratch, client_ids_);
-        auto place = place_of<RoomWaiter>(id, {std::move(scratch), ticket, std::move(done)});
+        typename Rooms::Place place{id, RoomWaiter{std::move(scratch), ticket, std::move(done)}};
         asio::post(strand_, [self = this->shared_from_this(), place = std::move(place)]() mutable {
-            self->room_waiters_.insert(std::move(place));
+            self->room_waiters_.add(std::move(place));
             self->pump();
         });
     }
     void wait_for_close(std::uint64_t id, time_point deadline, Completion<error_code, CloseReport> done) {
-        auto place = place_of<Completion<error_code, CloseReport>>(id, std::move(done));
+        typename Closes::Place place{id, std::move(done)};
         asio::post(strand_, [self = this->shared_from_this(), place = std::move(place), deadline]() mutable {
             self->close_by(deadline);
-            self->close_waiters_.insert(std::move(place));
+            self->close_waiters_.add(std::move(place));
             self->pump();
         });
     }
-    /// `done` is told how the operation with ticket `{waiter_slot, 0, id}` ended. Any thread; before it is enqueued.
-    void add_index_waiter(std::uint64_t id, Completion<error_code, IndexResult> done) {
-        const std::lock_guard lock{index_waiters_mutex_};
-        index_waiters_.emplace(id, std::move(done));
-    }
-    Completion<error_code, IndexResult> take_index_waiter(std::uint64_t id) {
-        const std::lock_guard lock{index_waiters_mutex_};
-        auto node = index_waiters_.extract(id);
-        return node ? std::move(node.mapped()) : Completion<error_code, IndexResult>{};
-    }
-    void close_by(time_point deadline) {
-        if (deadline < close_deadline_) {
-            close_deadline_ = deadline;
-            close_called_at_ = Clock::now();
-        }
-        if (!std::exchange(closing_, true)) given_up_before_close_ = given_up_;
-    }
+    /// The calls of `async_index` that wait. Any thread.
+    [[nodiscard]] IndexWaiters& index_waiters() noexcept { return index_waiters_; }
+    void close_by(time_point deadline) { close_.request(deadline, Clock::now()); }
     [[nodiscard]] std::uint64_t next_id() noexcept { return next_id_.fetch_add(1, std::memory_order_relaxed); }
 
     /// The waiter no longer wants to wait; the work goes on.
     void cancel_waiter(std::uint64_t id) noexcept {
         guarded([&] { end_waiting(id); });
     }
-
-    /// The slot of tickets that belong to `async_index`.
-    static constexpr std::uint32_t waiter_slot = Ticket::nobody - 1;
 
 private:
     /// When memory runs out on the strand, the thread that runs the context does not suffer for it. False then.
@@ -249,59 +221,29 @@ private:
         const error_code aborted = asio::error::operation_aborted;
         if (auto done = flush_waiters_.take(id)) {
             completions_.add(std::move(*done), aborted);
-        } else if (auto room = room_waiters_.extract(id)) {
-            completions_.add(std::move(room.mapped().done), aborted, Admission::full);
+        } else if (auto room = room_waiters_.take(id)) {
+            completions_.add(std::move(room->done), aborted, Admission::full);
             intake_.end_reservation();
             pump(); // those behind it may fit
-        } else if (const auto close = close_waiters_.find(id); close != close_waiters_.end()) {
+        } else if (close_waiters_.contains(id)) {
             auto now = report();
-            completions_.add(std::move(close->second), aborted, std::move(now));
-            close_waiters_.erase(close);
-        } else if (auto index = take_index_waiter(id)) {
+            completions_.add(std::move(*close_waiters_.take(id)), aborted, std::move(now));
+        } else if (auto index = index_waiters_.take(id)) {
             completions_.add(std::move(index), aborted, IndexResult{});
         }
         completions_.post_all();
     }
 
-    /// What observers' executors touch when they have been told. They may be others than the indexer's, and run when
-    /// the indexer and its context are gone: nothing here belongs to Asio.
-    struct Books {
-        explicit Books(const IndexerOptions& options) : intake{options} {}
-        intake_type intake;
-        const std::shared_ptr<Observers> observers = std::make_shared<Observers>();
-        std::mutex mutex;
-        IndexerCore* core = nullptr;    ///< until the close ends
-        std::uint64_t on_their_way = 0; ///< settlements for observers whose calls have not begun
-        bool silenced = false;          ///< the close has ended: no observer is called any more
-
-        void wake() {
-            const std::lock_guard lock{mutex};
-            if (core != nullptr) core->wake();
-        }
-        void leave() {
-            const std::lock_guard lock{mutex};
-            core = nullptr;
-        }
-        /// Settlements set out for their observers.
-        void set_out(std::uint64_t settlements) {
-            const std::lock_guard lock{mutex};
-            on_their_way += settlements;
-        }
-        /// They have arrived at their observer's executor. False when it is too late.
-        [[nodiscard]] bool arrive(std::uint64_t settlements) {
-            const std::lock_guard lock{mutex};
-            if (silenced) return false;
-            on_their_way -= settlements;
-            return true;
-        }
-        /// From now on no call of an observer begins. Returns how many settlements never arrived.
-        [[nodiscard]] std::uint64_t silence() {
-            const std::lock_guard lock{mutex};
-            core = nullptr;
-            silenced = true;
-            return std::exchange(on_their_way, 0);
-        }
+    using Flushes = FlushWaiters<time_point, Completion<error_code>>;
+    struct RoomWaiter {
+        Batch scratch;
+        Ticket ticket;
+        Completion<error_code, Admission> done;
     };
+    using Rooms = WaitList<RoomWaiter>;
+    using Closes = WaitList<Completion<error_code, CloseReport>>;
+
+    using Shared = SharedState<intake_type, IndexerCore>;
 
     /// One request on its way.
     struct Flight {
@@ -315,24 +257,12 @@ private:
         bool alone = false;     ///< no other request has been in flight with it
         bool abandoned = false; ///< settled without waiting for it
         bool unjudged = false;  ///< it has its reply; there was no memory to judge that
+        // What judging an answer has done already, should it be judged again.
+        std::size_t charged = 0;  ///< so many of its operations have their attempt, from the first on
+        std::uint8_t counted = 0; ///< see `once`
+        bool took_back = false;   ///< charges, in a flood
     };
     using FlightPtr = std::shared_ptr<Flight>;
-
-    /// What an answer means for one operation. Small, since there is one for each.
-    struct Ending {
-        enum class Next : std::uint8_t { settle, again, letter };
-        std::uint32_t said = 0; ///< which of `said_`
-        std::uint16_t status = 0;
-        Outcome outcome = Outcome::indexed;
-        Result result = Result::unspecified;
-        Next next = Next::settle;
-    };
-    using Next = typename Ending::Next;
-    /// Error type and reason. The views live as long as the answer.
-    struct Said {
-        std::string_view type{};
-        std::string_view reason{};
-    };
 
     /// Operations of one bulk that were refused for good, on their way to the sink. The letters point into the rest.
     struct Letters {
@@ -342,34 +272,12 @@ private:
         bool abandoned = false; ///< settled without waiting for the sink
         bool safe = false;      ///< the sink has them
     };
-    using LettersPtr = std::shared_ptr<Letters>;
+    using LetterQueue = DeadLetterQueue<Letters, time_point>;
+    using LettersPtr = typename LetterQueue::LettersPtr;
 
-    /// A place among what waits to be sent again, with its memory.
-    struct RetryPlace {
-        typename std::multimap<time_point, bulk_type>::node_type bulk;
-        typename std::multiset<time_point>::node_type age;
-    };
+    using Retries = RetryQueue<bulk_type, time_point>;
 
-    /// Settlements of one bulk on their way to the observers, with the bytes and texts that they refer to.
-    struct Settled {
-        struct Group {
-            Ticket who;
-            typename Observers::Address address; ///< until its call is posted: a call keeps only its own observer
-            std::size_t count = 0;               ///< 0: the subscription is gone
-            std::size_t failed = 0;
-            std::size_t text_bytes = 0;
-            std::vector<Settlement> settlements;
-        };
-        std::vector<Group> groups;
-        std::size_t posted = 0; ///< so many of them
-        std::vector<Failure> failures;
-        std::string texts;
-        std::shared_ptr<const Batch> kept;
-        std::uint64_t epoch = 0;
-        std::uint64_t operations = 0;
-        std::size_t charge = 0;
-        std::atomic<std::size_t> untold{0};
-    };
+    using Notifications = NotificationQueue<Shared>;
 
     void post_pump() noexcept {
         try {
@@ -379,16 +287,8 @@ private:
         }
     }
 
-    void look_at_everything() {
-        again_ = true;
-        if (pumping_) return; // below us on the stack: a send that completed at once
-        struct Pumping {
-            explicit Pumping(bool& flag) : flag_{flag} { flag_ = true; }
-            ~Pumping() { flag_ = false; }
-            bool& flag_;
-        };
-        const Pumping pumping{pumping_};
-        while (std::exchange(again_, false)) {
+    void run_due_steps() {
+        const bool ran = guard_.run([this] {
             const auto now = Clock::now();
             look_again_ = time_point::max();
             intake_.begin_pump(now);
@@ -398,61 +298,47 @@ private:
             give_up_aged(now);
             write_letters(now);
             flush(now);
-            tell_events(now);
+            report_events(now);
             serve_waiters(now);
-        }
+        });
+        if (!ran) return; // below us on the stack: a send that completed at once
         arm_timer();
         note_oldest();
     }
     /// Does what there was no memory for when its time came.
     void catch_up() {
         place_released();
-        deliver();
+        notifications_.post_all(shared_);
         completions_.post_all();
         if (!doomed_.batch.empty()) give_up(doomed_, doomed_why_);
         while (true) {
-            const auto found = std::find_if(in_flight_.begin(), in_flight_.end(),
-                                            [](const FlightPtr& flight) { return flight->unjudged; });
-            if (found == in_flight_.end()) return;
-            charging_ = false; // the first time has charged what is to be charged
-            const bool judged = arrive(*found);
-            charging_ = true;
-            if (!judged) return;
+            const auto found = in_flight_.find([](const Flight& flight) { return flight.unjudged; });
+            if (!found || !arrive(found)) return;
         }
     }
     void take_limits() {
         const auto now = intake_.limits();
-        concurrency_.bound(*now.min_in_flight, *now.max_in_flight);
-        ceiling_.most(*now.max_batch_bytes);
-        suspicion_.most({*now.max_batch_operations, *now.max_batch_bytes});
+        limiter().bound(*now.min_in_flight, *now.max_in_flight);
+        sizing_.most({*now.max_batch_operations, *now.max_batch_bytes});
         limit_batches();
         tell_concurrency();
     }
     /// What the endpoint takes decides how large batches become.
-    void limit_batches() { intake_.limit_batches(std::min(ceiling_.bytes(), suspicion_.ceiling().bytes)); }
-    /// What an operator may want to know: everything once, and no more often than once a second.
-    void tell_events(time_point now, bool last = false) {
-        if (told_ == nullptr || (ended_ && !last)) return; // after a close the hook may be gone
-        untold_ = intake_.trouble() != std::pair{trouble_count(*told_), told_->health};
-        if (!untold_ || (now < tell_at_ && !last)) return;
-        intake_.telling();
-        auto stats = intake_.stats();
-        std::swap(*told_, stats);
-        untold_ = false;
-        tell_at_ = later(now, std::chrono::seconds{1});
-        events_between(stats, *told_, [&](const IndexerEvent& event) {
-            try {
-                options_.on_event(event);
-            } catch (...) { // it was told
-            }
-        });
+    void limit_batches() { intake_.limit_batches(sizing_.batch_bytes()); }
+    [[nodiscard]] Concurrency<time_point>& limiter() noexcept { return endpoint_.limiter(); }
+    /// Calls `on_event`, if that is due.
+    void report_events(time_point now, bool last = false) {
+        if (!events_.has_hook() || (close_.ended() && !last)) return; // after a close the hook may be gone
+        if (!events_.due(now, intake_.trouble(), last)) return;
+        intake_.reporting_refusals();
+        events_.report(now, intake_.stats(), options_.on_event);
     }
     /// For `Stats`: of what the strand has taken and not settled.
     void note_oldest() {
         auto letter = time_point::max();
-        for (const auto& letters : letters_) letter = std::min(letter, letters->bulk.opened);
-        auto oldest = std::min(letter, oldest_retry());
-        for (const auto& flight : in_flight_) oldest = std::min(oldest, flight->bulk.opened);
+        letters_.for_each([&](const Letters& letters) { letter = std::min(letter, letters.bulk.opened); });
+        auto oldest = std::min(letter, retries_.oldest());
+        in_flight_.for_each([&](const Flight& flight) { oldest = std::min(oldest, flight.bulk.opened); });
         if (!in_hand_.batch.empty()) oldest = std::min(oldest, in_hand_.opened);
         if (id_order_.oldest() != nullptr) oldest = std::min(oldest, id_order_.oldest()->opened);
         intake_.note_oldest(oldest, letter);
@@ -461,11 +347,11 @@ private:
     // ---- flush ----
 
     void flush(time_point now) {
-        while (!ended_ && !sink_is_behind() && concurrency_.may_launch(now, in_flight_.size())) {
+        while (!close_.ended() && !letters_.is_behind() && limiter().may_launch(now, in_flight_.size())) {
             auto& bulk = in_hand_; // and there it stays when memory runs out
             if (bulk.batch.empty() && !take_next(now, bulk)) return;
             if (options_.ordering == Ordering::per_id && !hold_back(bulk)) continue;
-            if (bulk.batch.operations() > 1 && std::exchange(bulk.in_halves, false)) {
+            if (bulk.batch.operations() > 1 && (bulk.in_halves || makes_nonsense(bulk))) {
                 bulk.apart = true;
                 halve(std::move(bulk));
             } else if (bulk.batch.operations() > 1 && too_much(bulk.batch)) {
@@ -477,8 +363,8 @@ private:
     }
     /// More than the endpoint takes, as far as is known: the batch was sealed before.
     [[nodiscard]] bool too_much(const Batch& batch) const noexcept {
-        const auto limit = suspicion_.limit();
-        return batch.bytes() > std::min(ceiling_.bytes(), limit.bytes) || batch.operations() > limit.operations;
+        const auto limit = sizing_.limit();
+        return batch.bytes() > limit.bytes || batch.operations() > limit.operations;
     }
     /// What travels next: by turns what is sent again and what is new, so that neither starves the other. In a flood
     /// first what is new: what was refused says nothing new.
@@ -528,23 +414,14 @@ private:
     }
     /// Takes the bulk, unless it throws.
     void launch(bulk_type&& bulk, time_point now) {
-        FlightPtr flight;
-        if (spare_flights_.empty()) {
-            flight = std::make_shared<Flight>();
-        } else {
-            flight = std::move(spare_flights_.back());
-            spare_flights_.pop_back();
-        }
-        in_flight_.reserve(in_flight_.size() + 1);
-        spare_flights_.reserve(in_flight_.size() + 1); // so that landing needs no memory for these
+        const auto flight = in_flight_.acquire();
         flight->answer.start(bulk.batch.operations());
+        flight->charged = flight->counted = 0;
+        flight->took_back = false;
         flight->bulk = std::exchange(bulk, bulk_type{});
         flight->sent = now;
         const bool first = flight->bulk.travelled == 0;
-        if (!first) {
-            ++repeating_;
-            budget_.spend(flight->bulk.batch.operations());
-        }
+        if (!first) budget_.spend(flight->bulk.batch.operations());
         ++flight->bulk.travelled;
         const auto& batch = flight->bulk.batch;
         const auto entries = batch.entries();
@@ -558,14 +435,12 @@ private:
                                   flight->bulk.travelled,
                                   options_.request_timeout,
                                   flight->bulk.avoid_node};
-        flight->generation = concurrency_.launched();
-        flight->alone = in_flight_.empty();
-        for (auto& other : in_flight_) other->alone = false;
-        in_flight_.push_back(flight);
+        flight->generation = limiter().launched();
+        in_flight_.add(flight, !first);
         intake_.update_stats([&](Stats& stats) {
             ++stats.requests;
             stats.request_bytes += batch.bytes();
-            if (first) stats.queue_time.record(intake_type::age_of(flight->bulk.opened, now));
+            if (first) stats.queue_time.record(age_of(flight->bulk.opened, now));
             stats.in_flight = in_flight_.size();
         });
         OnFailure never_started{[&] { take_back(flight, bulk); }};
@@ -574,10 +449,10 @@ private:
     }
     /// The flight could not start, for want of memory: as if nobody had tried.
     void take_back(const FlightPtr& flight, bulk_type& bulk) noexcept {
-        if (std::erase(in_flight_, flight) == 0) return; // it has landed already
+        if (!in_flight_.remove(flight, flight->bulk.travelled > 1)) return; // it has landed already
         bulk = std::move(flight->bulk);
-        if (--bulk.travelled != 0) --repeating_;
-        concurrency_.not_launched();
+        --bulk.travelled;
+        limiter().not_launched();
         intake_.update_stats([&](Stats& stats) {
             --stats.requests;
             stats.request_bytes -= bulk.batch.bytes();
@@ -607,20 +482,55 @@ private:
     /// then.
     bool arrive(FlightPtr flight) noexcept {
         flight->unjudged = false;
+        const auto before = memory_of_judging(*flight);
         if (guarded([&] { land(flight, flight->reply); })) return true;
+        restore(*flight, before);
         flight->unjudged = true;
-        in_flight_.push_back(flight); // where there is room, since it was taken out
-        if (flight->bulk.travelled > 1) ++repeating_;
+        in_flight_.add_again(flight, flight->bulk.travelled > 1);
         return false;
+    }
+    /// What judging an answer changes and needs no memory to keep.
+    struct Learnt {
+        typename Endpoint<time_point>::Memory endpoint;
+        RequestSizing sizing;
+        RetryBudget budget;
+        FloodGauge flood;
+        BulkHistory<time_point> history;
+    };
+    [[nodiscard]] Learnt memory_of_judging(const Flight& flight) const noexcept {
+        return {endpoint_.memory(), sizing_, budget_, flood_, flight.bulk};
+    }
+    /// There was no memory to judge the answer to its end: as if it had not begun.
+    void restore(Flight& flight, const Learnt& before) noexcept {
+        endpoint_.restore(before.endpoint);
+        sizing_ = before.sizing;
+        budget_ = before.budget;
+        flood_ = before.flood;
+        static_cast<BulkHistory<time_point>&>(flight.bulk) = before.history;
+        limit_batches();
+        tell_concurrency();
+    }
+    enum : std::uint8_t { landing = 1, request_failure = 2, operation_failures = 4, malformed_answer = 8 };
+    /// Whether this is to be counted: it has not been, for this answer. Nothing may fail between this and counting.
+    [[nodiscard]] static bool once(Flight& flight, std::uint8_t what) noexcept {
+        const bool counted = (flight.counted & what) != 0;
+        flight.counted = static_cast<std::uint8_t>(flight.counted | what);
+        return !counted;
+    }
+    /// Charges the operation at position `i`; positions rise.
+    void count_attempt(Flight& flight, std::size_t i) const noexcept {
+        if (i < flight.charged) return;
+        flight.charged = i + 1;
+        auto& entry = flight.bulk.batch.entries()[i];
+        if (entry.attempts < 0xffffU) ++entry.attempts;
     }
     void land(FlightPtr flight, Reply& reply) {
         if (flight->abandoned) return;
-        std::erase(in_flight_, flight);
-        if (flight->bulk.travelled > 1) --repeating_;
+        in_flight_.remove(flight, flight->bulk.travelled > 1);
         const auto now = Clock::now();
         intake_.update_stats([&](Stats& stats) {
             stats.in_flight = in_flight_.size();
-            stats.request_time.record(intake_type::age_of(flight->sent, now));
+            if (once(*flight, landing)) stats.request_time.record(age_of(flight->sent, now));
         });
         auto& bulk = flight->bulk;
         bulk.avoid_node = reply.node;
@@ -642,106 +552,70 @@ private:
         case ReplyVerdict::misconfigured: requeue_whole(*flight, reply, Health::misconfigured, now); break;
         case ReplyVerdict::ambiguous: judge_ambiguous(*flight, reply, malformed, now); break;
         }
-        if (spare_flights_.size() < spare_flights_.capacity())
-            spare_flights_.push_back(std::move(flight)); // for its parser's memory
+        in_flight_.recycle(std::move(flight)); // for its parser's memory
     }
     /// A whole, well-formed answer: each operation by the item at its position.
     void judge_items(Flight& flight, time_point now) {
         auto& bulk = flight.bulk;
         const auto entries = bulk.batch.entries();
-        const auto items = flight.answer.items();
-        const auto refusal = refused_as_one(flight);
+        const auto refusal = refused_as_one(flight.answer, entries, options_.verdicts);
         if (refusal && pauses_all(bulk, *refusal, now)) {
             // As if it had said 429 once for all of them.
             if (refusal->overload && suspect(flight, true) == Blame::bulk) return retry_apart(flight, now);
             ++bulk.refusals;
             return push_back(flight, *refusal, now);
         }
-        lone_refusals_ = 0;
-        start_endings(items.size());
-        std::size_t again = 0;
-        std::size_t letters = 0;
-        std::size_t pushed_back = 0; // for want of capacity
-        std::size_t blocked = 0;     // for too long
-        bool any_charged = false;
-        bool any_blocked = false;
-        std::size_t offset = 0;
-        FailureCounter failures{intake_};
-        for (std::size_t i = 0; i < items.size(); ++i) {
-            auto& ending = endings_[i];
-            auto& entry = entries[i];
-            ending.status = items[i].status;
-            if (const auto* error = flight.answer.error_of(items[i])) ending.said = say(error->type, error->reason);
-            const auto& said = said_[ending.said];
-            const auto verdict = judge_item(items[i], said.type, entry, options_.verdicts);
-            if (verdict != Verdict::push_back && verdict != Verdict::environment) count_attempt(entry);
-            if (entry.not_allowed != (verdict == Verdict::environment)) note_allowed(entry, !entry.not_allowed);
-            const bool waits = verdict == Verdict::push_back || verdict == Verdict::environment;
-            const auto line =
-                bulk.batch.body().substr(std::exchange(offset, offset + entry.bytes()), entry.action_bytes);
-            if (verdict != Verdict::indexed && verdict != Verdict::superseded)
-                failures.add(said.type, said.reason, ending.status, waits ? index_of(line) : std::string_view{});
-            if (ending.status == 429 && (verdict == Verdict::push_back || verdict == Verdict::retry)) ++pushed_back;
-            switch (verdict) {
-            case Verdict::indexed: ending.result = result_of(items[i], entry); break;
-            case Verdict::superseded: ending.outcome = Outcome::superseded; break;
-            case Verdict::reject:
-                if (perhaps_with_itself(entry, ending.status))
-                    ending.outcome = Outcome::unknown;
-                else
-                    refuse_for_good(ending);
-                break;
-            case Verdict::discard: ending.outcome = Outcome::rejected; break;
-            case Verdict::push_back:
-            case Verdict::environment:
-                ending.next = Next::again;
-                any_blocked = true;
-                if (!blocked_too_long(bulk, now)) break;
-                end_in_vain(entry, ending);
-                blocked += ending.next == Next::letter ? 1U : 0U;
-                break;
-            case Verdict::retry:
-                ending.next = Next::again;
-                any_charged = true;
-                // A fault of the server may be an outage, so time must pass as well.
-                if (ending.status >= 500 ? had_its_tries(entry, bulk, now)
-                                         : entry.attempts >= options_.retry.max_attempts)
-                    end_in_vain(entry, ending);
-                break;
-            }
-            again += ending.next == Next::again ? 1U : 0U;
-            letters += ending.next == Next::letter ? 1U : 0U;
-        }
-        failures.flush();
-        if (again != items.size()) {
+        endpoint_.answered_items();
+        const auto counts = detail::judge_items(
+            flight.answer, entries, bulk.batch.body(), rules_for(bulk, now), dispositions_,
+            [&](std::size_t i) { count_attempt(flight, i); },
+            [&](Entry& entry, bool not_allowed) { note_allowed(entry, not_allowed); });
+        if (once(flight, operation_failures)) note_item_failures(bulk.batch);
+        if (counts.retries != entries.size()) {
             bulk.apart = false;
             bulk.failed_after = bulk.failures = 0;
-            ++taken_;
-            suspicion_.taken(size_of(bulk.batch));
-            (void)ceiling_.taken(bulk.batch.bytes());
+            bulk.nonsense_after = bulk.nonsense = 0;
+            bulk.new_half = false;
+            sizing_.taken(size_of(bulk.batch));
             limit_batches();
         }
-        budget_.earn(items.size() - again - letters);
+        budget_.earn(entries.size() - counts.retries - counts.dead_letters);
         auto due = now;
-        if (again != 0) {
+        if (counts.retries != 0) {
             due = later(now, backoff(options_.retry, ++bulk.refusals, jitter_()));
-            if (any_charged) bulk.charged_since = std::min(bulk.charged_since, now);
-            bulk.blocked_since = any_blocked ? std::min(bulk.blocked_since, now) : time_point::max();
+            if (counts.any_charged) bulk.charged_since = std::min(bulk.charged_since, now);
+            bulk.blocked_since = counts.any_blocked ? std::min(bulk.blocked_since, now) : time_point::max();
         }
-        if (sink_.get() != nullptr && flood_.judge(items.size(), letters - blocked)) {
-            endpoint_in_trouble(flight, {}, spare_the_sink(entries), Health::flooded, now);
-        } else if (refusal && concurrency_.failures() != 0) {
-            concurrency_.inconclusive(flight.generation);
+        if (has_sink() && flood_.judge(entries.size(), counts.dead_letters - counts.blocked)) {
+            endpoint_in_trouble(flight, {}, spare_the_sink(flight), Health::flooded, now);
+        } else if (refusal && endpoint_.is_failing()) {
+            limiter().inconclusive(flight.generation);
         } else {
-            endpoint_works(flight, pushed_back != 0);
+            endpoint_works(flight, counts.pushed_back != 0);
         }
         settle(bulk, due);
     }
-    /// The operation is not tried again.
-    void end_in_vain(const Entry& entry, Ending& ending) const noexcept {
-        ending.next = Next::settle;
-        ending.outcome = Outcome::unknown;
-        if (!entry.ambiguous) refuse_for_good(ending);
+    /// The operations that did not succeed, by what `dispositions_` says of them.
+    void note_item_failures(const BulkBatch& batch) {
+        FailureCounter failures{intake_};
+        std::size_t offset = 0;
+        const auto entries = batch.entries();
+        for (std::size_t i = 0; i < entries.size(); ++i) {
+            const auto& disposition = dispositions_[i];
+            const auto line =
+                batch.body().substr(std::exchange(offset, offset + entries[i].bytes()), entries[i].action_bytes);
+            if (disposition.next == Next::settle && !disposition.is_failure()) continue;
+            const auto& said = dispositions_.error_of(disposition);
+            failures.add(said.type, said.reason, disposition.status,
+                         disposition.waits ? index_of(line) : std::string_view{});
+        }
+        failures.flush();
+    }
+    [[nodiscard]] bool has_sink() const noexcept { return sink_.get() != nullptr; }
+    [[nodiscard]] ItemRules rules_for(const bulk_type& bulk, time_point now) const noexcept {
+        return {options_.verdicts,           options_.retry,
+                options_.duplicates,         has_sink(),
+                blocked_too_long(bulk, now), since(bulk.charged_since, now)};
     }
     /// The operation was charged often enough, and for long enough.
     [[nodiscard]] bool had_its_tries(const Entry& entry, const bulk_type& bulk, time_point now) const noexcept {
@@ -759,70 +633,37 @@ private:
     [[nodiscard]] static RequestSize size_of(const Batch& batch) noexcept {
         return {batch.operations(), batch.bytes()};
     }
-    /// The index that an action line names, as it stands there.
-    [[nodiscard]] static std::string_view index_of(std::string_view line) noexcept {
-        constexpr std::string_view field = "\"_index\":\"";
-        const auto at = line.find(field);
-        if (at == std::string_view::npos) return {};
-        line.remove_prefix(at + field.size());
-        return line.substr(0, line.find('"'));
-    }
-    void refuse_for_good(Ending& ending) const noexcept {
-        ending.outcome = Outcome::rejected;
-        if (sink_.get() != nullptr) ending.next = Next::letter;
-    }
     /// In a flood: what would become a dead letter waits instead, and is charged nothing. Returns what was said of one.
-    std::string spare_the_sink(std::span<Entry> entries) {
-        std::string said;
-        for (std::size_t i = 0; i < endings_.size(); ++i) {
-            if (endings_[i].next != Next::letter) continue;
-            endings_[i].next = Next::again;
-            if (charging_ && entries[i].attempts != 0) --entries[i].attempts;
-            if (said.empty()) said = said_[endings_[i].said].type;
-        }
-        return said;
-    }
-    /// What every item of an answer says alike.
-    struct AsOne {
-        Health health = Health::unauthorized;
-        bool busy = false;     ///< 429 at one of them: fewer requests may cure it
-        bool overload = false; ///< 429 at all of them, and no block: a smaller request may cure it
-    };
-    /// What is wrong when no operation of the request may be written now.
-    [[nodiscard]] std::optional<AsOne> refused_as_one(Flight& flight) const {
-        const auto items = flight.answer.items();
+    std::string spare_the_sink(Flight& flight) {
         const auto entries = flight.bulk.batch.entries();
-        AsOne all{.overload = true};
-        for (std::size_t i = 0; i < items.size(); ++i) {
-            const auto* error = flight.answer.error_of(items[i]);
-            const auto type = error == nullptr ? std::string_view{} : std::string_view{error->type};
-            const auto verdict = judge_item(items[i], type, entries[i], options_.verdicts);
-            if (verdict != Verdict::push_back && verdict != Verdict::environment) return std::nullopt;
-            if (verdict == Verdict::push_back) all.health = Health::backing_off;
-            all.busy = all.busy || items[i].status == 429;
-            all.overload = all.overload && items[i].status == 429 && type != "cluster_block_exception";
+        const bool takes_back = !std::exchange(flight.took_back, true);
+        std::string_view said;
+        for (std::size_t i = 0; i < dispositions_.size(); ++i) {
+            if (dispositions_[i].next != Next::dead_letter) continue;
+            dispositions_[i].next = Next::retry;
+            if (takes_back && entries[i].attempts != 0) --entries[i].attempts;
+            if (said.empty()) said = dispositions_.error_of(dispositions_[i]).type;
         }
-        return all;
+        return std::string{said};
     }
     /// Whether such an answer is the endpoint's trouble. Not when it is these operations alone: they have met this
     /// before, and others have been taken since. Not when they have waited long enough.
-    [[nodiscard]] bool pauses_all(const bulk_type& bulk, const AsOne& refusal, time_point now) const noexcept {
+    [[nodiscard]] bool pauses_all(const bulk_type& bulk, const CommonRefusal& refusal, time_point now) const noexcept {
         if (blocked_too_long(bulk, now)) return false;
         if (refusal.overload) return true; // unless `suspect` decides otherwise
-        return bulk.refusals == 0 || concurrency_.failures() != 0;
+        return bulk.refusals == 0 || endpoint_.is_failing();
     }
     /// No operation was taken, for want of capacity or of permission: nobody is charged an attempt.
-    void push_back(Flight& flight, const AsOne& refusal, time_point now) {
+    void push_back(Flight& flight, const CommonRefusal& refusal, time_point now) {
         auto& bulk = flight.bulk;
         note_pushed_back(flight);
-        if (refusal.health == Health::unauthorized)
-            for (auto& entry : bulk.batch.entries())
-                if (!entry.not_allowed) note_allowed(entry, true);
-        const auto index = index_of(bulk.batch.body().substr(0, bulk.batch.entries()[0].action_bytes));
+        const auto entries = bulk.batch.entries();
+        judge_pushed_back(flight.answer, entries, bulk.batch.body(), rules_for(bulk, now), dispositions_,
+                          [&](Entry& entry, bool not_allowed) { note_allowed(entry, not_allowed); });
+        const auto index = index_of(bulk.batch.body().substr(0, entries[0].action_bytes));
         endpoint_in_trouble(flight, {}, join(first_said(flight).first, index), refusal.health, now, refusal.busy);
         bulk.blocked_since = std::min(bulk.blocked_since, now);
-        const auto due = due_again(bulk, now);
-        requeue(std::move(bulk), due);
+        settle(bulk, due_again(bulk, now));
     }
     /// Type and reason of the first item.
     [[nodiscard]] static std::pair<std::string, std::string> first_said(Flight& flight) {
@@ -836,6 +677,7 @@ private:
     void note_pushed_back(Flight& flight) {
         const auto& batch = flight.bulk.batch;
         const auto said = first_said(flight);
+        if (!once(flight, operation_failures)) return;
         FailureCounter failures{intake_};
         failures.add(said.first, said.second, flight.answer.items()[0].status,
                      index_of(batch.body().substr(0, batch.entries()[0].action_bytes)), batch.operations());
@@ -844,33 +686,15 @@ private:
 
     // ---- a request that keeps failing ----
 
-    /// Whose trouble a failure is that a smaller request might cure.
-    enum class Blame : std::uint8_t { endpoint, bulk };
-    /// The bulk is to blame when it failed before, and others were taken between. Where others failed as well, that is
-    /// no more than an overloaded endpoint does: three must have been taken for each that failed for the first time.
-    /// An operation that was charged before is to blame as long as no other fails. `overload`: 429 or 503, which fewer
-    /// requests at once may cure, so the size is not to blame yet.
+    /// `overload`: 429 or 503, which fewer requests at once may cure.
     [[nodiscard]] Blame suspect(Flight& flight, bool overload) {
         auto& bulk = flight.bulk;
-        const auto size = size_of(bulk.batch);
-        const bool fewer_first = overload && concurrency_.limit() > *intake_.limits().min_in_flight;
-        const bool again = bulk.failed_after != 0;
-        const auto taken_between = taken_ - bulk.failed_after;
-        const auto failed_between = fresh_failures_ - bulk.fresh_failures;
-        const bool to_blame =
-            again && (taken_between > 3 * failed_between || (was_charged(bulk) && failed_between == 0));
-        if (!again) ++fresh_failures_;
-        bulk.failed_after = taken_;
-        bulk.fresh_failures = fresh_failures_;
-        if (bulk.failures < 0xffffffffU) ++bulk.failures;
-        if (!to_blame || size.operations > 1) suspicion_.failed(size, flight.alone, fewer_first);
-        if (!to_blame) return Blame::endpoint;
-        if (!fewer_first) suspicion_.failed_twice(size);
-        bulk.apart = bulk.apart || size.operations == 1;
-        return Blame::bulk;
+        const bool fewer_first = overload && limiter().limit() > *intake_.limits().min_in_flight;
+        return sizing_.blame(bulk, size_of(bulk.batch), was_charged(bulk), flight.alone, fewer_first);
     }
     /// 429 or 503 for the request as a whole.
     void refuse_whole(Flight& flight, const Reply& reply, time_point now) {
+        for (auto& entry : flight.bulk.batch.entries()) note_allowed(entry, false);
         if (suspect(flight, true) == Blame::endpoint) return requeue_whole(flight, reply, Health::backing_off, now);
         note_failed(flight, reply, type_of(reply));
         const auto said = describe_error(flight.answer.head());
@@ -881,32 +705,37 @@ private:
         note_pushed_back(flight);
         retry_apart(flight, first_said(flight), flight.answer.items()[0].status, now);
     }
-    /// A bulk that is refused while others are taken travels in halves, without pausing anybody. One operation is
-    /// charged for it.
+    /// A bulk that is refused while others are taken travels in halves, without pausing anybody; 429 shrinks
+    /// `max_in_flight`. One operation is charged for it, and shrinks nothing: it is the cause itself.
     void retry_apart(Flight& flight, const std::pair<std::string, std::string>& said, std::uint16_t status,
                      time_point now, std::optional<std::chrono::seconds> retry_after = {}) {
         auto& bulk = flight.bulk;
-        concurrency_.inconclusive(flight.generation);
+        if (status == 429 && bulk.batch.operations() > 1) {
+            limiter().pushed_back(flight.generation);
+        } else {
+            limiter().inconclusive(flight.generation);
+        }
         tell_concurrency();
-        if (!charge_apart(bulk, now)) {
+        if (!charge_apart(flight, now)) {
             auto due = apart_due(bulk, now);
             if (retry_after) due = std::max(due, later(now, clamp_retry_after(*retry_after, options_.retry)));
             return requeue(std::move(bulk), due);
         }
-        start_endings(1);
-        endings_[0].status = status;
-        endings_[0].said = say(said.first, said.second);
-        end_in_vain(bulk.batch.entries()[0], endings_[0]);
+        dispositions_.start(1);
+        dispositions_[0].status = status;
+        dispositions_[0].error = dispositions_.add_error(said.first, said.second);
+        end_in_vain(bulk.batch.entries()[0], dispositions_[0], has_sink());
         settle(bulk, now);
     }
     /// True when the bulk is one operation, which has had its tries.
-    [[nodiscard]] bool charge_apart(bulk_type& bulk, time_point now) {
+    [[nodiscard]] bool charge_apart(Flight& flight, time_point now) {
+        auto& bulk = flight.bulk;
         if (bulk.batch.operations() > 1) {
-            bulk.in_halves = bulk.failures >= failures_before_halving;
+            bulk.in_halves = bulk.failures >= RequestSizing::failures_before_halving;
             return false;
         }
-        auto& entry = bulk.batch.entries()[0];
-        count_attempt(entry);
+        const auto& entry = bulk.batch.entries()[0];
+        count_attempt(flight, 0);
         bulk.charged_since = std::min(bulk.charged_since, now);
         return had_its_tries(entry, bulk, now);
     }
@@ -922,7 +751,8 @@ private:
         return later(now, backoff(options_.retry, ++bulk.refusals, jitter_()));
     }
     /// What was last answered about an operation was, or is no longer, that it is not allowed.
-    void note_allowed(Entry& entry, bool not_allowed) {
+    void note_allowed(Entry& entry, bool not_allowed) noexcept {
+        if (entry.not_allowed == not_allowed) return;
         entry.not_allowed = not_allowed;
         intake_.update_stats([&](Stats& stats) {
             if (not_allowed) ++stats.waiting_for_environment;
@@ -935,48 +765,60 @@ private:
         const bool too_large = reply.error == error_code{errc::answer_too_large};
         if (malformed) {
             if (reply.detail.empty()) reply.detail = flight.answer.problem();
-            intake_.update_stats([](Stats& stats) { ++stats.malformed_answers; });
+            if (once(flight, malformed_answer)) intake_.update_stats([](Stats& stats) { ++stats.malformed_answers; });
         }
         auto& bulk = flight.bulk;
         const auto type = malformed ? std::string{to_string(why)} : type_of(reply);
         auto due = now;
         bool tried = false; // it is one operation, which has had its tries
-        std::size_t again = 0;
-        // Nonsense is charged, and so ends, at whatever size: a smaller request would only be understood as little.
+        const bool contrast =
+            sizing_.requests_taken() != bulk.nonsense_after; // others were understood since its last answer
+        // Nonsense is charged, and so ends. Where others are understood, an operation of this bulk may be the cause:
+        // it travels in halves then, and only one that is alone ends.
         if ((malformed && !too_large) || suspect(flight, false) == Blame::endpoint) {
             endpoint_fails(flight, reply, type, Health::backing_off, now);
             due = due_again(bulk, now);
         } else {
             note_failed(flight, reply, type);
-            concurrency_.inconclusive(flight.generation);
+            limiter().inconclusive(flight.generation);
             tell_concurrency();
-            tried = !malformed && charge_apart(bulk, now);
+            tried = !malformed && charge_apart(flight, now);
             due = apart_due(bulk, now);
         }
         bulk.blocked_since = time_point::max();
+        const bool lasts = !contrast && !bulk.new_half && !too_large; // also for parts, and for everything else
+        if (malformed) note_nonsense(bulk, contrast);
         if (too_large) bulk.in_halves = true; // fewer operations, a smaller answer
         const auto entries = bulk.batch.entries();
-        start_endings(entries.size());
-        const auto said = say(to_string(why), reply.detail);
-        std::size_t offset = 0;
-        for (std::size_t i = 0; i < entries.size(); ++i) {
-            auto& entry = entries[i];
-            auto& ending = endings_[i];
-            const auto source = bulk.batch.body().substr(offset + entry.action_bytes, entry.source_bytes);
-            offset += entry.bytes();
-            entry.ambiguous = entry.unanswered = true;
-            // An answer that says nothing is an answer all the same: without this an endless stream of them would
-            // never end for an operation without `max_age`.
-            if (malformed) count_attempt(entry);
-            if (malformed) tried = entry.attempts >= options_.retry.max_attempts;
-            if (!tried && safe_to_repeat(entry, source, options_.duplicates)) ending.next = Next::again;
-            ending.outcome = Outcome::unknown;
-            ending.status = static_cast<std::uint16_t>(reply.status);
-            ending.said = said;
-            again += ending.next == Next::again ? 1U : 0U;
-        }
+        const bool may_end = entries.size() == 1 || lasts || options_.retry.max_attempts == 1;
+        // An answer that says nothing is an answer all the same: without the charge an endless stream of them would
+        // never end for an operation without `max_age`.
+        const auto ends = [&](std::size_t i) {
+            if (!malformed) return tried;
+            count_attempt(flight, i);
+            return may_end && entries[i].attempts >= options_.retry.max_attempts;
+        };
+        const auto again =
+            judge_unproven(entries, bulk.batch.body(), {to_string(why), reply.detail},
+                           static_cast<std::uint16_t>(reply.status), options_.duplicates, dispositions_, ends);
         if (again != entries.size()) bulk.failed_after = bulk.failures = 0; // the rest has no history of its own
         settle(bulk, due);
+    }
+    /// So many nonsensical answers in a row are the endpoint's affair. At least two attempts are left for the halves.
+    [[nodiscard]] std::uint32_t nonsense_before_halving() const noexcept {
+        return std::clamp(options_.retry.max_attempts, 3U, RequestSizing::failures_before_halving + 2) - 2;
+    }
+    void note_nonsense(bulk_type& bulk, bool contrast) const noexcept {
+        const auto most = nonsense_before_halving();
+        if (bulk.nonsense < 0xffffffffU) ++bulk.nonsense;
+        if (bulk.nonsense == most || (bulk.nonsense > most && contrast)) bulk.in_halves = true;
+        bulk.nonsense_after = sizing_.requests_taken();
+        bulk.new_half = false;
+    }
+    /// A half whose answer was nonsense while nothing else was understood; now something has been.
+    [[nodiscard]] bool makes_nonsense(const bulk_type& bulk) const noexcept {
+        return bulk.nonsense > nonsense_before_halving() && !bulk.new_half &&
+               bulk.nonsense_after != sizing_.requests_taken();
     }
     /// A request that was refused as too large or malformed: halved until the culprit stands alone.
     void split(Flight& flight, const Reply& reply, time_point now) {
@@ -992,30 +834,30 @@ private:
         // So Elasticsearch and OpenSearch say that the URL's path is not that of a bulk endpoint.
         if (reply.status == 400 && error.reason.starts_with("no handler found for uri"))
             return requeue_whole(flight, reply, Health::misconfigured, now);
-        if (reply.status == 400 && lone_refusals_ >= most_lone_refusals && type == lone_refusal_type_)
-            return split_slowly(flight, reply, now);
+        if (reply.status == 400 && endpoint_.rejects_everything(type)) return split_slowly(flight, reply, now);
         endpoint_works(flight, false);
-        intake_.note_failed_request(type, error.reason, static_cast<std::uint16_t>(reply.status));
+        if (once(flight, request_failure))
+            intake_.note_failed_request(type, error.reason, static_cast<std::uint16_t>(reply.status));
         if (count == 1) {
-            if (reply.status == 400) count_lone_refusal(type);
-            count_attempt(bulk.batch.entries()[0]);
-            start_endings(1);
+            if (reply.status == 400) endpoint_.rejected_alone(type);
+            count_attempt(flight, 0);
+            dispositions_.start(1);
             // A 400 is about the operation itself; a 413 only about what may pass now, and an earlier attempt may have.
             const bool perhaps_there = reply.status == 413 && bulk.batch.entries()[0].ambiguous;
-            endings_[0].outcome = Outcome::unknown;
-            if (!perhaps_there) refuse_for_good(endings_[0]);
-            endings_[0].status = static_cast<std::uint16_t>(reply.status);
-            endings_[0].said = say(type, error.reason);
+            dispositions_[0].outcome = Outcome::unknown;
+            if (!perhaps_there) reject(dispositions_[0], has_sink());
+            dispositions_[0].status = static_cast<std::uint16_t>(reply.status);
+            dispositions_[0].error = dispositions_.add_error(type, error.reason);
             settle(bulk, now);
             return;
         }
         if (reply.status == 413) {
-            ceiling_.refused(bulk.batch.bytes());
+            sizing_.too_large(bulk.batch.bytes());
             limit_batches();
         }
-        intake_.update_stats([&](Stats& stats) { stats.retried_operations += count; });
         bulk.apart = true;
         halve(std::move(bulk));
+        intake_.update_stats([&](Stats& stats) { stats.retried_operations += count; });
     }
     /// One operation after the other was refused alone, all alike, and nothing succeeded: not the operations' fault.
     /// None is refused for good any more, and one request at a time looks whether it is over. What comes in parts goes
@@ -1025,28 +867,25 @@ private:
         bulk.in_halves = true;
         requeue_whole(flight, reply, Health::misconfigured, now);
     }
-    void count_lone_refusal(const std::string& type) {
-        if (type != lone_refusal_type_) lone_refusals_ = 0;
-        lone_refusal_type_ = type;
-        ++lone_refusals_;
-    }
     /// Takes the bulk, unless it throws.
     void halve(bulk_type&& bulk) {
         const auto count = bulk.batch.operations();
         const auto before = bulk.batch.footprint();
         std::size_t after = 0;
-        bulk.failed_after = bulk.failures = 0; // each half has a history of its own
         std::array<bulk_type, 2> halves;
-        std::array<RetryPlace, 2> places;
+        std::array<typename Retries::Place, 2> places;
         for (const bool second : {true, false}) {
             auto& half = halves[second ? 1 : 0];
             half = bulk.with(bulk.batch.extract([&](std::size_t i) { return (i >= count / 2) == second; }));
+            half.failed_after = half.failures = 0; // each half has a history of its own
+            half.new_half = true;
+            half.in_halves = false;
             after += half.batch.footprint();
-            places[second ? 1 : 0] = place_at(half.opened, half.opened);
+            places[second ? 1 : 0] = typename Retries::Place{half.opened, half.opened};
         }
         put_first(std::move(places[1]), std::move(halves[1]));
         put_first(std::move(places[0]), std::move(halves[0]));
-        intake_.settle({}, before, after, bulk.epoch, 0, std::exchange(bulk.batch, Batch{}));
+        intake_.settle({}, before, after, bulk.epoch, 0, std::exchange(bulk.batch, BulkBatch{}));
     }
     /// The endpoint failed as a whole and applied nothing: nobody is charged an attempt.
     void requeue_whole(Flight& flight, const Reply& reply, Health health, time_point now) {
@@ -1057,43 +896,44 @@ private:
     }
 
     void endpoint_works(const Flight& flight, bool pushed_back) {
-        concurrency_.succeeded(flight.generation, pushed_back);
+        limiter().succeeded(flight.generation, pushed_back);
         tell_concurrency();
     }
     /// The request failed as a whole.
-    void endpoint_fails(const Flight& flight, const Reply& reply, std::string_view type, Health health,
-                        time_point now) {
+    void endpoint_fails(Flight& flight, const Reply& reply, std::string_view type, Health health, time_point now) {
         endpoint_in_trouble(flight, reply.retry_after, note_failed(flight, reply, type), health, now);
     }
     /// Counts a request that failed as a whole. Returns what may be shown of it.
-    std::string note_failed(const Flight& flight, const Reply& reply, std::string_view type) {
+    std::string note_failed(Flight& flight, const Reply& reply, std::string_view type) {
         std::string detail = reply.detail;
         if (detail.empty() && reply.error) detail = reply.error.message();
         const auto said = detail.empty() ? describe_error(flight.answer.head()) : ItemError{};
-        intake_.note_failed_request(type, detail.empty() ? said.reason : detail,
-                                    static_cast<std::uint16_t>(reply.status));
+        if (once(flight, request_failure))
+            intake_.note_failed_request(type, detail.empty() ? said.reason : detail,
+                                        static_cast<std::uint16_t>(reply.status));
         return join(type, detail.empty() ? said.type : detail); // the server's own words may repeat what it was sent
     }
     /// Nobody travels for a while; then a single probe.
     void endpoint_in_trouble(const Flight& flight, std::optional<std::chrono::seconds> retry_after, std::string trouble,
                              Health health, time_point now, bool overload = true) {
-        if (concurrency_.is_news(flight.generation)) {
-            auto pause = backoff(options_.retry, concurrency_.failures() + 1, jitter_());
+        if (limiter().is_news(flight.generation)) {
+            auto pause = backoff(options_.retry, limiter().failures() + 1, jitter_());
             if (retry_after)
                 pause = std::max(pause, std::chrono::nanoseconds{clamp_retry_after(*retry_after, options_.retry)});
-            concurrency_.failed(later(now, pause), health, overload);
+            limiter().failed(later(now, pause), health, overload);
         }
-        trouble_ = std::move(trouble);
+        endpoint_.note_trouble(std::move(trouble));
         tell_concurrency();
     }
     void tell_concurrency() noexcept {
         const auto tell = [&](Stats& stats) {
-            stats.health = sink_is_behind() ? Health::sink_failing : concurrency_.health();
-            stats.in_flight_limit = concurrency_.limit();
-            if (sink_is_behind()) {
-                stats.health_detail = sink_failures_ != 0 ? sink_trouble_ : "the dead-letter sink does not keep up";
-            } else if (concurrency_.failures() != 0) {
-                stats.health_detail = trouble_;
+            stats.health = letters_.is_behind() ? Health::sink_failing : limiter().health();
+            stats.in_flight_limit = limiter().limit();
+            if (letters_.is_behind()) {
+                stats.health_detail =
+                    letters_.trouble().empty() ? "the dead-letter sink does not keep up" : letters_.trouble();
+            } else if (endpoint_.is_failing()) {
+                stats.health_detail = endpoint_.trouble();
             }
         };
         guarded([&] { intake_.update_stats(tell); }); // only the text needs memory
@@ -1109,72 +949,59 @@ private:
     // ---- retry ----
 
     /// Takes the bulk, unless it throws.
-    void requeue(bulk_type&& bulk, time_point due) { put_off(place_at(due, bulk.opened), std::move(bulk)); }
-    /// Throws `std::bad_alloc`.
-    [[nodiscard]] static RetryPlace place_at(time_point due, time_point opened) {
-        std::multimap<time_point, bulk_type> bulks;
-        std::multiset<time_point> ages;
-        bulks.emplace(due, bulk_type{});
-        ages.insert(opened);
-        return {bulks.extract(bulks.begin()), ages.extract(ages.begin())};
+    void requeue(bulk_type&& bulk, time_point due) {
+        typename Retries::Place place{due, bulk.opened};
+        put_off(std::move(place), std::move(bulk));
     }
-    void put_off(RetryPlace place, bulk_type&& bulk) noexcept {
+    void put_off(typename Retries::Place place, bulk_type&& bulk) noexcept {
         intake_.update_stats([&](Stats& stats) {
             ++stats.sealed_batches;
             stats.retried_operations += bulk.batch.operations();
         });
-        place.bulk.mapped() = std::exchange(bulk, bulk_type{});
-        retries_.insert(std::move(place.bulk));
-        retry_ages_.insert(std::move(place.age));
+        retries_.push(std::move(place), std::move(bulk));
     }
-    /// Before everything of its age and younger. Halves so go in depth: the first culprit stands alone after log2(N)
-    /// requests, not after N.
-    void put_first(RetryPlace place, bulk_type&& bulk) noexcept {
+    void put_first(typename Retries::Place place, bulk_type&& bulk) noexcept {
         intake_.update_stats([](Stats& stats) { ++stats.sealed_batches; });
-        place.bulk.mapped() = std::exchange(bulk, bulk_type{});
-        retries_.insert(retries_.lower_bound(place.bulk.key()), std::move(place.bulk));
-        retry_ages_.insert(std::move(place.age));
+        retries_.push_front(std::move(place), std::move(bulk));
     }
     [[nodiscard]] bool take_retry(time_point now, bulk_type& out) {
-        if (retries_.empty() || retries_.begin()->first > now || !may_repeat()) return false;
-        take_retry(retries_.begin(), out);
+        if (retries_.empty() || retries_.next_due() > now || !may_repeat()) return false;
+        out = taken_out(retries_.pop());
         if (!stays_apart(out)) merge_due(now, out);
         return true;
     }
     [[nodiscard]] static bool stays_apart(const bulk_type& bulk) noexcept { return bulk.apart || bulk.in_halves; }
     /// Bulks that failed are merged among themselves only, so that what makes one fail is found among few.
-    [[nodiscard]] static bool has_failed(const bulk_type& bulk) noexcept { return bulk.failed_after != 0; }
+    [[nodiscard]] static bool has_failed(const bulk_type& bulk) noexcept {
+        return bulk.failed_after != 0 || bulk.nonsense != 0;
+    }
     /// While the retry budget is used up, one request at a time repeats operations.
-    [[nodiscard]] bool may_repeat() const noexcept { return repeating_ == 0 || !budget_.used_up(); }
+    [[nodiscard]] bool may_repeat() const noexcept { return in_flight_.repeating() == 0 || !budget_.used_up(); }
     /// What is due as well travels in the same request, as far as it fits: many batches leave a few survivors each.
     /// Only what one flush waits for, and what is of the same age within an interval.
     void merge_due(time_point now, bulk_type& bulk) {
         const auto limits = intake_.limits();
-        const auto suspected = suspicion_.limit();
-        const auto most_bytes = std::min({*limits.max_batch_bytes, ceiling_.bytes(), suspected.bytes});
-        const auto most_operations = std::min(*limits.max_batch_operations, suspected.operations);
+        const auto sized = sizing_.limit();
+        const auto most_bytes = std::min(*limits.max_batch_bytes, sized.bytes);
+        const auto most_operations = std::min(*limits.max_batch_operations, sized.operations);
         auto bytes = bulk.batch.bytes();
         auto operations = bulk.batch.operations();
-        merging_.clear();
-        std::size_t looked_at = 0;
-        for (auto it = retries_.begin(); it != retries_.end() && it->first <= now; ++it) {
-            if (++looked_at > most_looked_at) break; // or many that do not fit together would take quadratic time
-            const auto& other = it->second;
-            if (operations >= most_operations || bytes >= most_bytes) break;
+        using Choice = typename Retries::Choice;
+        const auto fits = [&](const bulk_type& other) {
+            if (operations >= most_operations || bytes >= most_bytes) return Choice::stop;
             if (stays_apart(other) || has_failed(other) != has_failed(bulk) || other.epoch != bulk.epoch ||
                 operations + other.batch.operations() > most_operations || bytes + other.batch.bytes() > most_bytes ||
                 std::max(other.opened, bulk.opened) - std::min(other.opened, bulk.opened) > *limits.flush_interval)
-                continue;
+                return Choice::pass;
             bytes += other.batch.bytes();
             operations += other.batch.operations();
-            merging_.push_back(it);
-        }
-        if (merging_.empty()) return;
+            return Choice::accept;
+        };
+        if (!retries_.choose_due(now, fits)) return;
         auto before = bulk.batch.footprint();
-        bulk.batch.reserve_more(bytes - bulk.batch.bytes(), operations - bulk.batch.operations(), Batch::Growth{0, 0});
-        for (const auto it : merging_) {
-            bulk_type other;
-            take_retry(it, other);
+        bulk.batch.reserve_more(bytes - bulk.batch.bytes(), operations - bulk.batch.operations(), Growth{0, 0});
+        retries_.pop_chosen([&](bulk_type chosen) {
+            const auto other = taken_out(std::move(chosen));
             before += other.batch.footprint();
             bulk.batch.append_unchecked(other.batch);
             bulk.opened = std::min(bulk.opened, other.opened);
@@ -1185,34 +1012,29 @@ private:
             bulk.failed_after = std::max(bulk.failed_after, other.failed_after);
             bulk.fresh_failures = std::max(bulk.fresh_failures, other.fresh_failures);
             bulk.failures = std::max(bulk.failures, other.failures);
-        }
-        intake_.settle({}, before, bulk.batch.footprint(), bulk.epoch, 0, Batch{});
+            bulk.nonsense = std::max(bulk.nonsense, other.nonsense);
+            bulk.nonsense_after = std::max(bulk.nonsense_after, other.nonsense_after);
+        });
+        intake_.settle({}, before, bulk.batch.footprint(), bulk.epoch, 0, BulkBatch{});
     }
-    auto take_retry(typename std::multimap<time_point, bulk_type>::iterator it, bulk_type& out) {
-        out = std::move(it->second);
-        if (const auto age = retry_ages_.find(out.opened); age != retry_ages_.end()) retry_ages_.erase(age);
+    /// A bulk that waited to be sent again.
+    [[nodiscard]] bulk_type taken_out(bulk_type bulk) {
         intake_.update_stats([](Stats& stats) { --stats.sealed_batches; });
-        return retries_.erase(it);
-    }
-    [[nodiscard]] time_point oldest_retry() const noexcept {
-        return retry_ages_.empty() ? time_point::max() : *retry_ages_.begin();
+        return bulk;
     }
     /// What became older than `max_age` while it waited is not sent again.
     void give_up_aged(time_point now) {
         const auto is_aged = [&](time_point opened) {
-            return intake_type::saturating_add(opened, options_.retry.max_age) <= now;
+            return saturating_add<Clock>(opened, options_.retry.max_age) <= now;
         };
         while (is_aged(intake_.oldest_sealed()) && intake_.take(doomed_)) give_up(doomed_, errc::too_old);
         if (!in_hand_.batch.empty() && is_aged(in_hand_.opened)) give_up(in_hand_, errc::too_old);
-        while (is_aged(oldest_retry())) { // the end of one may let another of its id in, as old as that
-            for (auto it = retries_.begin(); it != retries_.end();) {
-                if (is_aged(it->second.opened)) {
-                    it = take_retry(it, doomed_);
-                    give_up(doomed_, errc::too_old);
-                } else {
-                    ++it;
-                }
-            }
+        while (is_aged(retries_.oldest())) { // the end of one may let another of its id in, as old as that
+            retries_.pop_all([&](const bulk_type& bulk) { return is_aged(bulk.opened); },
+                             [&](bulk_type bulk) {
+                                 doomed_ = taken_out(std::move(bulk));
+                                 give_up(doomed_, errc::too_old);
+                             });
             give_up_waiting(errc::too_old, is_aged);
         }
         give_up_waiting(errc::too_old, is_aged);
@@ -1236,8 +1058,8 @@ private:
                 bytes += bulk.batch.bytes();
                 return true;
             });
-            auto gathered = first.with(Batch{});
-            gathered.batch.reserve_more(bytes, operations, Batch::Growth{0, 0, 0, 0});
+            auto gathered = first.with(BulkBatch{});
+            gathered.batch.reserve_more(bytes, operations, Growth{0, 0, 0, 0});
             std::size_t before = 0;
             for (; count != 0; --count) {
                 const auto bulk = id_order_.take_oldest();
@@ -1245,7 +1067,7 @@ private:
                 gathered.batch.append_unchecked(bulk.batch);
                 gathered.opened = std::min(gathered.opened, bulk.opened);
             }
-            intake_.settle({}, before, gathered.batch.footprint(), gathered.epoch, 0, Batch{});
+            intake_.settle({}, before, gathered.batch.footprint(), gathered.epoch, 0, BulkBatch{});
             intake_.update_stats([&](Stats& stats) { stats.waiting_for_id = id_order_.waiting(); });
             doomed_ = std::move(gathered);
             give_up(doomed_, why);
@@ -1255,33 +1077,24 @@ private:
     /// unless it throws.
     void give_up(bulk_type& bulk, errc why) {
         doomed_why_ = why;
-        start_endings(bulk.batch.operations());
-        const auto said = say(to_string(why), trouble());
-        const bool to_sink = why == errc::too_old && options_.expired_to_sink && sink_.get() != nullptr;
-        for (std::size_t i = 0; i < endings_.size(); ++i) {
-            endings_[i].outcome = bulk.batch.entries()[i].ambiguous ? Outcome::unknown : Outcome::undelivered;
-            endings_[i].said = said;
-            if (to_sink) endings_[i].next = Next::letter;
-        }
-        const auto count = endings_.size();
+        const bool to_sink = why == errc::too_old && options_.expired_to_sink && has_sink();
+        judge_abandoned(bulk.batch.entries(), {to_string(why), endpoint_.trouble()}, to_sink, dispositions_);
+        const auto count = dispositions_.size();
         if (why == errc::closed) {
             hand_back(bulk);
         } else {
             settle(bulk, time_point{});
         }
         bulk = bulk_type{};
-        given_up_ += count;
-        intake_.note_failure(to_string(why), trouble(), 0, count);
+        close_.abandoned(count);
+        intake_.note_failure(to_string(why), endpoint_.trouble(), 0, count);
     }
     /// Settles what a close gives up, and keeps what is certainly not applied for the report.
     void hand_back(bulk_type& bulk) {
-        const auto is_undelivered = [&](std::size_t i) { return endings_[i].outcome == Outcome::undelivered; };
-        std::size_t count = 0;
-        for (std::size_t i = 0; i < endings_.size(); ++i) count += is_undelivered(i) ? 1U : 0U;
-        if (undelivered_.size() == undelivered_.capacity()) undelivered_.reserve(2 * undelivered_.size() + 8);
-        if (count != endings_.size()) {
+        const auto count = count_undelivered();
+        if (count != dispositions_.size()) {
             std::shared_ptr<const Batch> part;
-            if (count != 0) part = std::make_shared<const Batch>(bulk.batch.extract(is_undelivered));
+            if (count != 0) part = undelivered_part(bulk.batch);
             settle(bulk, time_point{});
             if (part) undelivered_.push_back(std::move(part));
             return;
@@ -1295,28 +1108,31 @@ private:
         undelivered_.push_back(batch);
     }
 
-    /// What keeps the endpoint from being used, if anything does.
-    [[nodiscard]] std::string_view trouble() const noexcept {
-        return concurrency_.failures() == 0 ? std::string_view{} : std::string_view{trouble_};
+    /// How many operations `dispositions_` calls undelivered. `undelivered_` then has room for one more batch.
+    [[nodiscard]] std::size_t count_undelivered() {
+        if (undelivered_.size() == undelivered_.capacity()) undelivered_.reserve(2 * undelivered_.size() + 8);
+        const auto is_it = [](const Disposition& disposition) { return disposition.outcome == Outcome::undelivered; };
+        return static_cast<std::size_t>(std::count_if(dispositions_.begin(), dispositions_.end(), is_it));
+    }
+    [[nodiscard]] std::shared_ptr<const Batch> undelivered_part(const BulkBatch& batch) const {
+        const auto is_undelivered = [&](std::size_t i) { return dispositions_[i].outcome == Outcome::undelivered; };
+        return std::make_shared<const Batch>(batch.extract(is_undelivered));
     }
 
     // ---- dead letters ----
 
-    /// Nothing is sent while the sink does not keep up with what it has to take.
-    [[nodiscard]] bool sink_is_behind() const noexcept {
-        return sink_failures_ != 0 || letters_.size() >= most_letters;
-    }
-    /// The operations of `bulk` for the sink: those of which `endings_` says so, in order. Takes the bulk, unless it
-    /// throws.
-    [[nodiscard]] std::list<LettersPtr> letters_of(bulk_type&& bulk) const {
-        std::list<LettersPtr> one{std::make_shared<Letters>()};
+    /// The operations of `bulk` for the sink: those of which `dispositions_` says so, in order. Takes the bulk, unless
+    /// it throws.
+    [[nodiscard]] typename LetterQueue::Place letters_of(bulk_type&& bulk) const {
+        typename LetterQueue::Place one{std::make_shared<Letters>()};
         auto& kept = *one.front();
         const auto entries = bulk.batch.entries();
         const auto body = bulk.batch.body();
         std::size_t text_bytes = 0;
-        for (const auto& ending : endings_)
-            if (ending.next == Next::letter)
-                text_bytes += said_[ending.said].type.size() + said_[ending.said].reason.size();
+        for (const auto& disposition : dispositions_)
+            if (disposition.next == Next::dead_letter)
+                text_bytes +=
+                    dispositions_.error_of(disposition).type.size() + dispositions_.error_of(disposition).reason.size();
         kept.texts.reserve(text_bytes); // the letters point into it
         kept.letters.reserve(entries.size());
         const auto own = [&](std::string_view text) {
@@ -1327,30 +1143,30 @@ private:
         const auto age = std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - bulk.opened);
         std::size_t offset = 0;
         std::size_t i = 0;
-        for (const auto& ending : endings_) {
-            if (ending.next != Next::letter) continue;
+        for (const auto& disposition : dispositions_) {
+            if (disposition.next != Next::dead_letter) continue;
             const auto& entry = entries[i++];
             const auto [line, source] = lines_of(entry, body.substr(offset, entry.bytes()));
             offset += entry.bytes();
-            const auto& said = said_[ending.said];
-            const auto ticket = entry.ticket.slot == waiter_slot ? Ticket{} : entry.ticket; // `async_index`: our own
+            const auto& said = dispositions_.error_of(disposition);
+            const auto ticket =
+                entry.ticket.slot == index_waiter_slot ? Ticket{} : entry.ticket; // `async_index`: our own
             kept.letters.push_back(
-                {line, source, own(said.type), own(said.reason), ending.status, entry.attempts, ticket, age});
+                {line, source, own(said.type), own(said.reason), disposition.status, entry.attempts, ticket, age});
         }
         kept.bulk = std::exchange(bulk, bulk_type{}); // its bytes stay where they are
         return one;
     }
-    void keep_letters(std::list<LettersPtr> one) noexcept {
+    void keep_letters(typename LetterQueue::Place one) noexcept {
         const auto count = one.front()->letters.size();
         intake_.update_stats([&](Stats& stats) { stats.dead_letters_waiting += count; });
-        letters_.splice(letters_.end(), one);
-        if (sink_is_behind()) tell_concurrency();
+        letters_.push(std::move(one));
+        if (letters_.is_behind()) tell_concurrency();
     }
     void write_letters(time_point now) {
         while (!letters_.empty() && letters_.front()->safe) settle_written();
-        if (letters_.empty() || writing_ || now < sink_resume_) return;
-        writing_ = true;
-        OnFailure never_started{[this] { writing_ = false; }};
+        if (!letters_.begin_write(now)) return;
+        OnFailure never_started{[this] { letters_.end_write(); }};
         asio::co_spawn(strand_, write(this->shared_from_this(), letters_.front()), on_its_own());
         never_started.dismiss();
     }
@@ -1365,17 +1181,17 @@ private:
         self->pump();
     }
     void written(LettersPtr letters, error_code error) {
-        writing_ = false;
-        if (ended_) sink_ = {};
+        letters_.end_write();
+        if (close_.ended()) sink_ = {};
         if (letters->abandoned) return;
         const auto now = Clock::now();
         if (error) {
-            if (sink_failures_ < 0xffffffffU) ++sink_failures_;
-            sink_resume_ = later(now, backoff(options_.retry, sink_failures_, jitter_()));
-            sink_trouble_ = join(to_string(errc::sink_failed), error.message());
+            const auto failures = letters_.count_failure();
+            letters_.rest_until(later(now, backoff(options_.retry, failures, jitter_())));
+            letters_.note_trouble(join(to_string(errc::sink_failed), error.message()));
             intake_.note_failure(to_string(errc::sink_failed), error.message(), 0, letters->letters.size());
         } else {
-            sink_failures_ = 0;
+            letters_.succeeded();
             letters->safe = true;
             settle_written();
         }
@@ -1385,144 +1201,86 @@ private:
         settle_letters(*letters_.front(), Outcome::dead_lettered);
         letters_.pop_front();
     }
-    void settle_letters(Letters& letters, Outcome outcome, std::shared_ptr<const Batch> in_use = nullptr) {
-        start_endings(letters.letters.size());
-        for (std::size_t i = 0; i < endings_.size(); ++i) {
+    void settle_letters(Letters& letters, Outcome outcome) {
+        end_letters(letters, outcome);
+        settle_ended(letters);
+    }
+    /// Fills in `dispositions_`.
+    void end_letters(const Letters& letters, Outcome outcome) {
+        dispositions_.start(letters.letters.size());
+        for (std::size_t i = 0; i < dispositions_.size(); ++i) {
             const auto& letter = letters.letters[i];
-            endings_[i].outcome = outcome;
+            dispositions_[i].outcome = outcome;
             // Nobody has refused what grew too old.
             if (outcome == Outcome::rejected && letter.status == 0)
-                endings_[i].outcome =
+                dispositions_[i].outcome =
                     letters.bulk.batch.entries()[i].ambiguous ? Outcome::unknown : Outcome::undelivered;
-            endings_[i].status = letter.status;
-            endings_[i].said = say(letter.type, letter.reason);
+            dispositions_[i].status = letter.status;
+            dispositions_[i].error = dispositions_.add_error(letter.type, letter.reason);
         }
+    }
+    void settle_ended(Letters& letters, std::shared_ptr<const Batch> in_use = nullptr) {
         settle(letters.bulk, time_point{}, std::move(in_use));
         intake_.update_stats([&](Stats& stats) { stats.dead_letters_waiting -= letters.letters.size(); });
     }
 
     // ---- settle → acknowledge ----
 
-    /// Counts the operations of `bulk` as `endings_` says, tells their observers, and requeues the survivors at `due`.
-    /// `in_use`: the transport may still read the batch's bytes; it is left where it is, kept alive by this. When this
-    /// throws, nothing has happened: first all is prepared that needs memory.
+    /// Counts the operations of `bulk` as `dispositions_` says, tells their observers, and requeues the survivors at
+    /// `due`. `in_use`: the transport may still read the batch's bytes; it is left where it is, kept alive by this.
+    /// When this throws, nothing has happened: first all is prepared that needs memory.
     void settle(bulk_type& bulk, time_point due, std::shared_ptr<const Batch> in_use = nullptr) {
         const auto entries = bulk.batch.entries();
         const auto before = bulk.batch.footprint();
-        const bool in_order = options_.ordering == Ordering::per_id;
-        Tally tally;
-        std::uint64_t survivors = 0;
-        std::uint64_t letters = 0;
-        std::uint64_t silent = 0; // settled, and no observer is told
-        std::uint64_t waited_for = 0;
-        std::uint64_t unobserved = 0;
-        std::list<std::shared_ptr<Settled>> one{std::make_shared<Settled>()};
-        auto* const told = one.front().get();
-        groups_at_.assign(entries.size(), no_group);
-        GroupFinder find_group{*told, *books_->observers};
-        for (std::size_t i = 0; i < entries.size(); ++i) {
-            const auto& ending = endings_[i];
-            if (entries[i].not_allowed && ending.next != Next::again) note_allowed(entries[i], false);
-            if (ending.next != Next::settle) {
-                ++(ending.next == Next::again ? survivors : letters);
-                continue;
-            }
-            ++tally[ending.outcome];
-            tally.redirected += ending.result == Result::redirected ? 1U : 0U;
-            if (entries[i].ticket.slot >= waiter_slot) {
-                ++silent;
-                waited_for += entries[i].ticket.slot == waiter_slot ? 1U : 0U;
-                continue;
-            }
-            groups_at_[i] = find_group(entries[i].ticket);
-            auto& group = told->groups[groups_at_[i]];
-            ++group.count;
-            if (!is_failure(ending)) continue;
-            ++group.failed;
-            group.text_bytes += said_[ending.said].type.size() + said_[ending.said].reason.size();
-        }
-        for (auto& group : told->groups) { // subscriptions that are gone
-            if (group.address.observer) continue;
-            unobserved += group.count;
-            silent += group.count;
-            group.count = group.failed = group.text_bytes = 0;
-        }
-        if (survivors == entries.size()) return requeue(std::move(bulk), due);
-        if (letters == entries.size()) return keep_letters(letters_of(std::move(bulk)));
+        for (std::size_t i = 0; i < entries.size(); ++i)
+            if (dispositions_[i].next != Next::retry) note_allowed(entries[i], false);
+        SettlementPlan plan{entries, dispositions_, *shared_->observers, groups_at_};
+        if (plan.only(Next::retry)) return requeue(std::move(bulk), due);
+        if (plan.only(Next::dead_letter)) return keep_letters(letters_of(std::move(bulk)));
 
-        // What survives and what is told as failed is copied out, each exactly, so that together they hold no more
-        // than the batch did; if either is all there is, the batch itself goes.
+        // What is sent again and what becomes a dead letter is copied out, each exactly.
         std::size_t after = 0;
+        const auto portion = [&](Next next) {
+            auto part = bulk.with(bulk.batch.extract([&](std::size_t i) { return dispositions_[i].next == next; }));
+            after += part.batch.footprint();
+            return part;
+        };
         bulk_type again;
-        RetryPlace again_at;
-        if (survivors != 0) {
-            again = bulk.with(bulk.batch.extract([&](std::size_t i) { return endings_[i].next == Next::again; }));
-            after += again.batch.footprint();
-            again_at = place_at(due, again.opened);
+        typename Retries::Place again_at;
+        if (plan.count_of(Next::retry) != 0) {
+            again = portion(Next::retry);
+            again_at = typename Retries::Place{due, again.opened};
         }
-        std::list<LettersPtr> kept_letters;
-        if (letters != 0) {
-            auto kept = bulk.with(bulk.batch.extract([&](std::size_t i) { return endings_[i].next == Next::letter; }));
-            after += kept.batch.footprint();
-            kept_letters = letters_of(std::move(kept));
-        }
-        std::size_t failed = 0;
-        std::size_t text_bytes = 0;
-        for (const auto& group : told->groups) {
-            failed += group.failed;
-            text_bytes += group.text_bytes;
-            told->operations += group.count;
-            told->untold += group.count != 0 ? 1U : 0U;
-        }
-        const bool telling = told->operations != 0;
-        const auto settlement_bytes = static_cast<std::size_t>(told->operations) * sizeof(Settlement);
-        const bool whole = failed != 0 && (in_use || survivors + letters == 0);
-        const auto is_told_failed = [&](std::size_t i) { return is_told(*told, i) && is_failure(endings_[i]); };
-        std::shared_ptr<Batch> kept;
-        if (telling) {
-            told->epoch = bulk.epoch;
-            told->texts.reserve(text_bytes);
-            told->failures.reserve(failed);
-            for (auto& group : told->groups) group.settlements.reserve(group.count);
-            if (in_use) {
-                told->kept = in_use;
-            } else if (failed != 0) {
-                kept = std::make_shared<Batch>();
-                told->kept = kept;
-                if (whole) {
-                    told->charge = before;
-                } else {
-                    *kept = bulk.batch.extract(is_told_failed);
-                    told->charge = kept->footprint() + settlement_bytes - failed * sizeof(Settlement);
-                }
-            } else {
-                told->charge = settlement_bytes;
-            }
-            after += told->charge;
-        }
-        const auto bytes = kept && !whole ? kept->body() : bulk.batch.body();
-        auto results = tell(*told, entries, bytes, whole, waited_for);
+        typename LetterQueue::Place letters;
+        if (plan.count_of(Next::dead_letter) != 0) letters = letters_of(portion(Next::dead_letter));
+        auto results = plan.prepare(bulk.batch, bulk.epoch, in_use);
+        after += plan.charge();
 
         // From here on nothing fails.
-        if (in_order) release_ids(entries, bulk.batch.body());
-        if (survivors != 0) put_off(std::move(again_at), std::move(again));
-        if (letters != 0) keep_letters(std::move(kept_letters));
-        for (auto& [id, result] : results)
-            if (auto done = take_index_waiter(id)) completions_.add(std::move(done), {}, std::move(result));
-        if (unobserved != 0) intake_.update_stats([&](Stats& stats) { stats.unobserved += unobserved; });
-        if (tally.total() != 0) tally.age = intake_type::age_of(bulk.opened, Clock::now());
-        Batch done;
-        if (kept && whole) {
-            *kept = std::move(bulk.batch); // what points into it stays valid: the memory only changes hands
+        if (options_.ordering == Ordering::per_id) release_ids(entries, bulk.batch.body());
+        if (!again.batch.empty()) put_off(std::move(again_at), std::move(again));
+        if (!letters.empty()) keep_letters(std::move(letters));
+        complete_index_waiters(results);
+        if (const auto unobserved = plan.unobserved(); unobserved != 0)
+            intake_.update_stats([&](Stats& stats) { stats.unobserved += unobserved; });
+        auto tally = plan.tally();
+        if (tally.total() != 0) tally.age = age_of(bulk.opened, Clock::now());
+        BulkBatch done;
+        if (plan.takes_batch()) {
+            plan.take_batch(std::move(bulk.batch));
         } else if (!in_use) {
-            done = std::exchange(bulk.batch, Batch{});
+            done = std::exchange(bulk.batch, BulkBatch{});
         }
-        intake_.settle(tally, before, after, bulk.epoch, silent, std::move(done));
-        if (telling) acknowledge(std::move(one));
+        intake_.settle(tally, before, after, bulk.epoch, plan.silent(), std::move(done));
+        if (plan.notifies()) acknowledge(plan.take_notification());
         guarded([this] {
             completions_.post_all();
             place_released();
         });
+    }
+    void complete_index_waiters(SettlementPlan::Results& results) {
+        for (auto& [id, result] : results)
+            if (auto done = index_waiters_.take(id)) completions_.add(std::move(done), {}, std::move(result));
     }
     /// The operations that have ended: the next ones of their ids may travel.
     void release_ids(std::span<Entry> entries, std::string_view body) noexcept {
@@ -1531,7 +1289,7 @@ private:
         for (std::size_t i = 0; i < entries.size(); ++i) {
             auto& entry = entries[i];
             const auto from = std::exchange(at, at + entry.bytes());
-            if (endings_[i].next != Next::settle || !entry.holds_id) continue;
+            if (dispositions_[i].next != Next::settle || !entry.holds_id) continue;
             if (entry.unanswered && !entry.has_version) ++uncertain;
             id_order_.release(key_of(entry, body.substr(from)));
             entry.holds_id = false;
@@ -1540,146 +1298,18 @@ private:
     }
     void place_released() {
         while (auto* const next = id_order_.released()) {
-            auto place = place_at(next->opened, next->opened); // it is past
+            typename Retries::Place place{next->opened, next->opened}; // it is past
             next->batch.entries()[0].holds_id = true;
             put_first(std::move(place), std::move(*next));
             id_order_.pop_released();
             intake_.update_stats([&](Stats& stats) { stats.waiting_for_id = id_order_.waiting(); });
         }
     }
-    void start_endings(std::size_t operations) {
-        endings_.assign(operations, Ending{});
-        said_.assign(1, Said{}); // what is said of a success
-    }
-    [[nodiscard]] std::uint32_t say(std::string_view type, std::string_view reason) {
-        said_.push_back({type, reason});
-        return static_cast<std::uint32_t>(said_.size() - 1);
-    }
-    [[nodiscard]] static bool is_failure(const Ending& ending) noexcept {
-        return ending.outcome != Outcome::indexed && ending.outcome != Outcome::superseded;
-    }
-    static constexpr std::uint32_t no_group = 0xffffffffU;
-    /// Which group a ticket's settlement is told with: the last one again, one of few, or one that is looked up.
-    class GroupFinder {
-    public:
-        GroupFinder(Settled& told, const Observers& observers) : groups_{told.groups}, observers_{observers} {}
-        [[nodiscard]] std::uint32_t operator()(Ticket ticket) {
-            constexpr std::size_t few = 8;
-            const auto is_it = [&](std::uint32_t at) {
-                return groups_[at].who.slot == ticket.slot && groups_[at].who.generation == ticket.generation;
-            };
-            if (!groups_.empty() && is_it(last_)) return last_;
-            if (index_.empty()) {
-                for (std::uint32_t at = 0; at < groups_.size(); ++at)
-                    if (is_it(at)) return last_ = at;
-            } else if (const auto found = index_.find(key_of(ticket)); found != index_.end()) {
-                return last_ = found->second;
-            }
-            last_ = static_cast<std::uint32_t>(groups_.size());
-            groups_.push_back({ticket, observers_.find(ticket), 0, 0, 0, {}});
-            if (groups_.size() > few && index_.empty()) {
-                for (std::uint32_t at = 0; at < groups_.size(); ++at) index_.emplace(key_of(groups_[at].who), at);
-            } else if (!index_.empty()) {
-                index_.emplace(key_of(ticket), last_);
-            }
-            return last_;
-        }
-
-    private:
-        [[nodiscard]] static std::uint64_t key_of(Ticket ticket) noexcept {
-            return std::uint64_t{ticket.slot} << 32U | ticket.generation;
-        }
-        std::vector<typename Settled::Group>& groups_;
-        const Observers& observers_;
-        boost::unordered_flat_map<std::uint64_t, std::uint32_t> index_;
-        std::uint32_t last_ = 0;
-    };
-    /// Whether an observer is told how this operation of the bulk ended.
-    [[nodiscard]] bool is_told(const Settled& told, std::size_t i) const noexcept {
-        return groups_at_[i] != no_group && told.groups[groups_at_[i]].count != 0;
-    }
-    /// An operation's two lines, without their newlines.
-    [[nodiscard]] static std::pair<std::string_view, std::string_view> lines_of(const Entry& entry,
-                                                                                std::string_view bytes) noexcept {
-        const auto source = bytes.substr(entry.action_bytes);
-        return {bytes.substr(0, entry.action_bytes - 1), source.substr(0, source.empty() ? 0 : source.size() - 1)};
-    }
-    /// Writes the settlements; `bytes` holds all operations when `whole`, else the failures that are told. Returns what
-    /// is for those that wait with `async_index`.
-    [[nodiscard]] std::vector<std::pair<std::uint64_t, IndexResult>>
-    tell(Settled& told, std::span<const Entry> entries, std::string_view bytes, bool whole, std::size_t waited_for) {
-        std::vector<std::pair<std::uint64_t, IndexResult>> results;
-        results.reserve(waited_for);
-        std::size_t offset = 0;
-        for (std::size_t i = 0; i < entries.size(); ++i) {
-            const auto& ending = endings_[i];
-            const auto& entry = entries[i];
-            const auto at = offset;
-            if (whole) offset += entry.bytes();
-            if (ending.next != Next::settle) continue;
-            const auto& said = said_[ending.said];
-            if (entry.ticket.slot == waiter_slot) {
-                results.emplace_back(entry.ticket.key,
-                                     IndexResult{ending.outcome, ending.result, ending.status, entry.attempts,
-                                                 std::string{said.type}, std::string{said.reason}});
-                continue;
-            }
-            if (!is_told(told, i)) continue;
-            Settlement settlement{entry.ticket.key, ending.outcome, ending.result, ending.status, entry.attempts};
-            if (is_failure(ending)) {
-                const auto own = [&](std::string_view text) {
-                    const auto from = told.texts.size();
-                    told.texts.append(text);
-                    return std::string_view{told.texts}.substr(from);
-                };
-                if (!whole) offset += entry.bytes();
-                const auto [line, source] = lines_of(entry, bytes.substr(at, entry.bytes()));
-                told.failures.push_back({own(said.type), own(said.reason), line, source});
-                settlement.failure = &told.failures.back();
-            }
-            told.groups[groups_at_[i]].settlements.push_back(settlement);
-        }
-        return results;
-    }
     /// Lets the settlements set out for their observers. What cannot be posted for want of memory is posted later.
-    void acknowledge(std::list<std::shared_ptr<Settled>> one) noexcept {
-        books_->set_out(one.front()->operations);
-        deliveries_.splice(deliveries_.end(), one);
-        guarded([this] { deliver(); });
-    }
-    void deliver() {
-        while (!deliveries_.empty()) {
-            const auto told = deliveries_.front();
-            for (; told->posted < told->groups.size(); ++told->posted) {
-                auto& group = told->groups[told->posted];
-                if (group.count == 0) continue;
-                asio::post(group.address.executor,
-                           [books = books_, told, which = told->posted, observer = group.address.observer] {
-                               call_observer(*books, *told, which, *observer);
-                           });
-                group.address = {};
-            }
-            deliveries_.pop_front();
-        }
-    }
-    /// On the observer's executor.
-    static void call_observer(Books& books, Settled& told, std::size_t which, AnyObserver& observer) {
-        const auto& group = told.groups[which];
-        if (!books.arrive(group.count)) { // the close has counted them
-        } else if (!books.observers->find(group.who).observer) {
-            books.intake.update_stats([&](Stats& stats) { stats.unobserved += group.count; });
-        } else {
-            try {
-                observer.tell(group.settlements);
-            } catch (const std::exception& error) { // it was told; what it makes of it is its own affair
-                books.intake.note_failure("observer_threw", error.what(), 0);
-            } catch (...) {
-                books.intake.note_failure("observer_threw", {}, 0);
-            }
-        }
-        if (--told.untold != 0) return;
-        books.intake.release(told.epoch, told.operations, told.charge);
-        books.wake();
+    void acknowledge(typename Notifications::Place one) noexcept {
+        shared_->expect(one.front()->operations);
+        notifications_.push(std::move(one));
+        guarded([this] { notifications_.post_all(shared_); });
     }
     void tell_dropped() {
         while (telling_dropped_ || intake_.take_dropped(dropped_)) {
@@ -1690,14 +1320,14 @@ private:
     }
     /// When this throws, nothing has happened.
     void tell_dropped(const typename intake_type::Dropped& dropped) {
-        std::list<std::shared_ptr<Settled>> one{std::make_shared<Settled>()};
+        typename Notifications::Place one{std::make_shared<Notification>()};
         auto& told = *one.front();
         told.charge = dropped.charge();
         told.failures.push_back({to_string(errc::overflow), {}, {}, {}});
-        std::vector<std::pair<std::uint64_t, IndexResult>> results;
-        GroupFinder find_group{told, *books_->observers};
+        SettlementPlan::Results results;
+        GroupFinder find_group{told, *shared_->observers};
         for (const auto& ticket : dropped.tickets) {
-            if (ticket.slot == waiter_slot) {
+            if (ticket.slot == index_waiter_slot) {
                 results.emplace_back(
                     ticket.key, IndexResult{Outcome::dropped, {}, 0, 0, std::string{to_string(errc::overflow)}, {}});
                 continue;
@@ -1709,13 +1339,12 @@ private:
         std::uint64_t unobserved = 0;
         for (auto& group : told.groups) {
             if (!group.address.observer) unobserved += std::exchange(group.count, 0);
-            told.untold += group.count != 0 ? 1U : 0U;
+            told.calls_left += group.count != 0 ? 1U : 0U;
             told.operations += group.count;
         }
         told.epoch = dropped.epoch;
         // From here on nothing fails.
-        for (auto& [id, result] : results)
-            if (auto done = take_index_waiter(id)) completions_.add(std::move(done), {}, std::move(result));
+        complete_index_waiters(results);
         if (unobserved != 0) intake_.update_stats([&](Stats& stats) { stats.unobserved += unobserved; });
         const auto silent = dropped.tickets.size() - told.operations;
         const auto charge = told.operations == 0 ? std::exchange(told.charge, 0) : 0;
@@ -1726,30 +1355,14 @@ private:
 
     // ---- who waits ----
 
-    using Flushes = FlushWaiters<time_point, Completion<error_code>>;
-    struct RoomWaiter {
-        Batch scratch;
-        Ticket ticket;
-        Completion<error_code, Admission> done;
-    };
-    template <class Waiter>
-    using ById = std::map<std::uint64_t, Waiter>;
-
-    /// A waiter with all the memory that it needs. Throws `std::bad_alloc`.
-    template <class Waiter>
-    [[nodiscard]] static typename ById<Waiter>::node_type place_of(std::uint64_t id, Waiter waiter) {
-        ById<Waiter> one;
-        one.emplace(id, std::move(waiter));
-        return one.extract(one.begin());
-    }
     void serve_waiters(time_point now) {
         while (!room_waiters_.empty()) { // in the order of their coming
-            auto& first = room_waiters_.begin()->second;
+            auto& first = room_waiters_.front();
             const auto offered = intake_.offer(first.scratch, first.ticket, intake_type::IfFull::reserve);
-            again_ = again_ || offered.wake; // the strand is awake: here
+            if (offered.wake) guard_.run_again(); // the strand is awake: here
             if (offered.admission == Admission::full) break;
             completions_.add(std::move(first.done), {}, offered.admission);
-            room_waiters_.erase(room_waiters_.begin());
+            room_waiters_.pop_front();
         }
         if (!flush_waiters_.empty()) {
             const auto first_epoch = intake_.first_epoch();
@@ -1758,129 +1371,101 @@ private:
                 completions_.add(std::move(*done), errc::deadline_exceeded);
         }
         completions_.post_all();
-        if (closing_) close(now);
+        if (close_.requested()) close(now);
         if (in_flight_.empty()) trim();
     }
     /// After a burst: gives back what nothing needs now.
     void trim() {
         intake_.trim();
-        if (spare_flights_.size() > 1) spare_flights_.erase(spare_flights_.begin() + 1, spare_flights_.end());
-        give_back(endings_);
-        give_back(said_);
+        in_flight_.trim();
+        dispositions_.trim(operations_worth_keeping);
         give_back(groups_at_);
         give_back(held_);
-        give_back(merging_);
+        retries_.trim(operations_worth_keeping);
         id_order_.trim();
-        const std::lock_guard lock{index_waiters_mutex_};
-        if (index_waiters_.empty() && index_waiters_.bucket_count() > endings_worth_keeping)
-            decltype(index_waiters_){}.swap(index_waiters_);
+        index_waiters_.trim(operations_worth_keeping);
     }
     template <class Vector>
     static void give_back(Vector& vector) noexcept {
-        if (vector.capacity() > endings_worth_keeping) Vector{}.swap(vector); // `= {}` would keep the memory
+        if (vector.capacity() > operations_worth_keeping) Vector{}.swap(vector); // `= {}` would keep the memory
     }
     /// One timer for everything: the earliest time at which `pump` has something to do.
     void arm_timer() {
         auto next = intake_.flush_due();
         const auto max_age = options_.retry.max_age;
-        next = std::min(next, intake_type::saturating_add(intake_.oldest_sealed(), max_age));
-        next = std::min(next, intake_type::saturating_add(oldest_retry(), max_age));
+        next = std::min(next, saturating_add<Clock>(intake_.oldest_sealed(), max_age));
+        next = std::min(next, saturating_add<Clock>(retries_.oldest(), max_age));
         if (id_order_.oldest() != nullptr)
-            next = std::min(next, intake_type::saturating_add(id_order_.oldest()->opened, max_age));
-        if (!letters_.empty() && !writing_) next = std::min(next, sink_resume_);
-        if (in_flight_.size() < concurrency_.limit() && !sink_is_behind()) {
+            next = std::min(next, saturating_add<Clock>(id_order_.oldest()->opened, max_age));
+        next = std::min(next, letters_.next_deadline());
+        if (!in_hand_.batch.empty()) next = std::min(next, saturating_add<Clock>(in_hand_.opened, max_age));
+        if (in_flight_.size() < limiter().limit() && !letters_.is_behind()) {
+            if (!in_hand_.batch.empty()) next = std::min(next, endpoint_.resume_at(in_flight_.size()));
             if (!retries_.empty() && may_repeat())
-                next = std::min(next, std::max(retries_.begin()->first, resume_at()));
-            if (intake_.oldest_sealed() != time_point::max()) next = std::min(next, resume_at());
+                next = std::min(next, std::max(retries_.next_due(), endpoint_.resume_at(in_flight_.size())));
+            if (intake_.oldest_sealed() != time_point::max())
+                next = std::min(next, endpoint_.resume_at(in_flight_.size()));
         }
         next = std::min({next, flush_waiters_.earliest(), look_again_});
-        if (untold_) next = std::min(next, tell_at_);
-        if (closing_ && !ended_) next = std::min(next, gave_up_ ? close_deadline_ : give_up_at());
-        if (ended_) next = time_point::max();
-        if (next == time_point::max()) { // an idle indexer keeps no context running
-            if (std::exchange(armed_at_, next) != next) timer_.cancel();
-            return;
-        }
-        if (armed_at_ <= Clock::now()) armed_at_ = time_point::max(); // it comes too late, or never: Asio had no memory
-        if (next >= armed_at_) return;                                // it looks again then
-        armed_at_ = time_point::max();                                // as long as memory may run out
-        timer_.expires_at(next);
-        timer_.async_wait([self = this->shared_from_this(), next](error_code error) {
-            if (self->armed_at_ == next) self->armed_at_ = time_point::max();
-            if (!error) self->pump();
-        });
-        armed_at_ = next;
+        next = std::min({next, events_.next_deadline(), close_.next_deadline(intake_.pending())});
+        if (close_.ended()) next = time_point::max();
+        timer_.wait_until(next, [self = this->shared_from_this()] { self->pump(); });
     }
-    /// When a waiting bulk may be launched, as far as the endpoint's pause is concerned.
-    [[nodiscard]] time_point resume_at() const {
-        return concurrency_.failures() == 0 ? time_point::min() : concurrency_.resume_at(in_flight_.size());
-    }
-
     // ---- close ----
 
-    /// Somewhat before the deadline, so that observers learn what became of it.
-    [[nodiscard]] time_point give_up_at() const {
-        if (close_deadline_ == time_point::max() || close_deadline_ <= close_called_at_) return close_deadline_;
-        const auto time = std::chrono::duration_cast<std::chrono::nanoseconds>(close_deadline_ - close_called_at_);
-        return close_deadline_ -
-               std::chrono::duration_cast<typename Clock::duration>(close_margin(time, intake_.pending()));
-    }
     void close(time_point now) {
-        if (!ended_) {
-            if (!intake_.idle() && now < give_up_at()) return;
+        if (!close_.ended()) {
+            if (close_.drains(now, intake_.idle(), intake_.pending())) return;
             if (!intake_.idle()) {
                 give_up_everything();
-                if (!std::exchange(gave_up_, true)) {
+                if (close_.begin_abandoning()) {
                     transport_.shutdown();
-                    if (writing_) sink_.get()->shutdown();
+                    if (letters_.is_writing()) sink_.get()->shutdown();
                 }
             }
-            if (!intake_.idle() && now < close_deadline_) return; // observers on other executors are being told
-            ended_ = true;
-            drained_ = given_up_ == given_up_before_close_;
-            if (!gave_up_) transport_.shutdown();
-            if (!writing_) sink_ = {}; // what it keeps open, it keeps no longer
+            if (close_.waits_for_observers(now, intake_.idle())) return; // on other executors
+            if (close_.end()) transport_.shutdown();
+            if (!letters_.is_writing()) sink_ = {}; // what it keeps open, it keeps no longer
             timer_.cancel();
-            armed_at_ = time_point::max();
             trim();
         }
         while (auto done = flush_waiters_.take_any()) completions_.add(std::move(*done), errc::closed);
         completions_.post_all();
-        if (!silenced_) {
+        if (!close_.is_silenced()) {
             // Calls that are posted already may still begin: those on an executor that runs come before this.
-            if (!intake_.idle() && (silencing_ || post_silence())) return;
+            if (!intake_.idle() && (close_.is_silencing() || post_silence())) return;
             silence();
         }
         while (!close_waiters_.empty()) {
             auto final = report();
-            completions_.add(std::move(close_waiters_.begin()->second), {}, std::move(final));
-            close_waiters_.erase(close_waiters_.begin());
+            completions_.add(std::move(close_waiters_.front()), {}, std::move(final));
+            close_waiters_.pop_front();
         }
         completions_.post_all();
     }
     /// False when there is no memory for it.
     bool post_silence() noexcept {
-        silencing_ = guarded([this] {
+        close_.silencing(guarded([this] {
             asio::post(strand_, [self = this->shared_from_this()] {
                 self->silence();
                 self->pump();
             });
-        });
-        return silencing_;
+        }));
+        return close_.is_silencing();
     }
     /// No call of an observer begins from now on. What was not delivered is counted here, not where it would have been.
     void silence() {
-        if (std::exchange(silenced_, true)) return;
-        const auto late = books_->silence();
+        if (!close_.silence()) return;
+        const auto late = shared_->silence();
         if (late != 0) intake_.update_stats([&](Stats& stats) { stats.unobserved += late; });
-        tell_events(Clock::now(), true); // also of what the last observers did
+        report_events(Clock::now(), true); // also of what the last observers did
     }
     /// No time is left: nothing is sent any more, and everything is settled as what it is. When memory runs out, it is
     /// called again for the rest.
     void give_up_everything() {
         if (!in_hand_.batch.empty()) give_up(in_hand_, errc::closed);
         while (!retries_.empty()) {
-            take_retry(retries_.begin(), doomed_);
+            doomed_ = taken_out(retries_.pop());
             give_up(doomed_, errc::closed);
             place_released();
         }
@@ -1889,30 +1474,34 @@ private:
         while (intake_.take(doomed_)) give_up(doomed_, errc::closed);
         while (!letters_.empty()) { // refused, and nobody has taken them over
             const auto letters = letters_.front();
-            if (!letters->safe) given_up_ += letters->letters.size();
-            settle_letters(*letters, letters->safe ? Outcome::dead_lettered : Outcome::rejected,
-                           {letters, &letters->bulk.batch});
+            if (!letters->safe) close_.abandoned(letters->letters.size());
+            end_letters(*letters, letters->safe ? Outcome::dead_lettered : Outcome::rejected);
+            const std::shared_ptr<const Batch> batch{letters, &letters->bulk.batch}; // the sink may still read it
+            const auto count = count_undelivered();
+            auto part = count == 0 || count == dispositions_.size() ? batch : undelivered_part(letters->bulk.batch);
+            settle_ended(*letters, batch);
+            if (count != 0) undelivered_.push_back(std::move(part));
             letters->abandoned = true;
             letters_.pop_front();
         }
         while (!in_flight_.empty()) {
             const auto flight = in_flight_.front();
-            start_endings(flight->bulk.batch.operations());
-            const auto said = say(to_string(errc::closed), trouble());
-            for (auto& ending : endings_) {
-                ending.outcome = Outcome::unknown;
-                ending.said = said;
+            dispositions_.start(flight->bulk.batch.operations());
+            const auto said = dispositions_.add_error(to_string(errc::closed), endpoint_.trouble());
+            for (auto& disposition : dispositions_) {
+                disposition.outcome = Outcome::unknown;
+                disposition.error = said;
             }
-            const auto count = endings_.size();
+            const auto count = dispositions_.size();
             settle(flight->bulk, time_point{}, std::shared_ptr<const Batch>{flight, &flight->bulk.batch});
-            given_up_ += count;
-            intake_.note_failure(to_string(errc::closed), trouble(), 0, count);
+            close_.abandoned(count);
+            intake_.note_failure(to_string(errc::closed), endpoint_.trouble(), 0, count);
             flight->abandoned = true;
-            in_flight_.erase(in_flight_.begin());
+            in_flight_.remove(flight, flight->bulk.travelled > 1);
         }
         intake_.update_stats([](Stats& stats) { stats.in_flight = 0; });
     }
-    [[nodiscard]] CloseReport report() const { return {intake_.stats(), drained_, undelivered_}; }
+    [[nodiscard]] CloseReport report() const { return {intake_.stats(), close_.drained(), undelivered_}; }
 
     /// Counts failures in runs of one type, so that a batch that fails alike takes the lock once.
     class FailureCounter {
@@ -1945,51 +1534,32 @@ private:
         return bulk_target(with_server_timeout(options.request, options.request_timeout), with_results);
     }
 
-    void count_attempt(Entry& entry) const noexcept {
-        if (charging_ && entry.attempts < 0xffffU) ++entry.attempts;
-    }
     [[nodiscard]] static time_point later(time_point now, std::chrono::nanoseconds by) {
-        return intake_type::saturating_add(now, by);
+        return saturating_add<Clock>(now, by);
     }
 
     const IndexerOptions options_;
     using Strand = asio::strand<asio::any_io_executor>;
     Strand strand_;
-    // By the strand's own type: what Asio needs memory for within `any_io_executor` ends the process when there is
-    // none.
-    asio::basic_waitable_timer<Clock, asio::wait_traits<Clock>, Strand> timer_;
+    DeadlineTimer<Clock, Strand> timer_;
     T transport_;
     DeadLetters sink_;
     const std::array<std::string, 2> targets_; ///< without and with `items.*.result`
-    const std::shared_ptr<Books> books_;
-    intake_type& intake_ = books_->intake;
+    const std::shared_ptr<Shared> shared_;
+    intake_type& intake_ = shared_->intake;
     ClientIds client_ids_ = ClientIds::of<Clock>();
     std::atomic<std::uint64_t> next_id_{1};
     std::atomic<bool> limits_changed_{false};
-    std::mutex index_waiters_mutex_;
-    std::unordered_map<std::uint64_t, Completion<error_code, IndexResult>> index_waiters_;
+    IndexWaiters index_waiters_;
 
     // The strand's own.
-    Concurrency<time_point> concurrency_;
-    RequestCeiling ceiling_;
-    SizeSuspicion suspicion_;
-    std::uint64_t taken_ = 1;          ///< requests that were taken, and one
-    std::uint64_t fresh_failures_ = 0; ///< bulks that failed, as far as a smaller one might not, for the first time
+    Endpoint<time_point> endpoint_;
+    RequestSizing sizing_;
     RetryBudget budget_;
-    std::size_t lone_refusals_ = 0; ///< 400s of one type for single operations, since an answer was one item for each
-    std::string lone_refusal_type_;
-    static constexpr std::size_t most_lone_refusals = 32;
-    /// A bulk is halved for its own failures only after so many, lest random overload takes it to pieces.
-    static constexpr std::uint32_t failures_before_halving = 4;
-    std::size_t repeating_ = 0; ///< requests in flight whose operations were sent before
-    bool fresh_turn_ = false;   ///< something new travels next
+    bool fresh_turn_ = false; ///< something new travels next
     Jitter jitter_ = std::is_same_v<Clock, std::chrono::steady_clock> ? Jitter{} : Jitter{1}; // virtual: repeatable
-    std::string trouble_; ///< what was last wrong with the endpoint
-    std::vector<FlightPtr> in_flight_;
-    std::vector<FlightPtr> spare_flights_;
-    std::multimap<time_point, bulk_type> retries_; ///< by when they are due
-    std::multiset<time_point> retry_ages_;         ///< by when they were opened
-    std::vector<typename std::multimap<time_point, bulk_type>::iterator> merging_;
+    InFlight<Flight> in_flight_;
+    Retries retries_;
     IdOrder<bulk_type> id_order_;
     struct HeldBack {
         std::size_t position;
@@ -1997,46 +1567,25 @@ private:
     };
     std::vector<HeldBack> held_; ///< of the bulk that is held back in parts
     FloodGauge flood_;
-    std::list<LettersPtr> letters_; ///< the first of them is being written, or will be
-    static constexpr std::size_t most_letters = 8;
-    static constexpr std::size_t most_looked_at = 256;
-    bool writing_ = false;
-    std::uint32_t sink_failures_ = 0; ///< in a row
-    std::string sink_trouble_;
-    time_point sink_resume_ = time_point::min();
-    std::vector<Ending> endings_; ///< of the bulk that is being judged
-    std::vector<Said> said_;      ///< about its operations
-    static constexpr std::size_t endings_worth_keeping = 4096;
-    const std::unique_ptr<Stats> told_ = options_.on_event ? std::make_unique<Stats>() : nullptr; ///< by `on_event`
-    time_point tell_at_ = time_point::min(); ///< again, at the earliest
-    bool untold_ = false;
+    LetterQueue letters_;
+    Dispositions dispositions_; ///< of the bulk that is being judged
+    static constexpr std::size_t operations_worth_keeping = 4096;
+    EventReporter<time_point> events_{options_.on_event != nullptr};
     std::vector<std::uint32_t>
         groups_at_; ///< of the bulk that is being settled: which group each operation is told with
-    std::list<std::shared_ptr<Settled>> deliveries_; ///< whose calls are still to be posted
-    bulk_type in_hand_;                              ///< on its way to being sent
-    bulk_type doomed_;                               ///< on its way to being given up
+    Notifications notifications_;
+    bulk_type in_hand_; ///< on its way to being sent
+    bulk_type doomed_;  ///< on its way to being given up
     errc doomed_why_{};
     typename intake_type::Dropped dropped_;
     bool telling_dropped_ = false;              ///< `dropped_` is being told
-    bool charging_ = true;                      ///< false while an answer is judged a second time
     time_point look_again_ = time_point::max(); ///< memory ran out
     Flushes flush_waiters_;
-    ById<RoomWaiter> room_waiters_;
-    ById<Completion<error_code, CloseReport>> close_waiters_;
+    Rooms room_waiters_;
+    Closes close_waiters_;
     Completions completions_;
-    time_point armed_at_ = time_point::max();
-    bool pumping_ = false;
-    bool again_ = false;
-    bool closing_ = false;
-    bool ended_ = false;
-    bool silencing_ = false; ///< the step that silences the observers is posted
-    bool silenced_ = false;
-    bool drained_ = false;
-    std::uint64_t given_up_ = 0;
-    std::uint64_t given_up_before_close_ = 0;
-    time_point close_deadline_ = time_point::max();
-    time_point close_called_at_ = time_point::min();
-    bool gave_up_ = false;
+    PumpGuard guard_;
+    CloseState<time_point> close_;
     std::vector<std::shared_ptr<const Batch>> undelivered_; ///< for the report
 };
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <bulkhead/error.hpp>
-#include <bulkhead/kafka/source_options.hpp>
+#include <bulkhead/kafka/source_stats.hpp>
 
 #include <chrono>
 #include <cstdint>

@@ -27,7 +27,7 @@ public:
 
     /// What a settlement did.
     enum class Step : std::uint8_t {
-        late,    ///< nothing: the record is not tracked (any more)
+        late,    ///< nothing: the record is not tracked, or no longer
         partly,  ///< other operations of the record are still to come
         settled, ///< it was the record's last operation, and all are settled
         failed,  ///< it was the record's last operation, and at least one has failed
@@ -53,7 +53,7 @@ public:
         return sequence;
     }
 
-    /// The consumer went back (seek, reset, truncated log), and delivers anew from `offset` on: earlier deliveries of
+    /// The consumer went back (seek, reset, truncated log), and delivers again from `offset` on: earlier deliveries of
     /// these offsets are forgotten; what is before and not settled stays. Nothing happens when it did not go back.
     void rewind(std::int64_t offset) noexcept {
         if (!next_ || offset >= *next_) return;

@@ -12,7 +12,7 @@
 #include <string>
 #include <string_view>
 
-/// The words in which a Kafka consumer and `KafkaSource` talk to each other.
+/// The records of a Kafka consumer, and what `KafkaSource` requires of a consumer and of a mapper.
 namespace bulkhead::inline v1 {
 
 /// A header of a Kafka record. Views: valid as long as the record.
@@ -75,7 +75,7 @@ struct TopicPartition {
 /// back into the source.
 ///
 /// - `store_offset(topic, partition, next)`: remember that the group may commit `next`, the next offset to be read.
-/// - `pause`, `resume`: stop and go on fetching a partition. `resume` is called only for a partition that was paused,
+/// - `pause`, `resume`: stop and resume fetching a partition. `resume` is called only for a partition that was paused,
 ///   in this assignment or an earlier one: a client may keep the pause. After an assignment `pause` may be repeated.
 ///
 /// An error means that it has to be tried again: the source does so at the next `poll()`.
@@ -102,7 +102,7 @@ concept OffsetSetter = Consumer<C> &&
     { client.set_offset(topic, partition, offset) } -> std::convertible_to<error_code>;
 };
 
-/// What a mapper says about a record.
+/// What a mapper returns for a record.
 enum class Mapped : std::uint8_t {
     operations, ///< it appended the record's operations; appending none is the same as `skip`
     skip,       ///< nothing to index
@@ -118,7 +118,7 @@ concept Mapper = requires(M& mapper, const Record& record, Batch& out) {
 };
 
 /// A mapper that also knows what a tombstone (a record without payload) deletes: `Mapped tombstone(const Record&,
-/// Batch& out)` appends the delete. It says `invalid` where it cannot, e.g. because the key is missing.
+/// Batch& out)` appends the delete. It returns `invalid` where it cannot, e.g. because the key is missing.
 template <class M>
 concept TombstoneMapper = Mapper<M> && requires(M& mapper, const Record& record, Batch& out) {
     { mapper.tombstone(record, out) } -> std::same_as<Mapped>;

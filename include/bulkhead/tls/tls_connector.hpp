@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <bulkhead/http/connector.hpp>
+#include <bulkhead/http/detail/dialer.hpp>
+#include <bulkhead/http/detail/watchdog.hpp>
 #include <bulkhead/http/http_transport.hpp>
+#include <bulkhead/tls/detail/handshake_diagnosis.hpp>
 #include <bulkhead/tls/detail/tls_context.hpp>
 #include <bulkhead/tls/detail/tls_files.hpp>
 #include <bulkhead/tls/detail/tls_stream.hpp>
+#include <bulkhead/tls/detail/verification.hpp>
+#include <bulkhead/tls/tls_options.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -28,7 +34,7 @@ template <class Clock = std::chrono::steady_clock, class Resolver = asio::ip::tc
 class TlsConnector {
 public:
     /// TLS over TCP.
-    using stream_type = TlsStream<asio::ip::tcp::socket>;
+    using stream_type = detail::TlsStream<asio::ip::tcp::socket>;
     /// Of the URLs that it speaks.
     static constexpr std::string_view scheme = "https";
     /// Where the URL names none.
@@ -47,16 +53,18 @@ public:
         return open(files_, stream, std::move(peer), timeouts);
     }
     /// Whether a connection that was idle can carry a request.
-    [[nodiscard]] static bool alive(stream_type& stream) noexcept { return !stream.worn_out() && stream.quiet(); }
+    [[nodiscard]] static bool alive(stream_type& stream) noexcept {
+        return !stream.key_limit_reached() && stream.is_idle();
+    }
     /// Called before it is closed: the last word to the peer.
-    static void closing(stream_type& stream) noexcept { stream.say_goodbye(); }
+    static void closing(stream_type& stream) noexcept { stream.send_close_notify(); }
 
-    /// Puts right what an exchange made of an error that belongs to the handshake. In TLS 1.3 the server looks at our
+    /// Corrects the reply of an exchange whose error belongs to the handshake. In TLS 1.3 the server looks at our
     /// certificate when we have already begun to send; where it refuses it (or that there is none), it has seen nothing
     /// of the request.
     static void explain(stream_type& stream, Reply& reply) noexcept {
         if (!reply.error || reply.status != 0 || stream.answered()) return;
-        if (reply.error.category() != asio::error::get_ssl_category() || !detail::refuses_us(reply.error)) return;
+        if (!detail::refuses_us(detail::tls_code_of(reply.error))) return;
         try {
             reply.detail = why_failed(stream, reply.error);
         } catch (const std::exception&) { // no memory: the detail stays as it is
@@ -71,7 +79,7 @@ private:
         co_await asio::this_coro::throw_if_cancelled(false);
         const auto deadline = detail::saturating_add<Clock>(Clock::now(), timeouts.total);
         Opened opened;
-        const auto& context = detail::TlsContext::attempt_of(stream.native_handle()).context;
+        const auto& context = detail::attempt_of(stream.native_handle()).context;
         if (!context->expect(stream.native_handle(), peer.host, peer.port)) {
             opened.error = errc::handshake_failed;
             opened.detail = "no certificate can be for this host: " + detail::printable(peer.host);
@@ -86,9 +94,9 @@ private:
         detail::Watchdog<Clock> watchdog{executor, until, [&stream] { abort_stream(stream); }};
         opened.error = co_await stream.handshake();
         if (!opened.error && !stream.next_layer().is_open()) opened.error = asio::error::operation_aborted;
-        if (opened.error && watchdog.bitten()) opened.error = errc::handshake_timeout;
-        const bool said = opened.error == errc::handshake_timeout || opened.error == asio::error::operation_aborted;
-        if (!opened.error || said) co_return opened;
+        if (opened.error && watchdog.expired()) opened.error = errc::handshake_timeout;
+        const bool clear = opened.error == errc::handshake_timeout || opened.error == asio::error::operation_aborted;
+        if (!opened.error || clear) co_return opened;
 
         opened.detail = why_failed(stream, opened.error);
         if (const auto problem = files->problem(); !problem.empty())
@@ -99,10 +107,17 @@ private:
         co_return opened;
     }
     static std::string why_failed(stream_type& stream, const error_code& error) {
-        const auto& attempt = detail::TlsContext::attempt_of(stream.native_handle());
+        const auto& attempt = detail::attempt_of(stream.native_handle());
         if (!attempt.distrust.empty()) return attempt.distrust;
-        return detail::why_handshake_failed(error, stream.heard(), attempt.certificate_asked,
-                                            SSL_get_certificate(stream.native_handle()) != nullptr);
+        const auto text = error.message();
+        detail::HandshakeFailure failure;
+        failure.tls_error = detail::tls_code_of(error);
+        failure.hung_up = error == asio::ssl::error::stream_truncated || error == asio::error::eof;
+        failure.text = text;
+        failure.first_bytes = stream.first_bytes();
+        failure.certificate_requested = attempt.certificate_requested;
+        failure.certificate_given = SSL_get_certificate(stream.native_handle()) != nullptr;
+        return detail::why_handshake_failed(failure);
     }
 
     std::shared_ptr<detail::TlsFiles> files_;

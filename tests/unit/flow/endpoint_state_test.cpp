@@ -59,7 +59,10 @@ TEST_CASE("a restart of a node that is reported item by item for minutes makes n
             b.script->respond = by_operation([&](const std::string&, const std::string& source) {
                 return down && (all || names(source, "0}")) ? item(503, type) : item(201);
             });
-            REQUIRE(b.put_many(0, 100));
+            for (std::uint64_t key = 0; key < 100; ++key) { // with ids: a node that closes may have applied them
+                const auto id = std::to_string(key);
+                REQUIRE(b.put(key, {.id = id}) == Admission::accepted);
+            }
             b.run_for(20min, 500ms);
             CHECK(b.count(Outcome::rejected) == 0);
             CHECK(b.count(Outcome::indexed) == (all ? 0U : 90U));
@@ -246,10 +249,10 @@ TEST_CASE("an endpoint that answers nonsense for ever ends all that it was sent,
         const auto id = std::to_string(key);
         REQUIRE(b.put(key, {.id = id}) == Admission::accepted);
     }
-    b.run_for(10min, 100ms);
+    b.run_for(20min, 100ms);
     CHECK(b.stats().pending == 0);
     CHECK(b.count(Outcome::unknown) == 2000);
-    CHECK(b.script->requests().size() == 20);
+    CHECK(b.script->requests().size() <= 32); // each bulk is parted once, to see whether a part is to blame
 }
 
 TEST_CASE("an outage costs no more requests than before, and the full size is back soon", "[F172]") {
@@ -425,4 +428,163 @@ TEST_CASE("what grows too old goes to the sink when the user says so", "[F180]")
         CHECK(buried.size() == (to_sink ? 1U : 0U));
         if (to_sink) CHECK(buried.at(0) == "too_old {\"n\":7}");
     }
+}
+
+TEST_CASE("a node that fails with an operation on its way leaves the effect unknown, as a lost answer does", "[F300]") {
+    for (const auto* type : {"node_disconnected_exception", "node_closed_exception", "connect_transport_exception",
+                             "receive_timeout_transport_exception"})
+        for (const bool all : {true, false})
+            for (const auto status : {500U, 503U}) {
+                CAPTURE(type, all, status);
+                Bench b{{.max_batch_operations = 5, .retry = {.max_age = unlimited}}};
+                std::set<std::string> store;
+                std::size_t applied_twice = 0;
+                bool first = true;
+                // The node fails after the shard has applied the operation, once.
+                b.script->respond = [&](const test::SeenRequest& request) -> std::optional<Answer> {
+                    const auto parts = lines(request.body);
+                    std::vector<std::string> items;
+                    for (std::size_t i = 0; i + 1 < parts.size(); i += 2) {
+                        const bool creates = names(parts[i], "create");
+                        const bool there = !store.insert(parts[i + 1]).second;
+                        if (there && creates && names(parts[i], "_id")) {
+                            items.push_back(item(409, "version_conflict_engine_exception"));
+                            continue;
+                        }
+                        applied_twice += there && !names(parts[i], "_id") ? 1U : 0U;
+                        const bool fails = first && (all || !names(parts[i + 1], "\"n\":2"));
+                        items.push_back(fails ? item(status, type) : item(201));
+                    }
+                    first = false;
+                    return Answer::items(items);
+                };
+                b.put(0, {.action = Action::create, .id = "a"});
+                b.put(1); // without an id it cannot be sent again
+                b.put(2, {.id = "c"});
+                b.put(3, {.action = Action::create, .id = "d"});
+                b.put(4, {.id = "e"});
+                b.run_for(60s, 100ms);
+                CHECK(b.stats().pending == 0);
+                CHECK(b.count(Outcome::superseded) == 2); // each has met itself
+                CHECK(b.count(Outcome::indexed) == 2);
+                CHECK(b.count(Outcome::unknown) == 1);
+                CHECK(applied_twice == 0);
+                for (const auto& one : b.told)
+                    if (one.outcome == Outcome::unknown) CHECK((one.key == 1 && one.type == type));
+                CHECK(b.books_balance());
+            }
+}
+
+TEST_CASE("what a node refused before it began is not taken for applied", "[F300]") {
+    Bench b{{.max_batch_operations = 2, .retry = {.max_age = unlimited}}};
+    bool first = true;
+    b.script->respond = by_operation([&](const std::string&, const std::string&) {
+        return first ? item(500, "unavailable_shards_exception") : item(409, "version_conflict_engine_exception");
+    });
+    b.put(0, {.action = Action::create, .id = "a"});
+    b.put(1, {.action = Action::create, .id = "b"});
+    b.run_for(1s, 10ms);
+    first = false;
+    b.run_for(60s, 100ms);
+    CHECK(b.count(Outcome::rejected) == 2); // of another writer
+    CHECK(perhaps_applied(500, "node_closed_exception"));
+    CHECK_FALSE(perhaps_applied(429, "node_closed_exception"));
+    CHECK_FALSE(perhaps_applied(500, "unavailable_shards_exception"));
+}
+
+TEST_CASE("one operation that makes every answer nonsense takes none of its neighbours with it", "[F301]") {
+    for (const std::uint64_t culprit : {0U, 37U, 499U})
+        for (const std::uint32_t attempts : {3U, 10U})
+            for (const bool too_large : {false, true}) {
+                CAPTURE(culprit, attempts, too_large);
+                Bench b{{.max_batch_operations = 500, .retry = {.max_attempts = attempts, .max_age = unlimited}}};
+                const auto bad = "{\"n\":" + std::to_string(culprit) + "}";
+                b.script->respond = [&](const test::SeenRequest& request) -> std::optional<Answer> {
+                    if (!names(request.body, bad)) return Answer::ok(request.operations);
+                    auto answer = Answer::status(200, "<html>");
+                    if (too_large) answer.reply.error = errc::answer_too_large;
+                    return answer;
+                };
+                for (std::uint64_t key = 0; key < 500; ++key) {
+                    const auto id = std::to_string(key);
+                    REQUIRE(b.put(key, {.id = id}) == Admission::accepted);
+                }
+                b.run_for(20min, 100ms);
+                CHECK(b.stats().pending == 0);
+                CHECK(b.count(Outcome::indexed) == 499);
+                CHECK(b.count(Outcome::unknown) == 1);
+                for (const auto& one : b.told)
+                    if (one.outcome == Outcome::unknown) CHECK(one.key == culprit);
+                CHECK(b.script->requests().size() < 60);
+                CHECK(b.books_balance());
+            }
+}
+
+TEST_CASE("a bulk that meets 429 while others are taken shrinks the requests in flight, one operation does not",
+          "[F302]") {
+    for (const bool whole : {true, false})
+        for (const std::size_t operations : {1U, 4U}) {
+            CAPTURE(whole, operations);
+            Bench b{{.max_batch_operations = operations, .max_in_flight = 8, .retry = {.max_age = unlimited}}};
+            std::size_t refusals = 0;
+            std::size_t limit_before = 0;
+            Health health_before{};
+            std::size_t carried = 0;
+            b.script->respond = [&](const test::SeenRequest& request) -> std::optional<Answer> {
+                if (!names(request.body, "\"n\":0}")) return Answer::ok(request.operations);
+                limit_before = b.stats().in_flight_limit;
+                health_before = b.stats().health;
+                carried = request.operations;
+                ++refusals;
+                if (whole) return Answer::status(429);
+                return Answer::items(std::vector<std::string>(request.operations, item(429, "es_rejected")));
+            };
+            std::uint64_t key = 0;
+            std::size_t blamed = 0;
+            while (blamed < 2) { // the bulk is to blame: it has failed before, and others are taken
+                const auto before = refusals;
+                if (b.stats().pending <= operations) {
+                    REQUIRE(b.put_many(key, operations));
+                    key += operations;
+                    b.flush();
+                }
+                b.run_for(5ms, 5ms);
+                REQUIRE(key < 100'000);
+                if (refusals == before || before == 0 || health_before != Health::ok) continue;
+                ++blamed;
+                CHECK(b.stats().health == Health::ok); // nobody else was paused
+                if (carried == 1) {
+                    CHECK(b.stats().in_flight_limit >= limit_before);
+                } else {
+                    CHECK(b.stats().in_flight_limit == std::max<std::size_t>(limit_before / 2, 1));
+                }
+                b.run_for(1s, 10ms);
+            }
+        }
+}
+
+TEST_CASE("the count of what is not allowed follows the last answer, also when that is one for the whole request",
+          "[F303]") {
+    for (const auto& next : {Answer::status(429), Answer::status(503)}) {
+        Bench b{{.max_batch_operations = 2, .retry = {.max_age = unlimited}}};
+        int requests = 0;
+        b.script->respond = [&](const test::SeenRequest& request) -> std::optional<Answer> {
+            if (++requests > 1) return next;
+            return Answer::items(std::vector<std::string>(request.operations, item(403, "security_exception")));
+        };
+        REQUIRE(b.put_many(0, 2));
+        b.run_for(10ms, 5ms);
+        CHECK(b.stats().waiting_for_environment == 2);
+        b.run_for(60s, 100ms);
+        CHECK(b.stats().waiting_for_environment == 0);
+        CHECK(b.stats().pending == 2);
+    }
+    // Of a bulk that is refused as one for two reasons, only what is not allowed counts.
+    Bench b{{.max_batch_operations = 2, .retry = {.max_age = unlimited}}};
+    b.script->respond = by_operation([](const std::string&, const std::string& source) {
+        return names(source, "\"n\":0}") ? item(403, "security_exception") : item(503, "unavailable_shards_exception");
+    });
+    REQUIRE(b.put_many(0, 2));
+    b.run_for(60s, 100ms);
+    CHECK(b.stats().waiting_for_environment == 1);
 }

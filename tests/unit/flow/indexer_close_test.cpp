@@ -7,6 +7,8 @@
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 
+#include <functional>
+
 using namespace bench;
 
 // Close from every state, destruction at every step.
@@ -398,4 +400,99 @@ TEST_CASE("what a close hands back of one id is in its order", "[F119][F077]") {
     REQUIRE(second != std::string::npos);
     REQUIRE(third != std::string::npos);
     CHECK(second < third);
+}
+
+TEST_CASE("what grew too old and waits for the sink is handed back by a close, what may be applied is not", "[F304]") {
+    for (const bool some_sent : {false, true}) {
+        CAPTURE(some_sent);
+        bool sink_works = true;
+        Bench b{{.retry = {.initial_backoff = 5s, .max_backoff = 5s, .max_age = 20s}, .expired_to_sink = true},
+                CallbackSink{[&](std::span<const DeadLetter>) {
+                    return sink_works ? error_code{} : error_code{errc::sink_failed};
+                }}};
+        sink_works = false;
+        b.script->respond = [&](const test::SeenRequest& request) -> std::optional<Answer> {
+            const bool lost = some_sent && request.body.find("\"n\":0") != std::string::npos;
+            return lost ? Answer::lost(Sent::complete) : Answer::unreachable();
+        };
+        b.put(0, {.id = "zero"});
+        b.flush();
+        b.put(1, {.id = "one"});
+        b.flush();
+        b.run_for(30s, 100ms);
+        CHECK(b.stats().dead_letters_waiting == 2);
+        std::optional<CloseReport> report;
+        b.indexer->async_close(0s, [&](error_code, CloseReport r) { report = std::move(r); });
+        b.run();
+        REQUIRE(report);
+        std::string handed_back;
+        for (const auto& batch : report->undelivered) handed_back += batch->body();
+        const std::string zero = "{\"index\":{\"_index\":\"logs\",\"_id\":\"zero\"}}\n{\"n\":0}\n";
+        const std::string one = "{\"index\":{\"_index\":\"logs\",\"_id\":\"one\"}}\n{\"n\":1}\n";
+        CHECK(handed_back.size() == (some_sent ? one.size() : zero.size() + one.size()));
+        CHECK(handed_back.find(one) != std::string::npos);
+        CHECK((handed_back.find(zero) != std::string::npos) == !some_sent);
+        CHECK(b.count(Outcome::undelivered) == (some_sent ? 1U : 2U));
+        CHECK(b.count(Outcome::unknown) == (some_sent ? 1U : 0U));
+        CHECK(report->stats.buffered_bytes == 0);
+        CHECK(b.books_balance());
+    }
+}
+
+TEST_CASE("of letters of one bulk a close hands back those that are certainly not applied", "[F304]") {
+    Bench b{{.retry = {.initial_backoff = 5s, .max_backoff = 5s, .max_age = 20s}, .expired_to_sink = true},
+            CallbackSink{[](std::span<const DeadLetter>) { return error_code{errc::sink_failed}; }}};
+    b.script->respond = [&](const test::SeenRequest&) -> std::optional<Answer> {
+        return Answer::items(
+            {test::item(500, "node_closed_exception"), test::item(503, "unavailable_shards_exception")});
+    };
+    b.put(0, {.id = "zero"});
+    b.put(1, {.id = "one"});
+    b.flush();
+    b.run_for(30s, 100ms);
+    CHECK(b.stats().dead_letters_waiting == 2);
+    std::optional<CloseReport> report;
+    b.indexer->async_close(0s, [&](error_code, CloseReport r) { report = std::move(r); });
+    b.run();
+    REQUIRE(report);
+    REQUIRE(report->undelivered.size() == 1);
+    CHECK(report->undelivered[0]->body() == "{\"index\":{\"_index\":\"logs\",\"_id\":\"one\"}}\n{\"n\":1}\n");
+    CHECK(b.count(Outcome::unknown) == 1);
+    CHECK(b.count(Outcome::undelivered) == 1);
+}
+
+namespace {
+
+/// Does something when it is destroyed, with the handler that holds it.
+struct AtDestruction {
+    explicit AtDestruction(std::function<void()> f) : action{std::move(f)} {}
+    AtDestruction(const AtDestruction&) = delete;
+    AtDestruction& operator=(const AtDestruction&) = delete;
+    ~AtDestruction() { action(); }
+    std::function<void()> action;
+};
+
+} // namespace
+
+TEST_CASE("an observer that returns while the indexer's context ends without a close touches nothing of it", "[F307]") {
+    const auto script = std::make_shared<Script>();
+    script->respond = [](const test::SeenRequest& request) { return Answer::ok(request.operations); };
+    asio::io_context other;
+    int told = 0;
+    {
+        std::optional<asio::io_context> context{std::in_place};
+        std::optional<BulkIndexer<ScriptedTransport, ManualClock>> indexer{
+            std::in_place, context->get_executor(), ScriptedTransport{script}, IndexerOptions{.index = "logs"}};
+        auto subscription = indexer->subscribe(other.get_executor(), [&](std::span<const Settlement>) { ++told; });
+        CHECK(indexer->try_enqueue({.source = "{}"}, subscription.ticket(1)) == Admission::accepted);
+        indexer->flush();
+        test::run_ready(*context);
+        // The observer's call is posted, and runs while the context destroys what was posted to it.
+        asio::post(*context, [last = std::make_shared<AtDestruction>([&] { other.poll(); })] {});
+        indexer.reset(); // its close is posted, and never runs
+        context.reset();
+        CHECK(told == 1);
+    }
+    script->respond = {};
+    CHECK(script.use_count() == 1); // nothing that was posted too late keeps the indexer
 }

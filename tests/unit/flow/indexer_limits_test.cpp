@@ -373,10 +373,10 @@ TEST_CASE("nothing is dropped for an operation that finds no room all the same",
 
 TEST_CASE("an operation that waits for room takes its own bytes, and no more") {
     bulkhead::Batch kept;
-    CHECK(!kept.append_alone({.source = R"({"a":1})"}, "logs"));
+    CHECK(!bulkhead::detail::BatchAccess::append_alone(kept, {.source = R"({"a":1})"}, "logs"));
     CHECK(kept.operations() == 1);
-    CHECK(kept.footprint() < 200);
-    CHECK(kept.append_alone({.source = "nothing"}, "logs"));
+    CHECK(bulkhead::detail::BatchAccess::encoded(kept).footprint() < 200);
+    CHECK(bulkhead::detail::BatchAccess::append_alone(kept, {.source = "nothing"}, "logs"));
 }
 
 TEST_CASE("a thread that runs the indexer's context is known through any strands", "[F090]") {

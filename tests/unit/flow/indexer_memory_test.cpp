@@ -7,7 +7,9 @@
 #include <bulkhead/test/scripted_transport.hpp>
 
 #include <array>
+#include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -98,7 +100,7 @@ struct SmallSink {
     }
 };
 
-struct Life {
+struct OrderedLife {
     static constexpr std::size_t documents = 24;
     using Indexer = BulkIndexer<SmallTransport, ManualClock>;
     std::shared_ptr<SmallServer> server = std::make_shared<SmallServer>();
@@ -117,7 +119,7 @@ struct Life {
     Subscription first;
     Subscription second;
 
-    explicit Life(Ordering ordering) {
+    explicit OrderedLife(Ordering ordering) {
         ManualClock::reset();
         IndexerOptions options{.index = "an-index-with-a-name-too-long-for-a-small-string",
                                .max_batch_operations = 12,
@@ -239,7 +241,7 @@ TEST_CASE("each allocation of a whole life fails: when there is memory again, al
             REQUIRE(successes < 20'000);
             CAPTURE(ordering == Ordering::per_id, successes);
             const auto refused = bulkhead_test::refused_allocations();
-            Life life{ordering};
+            OrderedLife life{ordering};
             {
                 const bulkhead_test::FailingAllocations one{successes, 1};
                 life.live();
@@ -285,4 +287,177 @@ TEST_CASE("a completion that cannot be posted for want of memory is posted later
     CHECK(flushed == 0);
     context.poll();
     CHECK(order == std::vector<int>{0, 1, 2});
+}
+
+namespace {
+
+/// Answers as it is told, and lets one allocation fail while its first answer is judged.
+struct Judged {
+    std::function<test::Answer(std::size_t request, std::size_t operations)> respond;
+    std::size_t requests = 0;
+    std::optional<std::size_t> successes; ///< allocations until the one that fails
+    std::optional<bulkhead_test::FailingAllocations> failing;
+};
+struct JudgedTransport {
+    std::shared_ptr<Judged> judged;
+    asio::awaitable<Reply> send(Request request, AnswerSink& sink) {
+        co_await asio::post(asio::use_awaitable);
+        Reply reply;
+        {
+            const OwnAllocations own;
+            auto answer = judged->respond(judged->requests++, request.operations);
+            if (!answer.body.empty() && !sink.on_body(answer.body)) answer.reply.error = errc::malformed_answer;
+            reply = std::move(answer.reply);
+        }
+        if (judged->requests == 1 && judged->successes) judged->failing.emplace(*judged->successes, 1);
+        co_return reply;
+    }
+    void shutdown() noexcept {}
+};
+/// What must not depend on how often an answer was judged.
+struct Counts {
+    std::vector<std::uint64_t> numbers;
+    std::map<std::uint64_t, std::pair<Outcome, std::uint32_t>> told; ///< by key: the outcome, and the attempts
+    friend bool operator==(const Counts&, const Counts&) = default;
+};
+/// A bulk of six whose first answer is judged with an allocation that fails after so many, if any.
+Counts judge_once(const std::function<test::Answer(std::size_t, std::size_t)>& respond,
+                  std::optional<std::size_t> successes, bool& refused) {
+    ManualClock::reset();
+    asio::io_context context;
+    const auto judged = std::make_shared<Judged>();
+    judged->respond = respond;
+    judged->successes = successes;
+    IndexerOptions options{.index = "an-index-with-a-name-too-long-for-a-small-string", .max_batch_operations = 6};
+    options.retry.max_attempts = 2;
+    options.retry.min_retry_time = 0ms;
+    BulkIndexer<JudgedTransport, ManualClock> indexer{context.get_executor(), JudgedTransport{judged}, options};
+    Counts counts;
+    const auto subscription = indexer.subscribe(context.get_executor(), [&](std::span<const Settlement> settlements) {
+        const OwnAllocations own;
+        for (const auto& one : settlements) counts.told[one.key] = {one.outcome, one.attempts};
+    });
+    for (std::uint64_t key = 0; key < 6; ++key) {
+        const auto id = std::to_string(key);
+        REQUIRE(indexer.try_enqueue({.id = id, .source = "{}"}, subscription.ticket(key)) == Admission::accepted);
+    }
+    const auto before = bulkhead_test::refused_allocations();
+    for (int i = 0; i < 100; ++i) {
+        test::run_ready(context);
+        if (judged->failing) judged->failing.reset();
+        ManualClock::advance(i < 20 ? 10ms : 1s);
+    }
+    test::run_ready(context);
+    refused = bulkhead_test::refused_allocations() != before;
+    const auto stats = indexer.stats();
+    CHECK(stats.pending == 0);
+    counts.numbers = {stats.failed_requests, stats.malformed_answers, stats.retried_operations, stats.requests,
+                      stats.waiting_for_environment};
+    for (std::size_t i = 0; i < failure_class_count; ++i) {
+        const auto one = static_cast<FailureClass>(i);
+        counts.numbers.push_back(stats.request_failures.of(one));
+        if (one != FailureClass::local) // memory that ran out is one itself
+            counts.numbers.push_back(stats.operation_failures.of(one));
+    }
+    return counts;
+}
+
+} // namespace
+
+TEST_CASE("an answer that is judged again, for want of memory, counts once", "[F305]") {
+    using test::Answer;
+    using test::item;
+    const std::map<std::string, Answer> answers{
+        {"mixed", Answer::items({item(201), item(400, "document_parsing_exception_with_a_long_name"),
+                                 item(503, "unavailable_shards_exception_and_more"), item(408),
+                                 item(403, "security_exception"), item(500, "illegal_state_exception")})},
+        {"pushed back", Answer::items(std::vector<std::string>(6, item(429, "es_rejected_execution_exception")))},
+        {"503", Answer::status(503, R"({"error":{"type":"a_type_that_is_long_enough_for_the_heap","reason":"no"}})")},
+        {"lost", Answer::lost(Sent::complete)},
+        {"nonsense", Answer::status(200, "<html>")},
+        {"400", Answer::status(400, R"({"error":{"type":"a_type_that_is_long_enough_for_the_heap","reason":"no"}})")},
+        {"413", Answer::status(413)},
+        {"401", Answer::status(401)},
+    };
+    for (const auto& [name, first] : answers) {
+        const auto respond = [&first = first](std::size_t request, std::size_t operations) {
+            return request == 0 ? first : Answer::ok(operations);
+        };
+        bool refused = false;
+        const auto expected = judge_once(respond, {}, refused);
+        refused = true;
+        std::size_t successes = 0;
+        for (; refused && successes < 300; ++successes) {
+            CAPTURE(name, successes);
+            const auto counts = judge_once(respond, successes, refused);
+            CHECK(counts.numbers == expected.numbers);
+            CHECK(counts.told == expected.told);
+        }
+        CHECK(successes > 5);
+    }
+}
+
+namespace {
+
+/// The first request waits until it is let go, and its answer is then lost; the others are taken.
+struct FirstLost {
+    explicit FirstLost(asio::io_context& context) : first{context, asio::steady_timer::time_point::max()} {}
+    asio::steady_timer first;
+    std::size_t requests = 0;
+};
+struct FirstLostTransport {
+    std::shared_ptr<FirstLost> state;
+    asio::awaitable<Reply> send(Request request, AnswerSink& sink) {
+        const auto number = state->requests++;
+        error_code ignored;
+        if (number == 0) co_await state->first.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+        const OwnAllocations own;
+        auto answer = number == 0 ? test::Answer::lost(Sent::complete) : test::Answer::ok(request.operations);
+        (void)(answer.body.empty() || sink.on_body(answer.body));
+        co_return answer.reply;
+    }
+    void shutdown() noexcept {}
+};
+
+} // namespace
+
+TEST_CASE("a bulk that there was no memory to send is sent after the endpoint's pause, though nothing else comes",
+          "[F306]") {
+    using test::Answer;
+    std::size_t stuck = 0;
+    std::size_t successes = 0;
+    for (bool refused = true; refused && successes < 100; ++successes) {
+        CAPTURE(successes);
+        ManualClock::reset();
+        asio::io_context context;
+        const auto state = std::make_shared<FirstLost>(context);
+        IndexerOptions options{.index = "an-index-with-a-name-too-long-for-a-small-string", .max_batch_operations = 1};
+        options.retry.initial_backoff = 20s; // longer than until memory is looked for again
+        BulkIndexer<FirstLostTransport, ManualClock> indexer{context.get_executor(), FirstLostTransport{state},
+                                                             options};
+        CHECK(indexer.try_enqueue({.source = "{}"}) == Admission::accepted);
+        test::run_ready(context);
+        const auto before = bulkhead_test::refused_allocations();
+        {
+            const bulkhead_test::FailingAllocations one{successes, 1};
+            (void)indexer.try_enqueue({.source = "{}"});
+            try {
+                context.poll();
+            } catch (const std::bad_alloc&) { // Asio's own: what it was about to call is lost
+                continue;
+            }
+        }
+        // Without an id an operation whose answer was lost ends: nothing waits to be sent again.
+        state->first.cancel();
+        refused = bulkhead_test::refused_allocations() != before;
+        for (int i = 0; i < 600; ++i) {
+            test::run_ready(context);
+            ManualClock::advance(100ms);
+        }
+        test::run_ready(context);
+        CHECK(indexer.stats().pending == 0);
+        stuck += indexer.stats().pending;
+    }
+    CHECK(stuck == 0);
+    CHECK(successes > 3);
 }

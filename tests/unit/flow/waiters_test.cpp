@@ -2,7 +2,7 @@
 #include "support/catch.hpp"
 #include "support/indexer_bench.hpp"
 
-#include <bulkhead/detail/flush_waiters.hpp>
+#include <bulkhead/detail/wait/flush_waiters.hpp>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>

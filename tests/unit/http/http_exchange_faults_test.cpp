@@ -171,11 +171,11 @@ struct FaultyExchange {
         asio::co_spawn(
             context,
             [](FaultyExchange& e) -> asio::awaitable<void> {
-                ExchangeOptions<StillClock> options;
+                bulkhead::detail::ExchangeOptions<StillClock> options;
                 options.head = request_head;
                 options.body = e.body;
                 options.deadline = e.began + time_allowed;
-                e.result = co_await http_exchange<StillClock>(e.stream, e.buffer, options, e.sink);
+                e.result = co_await bulkhead::detail::http_exchange<StillClock>(e.stream, e.buffer, options, e.sink);
                 e.took = StillClock::now() - e.began;
             }(*this),
             asio::detached);
@@ -228,7 +228,7 @@ struct FaultyExchange {
     boost::beast::flat_buffer buffer;
     std::array<asio::const_buffer, 2> body{asio::buffer(request_action), asio::buffer(request_source)};
     bulkhead_test::KeptBody sink;
-    std::optional<ExchangeResult> result;
+    std::optional<bulkhead::detail::ExchangeResult> result;
     StillClock::time_point began;
     StillClock::duration took{};
 };

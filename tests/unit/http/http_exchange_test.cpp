@@ -28,12 +28,12 @@ struct Exchange {
         asio::co_spawn(
             context,
             [](Exchange& e) -> asio::awaitable<void> {
-                ExchangeOptions<ManualClock> options;
+                bulkhead::detail::ExchangeOptions<ManualClock> options;
                 options.head = head;
                 options.body = e.body;
                 options.deadline = ManualClock::now() + 10s;
                 options.max_answer_bytes = e.max_answer_bytes;
-                e.result = co_await http_exchange<ManualClock>(e.stream, e.buffer, options, e.sink);
+                e.result = co_await bulkhead::detail::http_exchange<ManualClock>(e.stream, e.buffer, options, e.sink);
             }(*this),
             asio::detached);
         test::run_ready(context);
@@ -47,7 +47,7 @@ struct Exchange {
     std::array<asio::const_buffer, 2> body{asio::buffer(body_1), asio::buffer(body_2)};
     std::size_t max_answer_bytes = 1U << 20;
     bulkhead_test::KeptBody sink;
-    std::optional<ExchangeResult> result;
+    std::optional<bulkhead::detail::ExchangeResult> result;
 };
 
 } // namespace
@@ -448,11 +448,11 @@ TEST_CASE("a sink that throws, while the request is still being sent: it ends, a
     asio::co_spawn(
         e.context,
         [](Exchange& x, AnswerSink& s) -> asio::awaitable<void> {
-            ExchangeOptions<ManualClock> options;
+            bulkhead::detail::ExchangeOptions<ManualClock> options;
             options.head = head;
             options.body = x.body;
             options.deadline = ManualClock::now() + 10s;
-            x.result = co_await http_exchange<ManualClock>(x.stream, x.buffer, options, s);
+            x.result = co_await bulkhead::detail::http_exchange<ManualClock>(x.stream, x.buffer, options, s);
         }(e, sink),
         asio::detached);
     e.peer->say(ok_answer);

@@ -3,6 +3,8 @@
 
 #include <bulkhead/http/detail/node_set.hpp>
 
+#include <boost/asio/error.hpp>
+
 #include <map>
 #include <vector>
 
@@ -24,7 +26,7 @@ Reply answered(unsigned status) {
 }
 
 struct Nodes {
-    NodeSet nodes{3, 1s, 60s};
+    bulkhead::detail::NodeSet nodes{3, 1s, 60s};
     std::chrono::nanoseconds now{};
 
     std::uint32_t choose(std::uint32_t avoid = no_node) {
@@ -133,7 +135,7 @@ TEST_CASE("while no node is trusted each is tried, each once by a request, and t
 }
 
 TEST_CASE("a lone node is never rested") {
-    NodeSet nodes{1, 1s, 60s};
+    bulkhead::detail::NodeSet nodes{1, 1s, 60s};
     for (int i = 0; i < 10; ++i) {
         CHECK(nodes.choose(0, {false}) == 0U);
         nodes.ended(0, true, {});
@@ -143,17 +145,17 @@ TEST_CASE("a lone node is never rested") {
 }
 
 TEST_CASE("what speaks against a node, and what does not") {
-    CHECK(speaks_against_node(failed()));
-    for (const unsigned status : {502U, 503U, 504U}) CHECK(speaks_against_node(answered(status)));
+    CHECK(bulkhead::detail::speaks_against_node(failed()));
+    for (const unsigned status : {502U, 503U, 504U}) CHECK(bulkhead::detail::speaks_against_node(answered(status)));
     for (const unsigned status : {200U, 400U, 401U, 413U, 429U, 500U})
-        CHECK_FALSE(speaks_against_node(answered(status)));
+        CHECK_FALSE(bulkhead::detail::speaks_against_node(answered(status)));
     auto reply = failed();
     reply.error = asio::error::operation_aborted;
-    CHECK_FALSE(speaks_against_node(reply));
+    CHECK_FALSE(bulkhead::detail::speaks_against_node(reply));
     reply.error = errc::credentials_unavailable;
-    CHECK_FALSE(speaks_against_node(reply));
+    CHECK_FALSE(bulkhead::detail::speaks_against_node(reply));
     reply.error = errc::request_timeout;
-    CHECK(speaks_against_node(reply));
+    CHECK(bulkhead::detail::speaks_against_node(reply));
     reply.status = 200; // its answer had begun
-    CHECK_FALSE(speaks_against_node(reply));
+    CHECK_FALSE(bulkhead::detail::speaks_against_node(reply));
 }

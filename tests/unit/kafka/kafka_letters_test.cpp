@@ -5,6 +5,7 @@
 #include <bulkhead/kafka/mappers.hpp>
 
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/thread_pool.hpp>
 
@@ -793,4 +794,45 @@ TEST_CASE("keyed records become documents by key, newest offset wins, tombstones
     CHECK(KeyedDocuments("orders", 1000)(record, out) == Mapped::operations);
     CHECK(out.body() ==
           "{\"index\":{\"_index\":\"orders\",\"_id\":\"o-7\",\"version\":1043,\"version_type\":\"external\"}}\n{}\n");
+}
+
+TEST_CASE("a record in the stash leaves no position behind when its partition goes",
+          "[kafka_source][kafka_parts][F243]") {
+    ModelKafka kafka;
+    kafka.logs = {{{0, Logged::Kind::one}, {1, Logged::Kind::one}}};
+    FakeIndexer indexer;
+    indexer.capacity = 1;
+    ModelMember member{kafka};
+    member.check_durability = false;
+    member.dead_letter_topic = true;
+    KafkaSourceOptions options;
+    options.dead_letters.emplace();
+    KafkaSource source{indexer, member, ModelMapper{}, options};
+    member.own(0);
+    source.assigned(ModelKafka::topic, 0);
+    for (int i = 0; i < 2; ++i) CHECK(member.deliver_next(source, 0) == Delivered::taken);
+    CHECK(source.stats().stashed == 1);
+    source.assigned(ModelKafka::topic, 0); // again, though it was never revoked
+    CHECK(source.stats().stashed == 0);
+    CHECK(source.stats().abandoned == 2);
+    // No settlement will come for what was never handed over, so nothing would erase its position.
+    asio::io_context context;
+    auto sink = options.dead_letters->sink(context.get_executor());
+    std::array<DeadLetter, 2> letters{};
+    letters[0].ticket = {0, 0, 0}; // handed over
+    letters[1].ticket = {0, 0, 1}; // stashed
+    asio::co_spawn(context, sink.write(letters), asio::detached);
+    context.poll();
+    source.poll();
+    REQUIRE(member.letters.size() == 2);
+    CHECK(member.letters[0].offset == 0);
+    CHECK(member.letters[1].offset == -1);
+    for (int i = 0; i < 2; ++i) member.acknowledge();
+    indexer.settle_all();
+    source.poll();
+    CHECK(source.accepting());
+    CHECK(source.drained());
+    CHECK(adds_up(source.stats()));
+    context.restart();
+    context.poll();
 }

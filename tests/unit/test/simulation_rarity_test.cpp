@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "support/catch.hpp"
 
-#include "simulation/simulation_coverage.hpp"
+#include "simulation/indexer/coverage.hpp"
 #include "simulation/simulation_rarity.hpp"
 
 #include <algorithm>

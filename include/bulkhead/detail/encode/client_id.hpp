@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-#include <bulkhead/batch.hpp>
+#include <bulkhead/detail/encode/bulk_batch.hpp>
 
 #include <array>
 #include <atomic>
@@ -19,7 +19,7 @@ public:
         std::random_device random;
         for (auto& c : prefix_) c = digits[random() % digits.size()];
     }
-    /// Repeatable, for tests in virtual time. Whoever makes two of the same seed makes the same ids twice.
+    /// Repeatable, for tests in virtual time. Two objects of one seed make the same ids.
     explicit ClientIds(std::uint64_t seed) noexcept {
         prefix_.fill('-');
         std::to_chars(prefix_.data(), prefix_.data() + prefix_.size(), seed, 36);
@@ -50,16 +50,16 @@ private:
 }
 
 /// A copy of the batch in which every operation that wants an id has one.
-[[nodiscard]] inline Batch with_client_ids(const Batch& batch, ClientIds& ids) {
-    Batch out;
+[[nodiscard]] inline BulkBatch with_client_ids(const Batch& batch, ClientIds& ids) {
+    BulkBatch out;
     ClientIds::Room room;
     std::string action;
     std::size_t offset = 0;
-    for (auto entry : batch.entries()) {
+    for (auto entry : BatchAccess::encoded(batch).entries()) {
         const auto bytes = batch.body().substr(offset, entry.bytes());
         offset += entry.bytes();
         if (!wants_client_id(entry.action, entry.has_id)) {
-            out.append_encoded(bytes.substr(0, entry.action_bytes), bytes.substr(entry.action_bytes), entry);
+            out.encoded().append_encoded(bytes.substr(0, entry.action_bytes), bytes.substr(entry.action_bytes), entry);
             continue;
         }
         // {"index":{"_index":"logs"}}  ->  {"create":{"_index":"logs","_id":"…"}}
@@ -68,7 +68,7 @@ private:
         action.append(",\"_id\":\"").append(ids.next(room)).append("\"}}\n");
         entry.action = Action::create;
         entry.has_id = entry.already_there = true;
-        out.append_encoded(action, bytes.substr(entry.action_bytes), entry);
+        out.encoded().append_encoded(action, bytes.substr(entry.action_bytes), entry);
     }
     return out;
 }

@@ -38,8 +38,8 @@ namespace bulkhead::inline v1 {
     return defaults;
 }
 
-/// The path and query of every bulk request. The filter keeps a leaf in each item, so that positions survive it; what
-/// an item did (`items.*.result`) is asked for only where the status does not tell, with updates and deletes. An
+/// The path and query of every bulk request. The filter keeps a leaf in each item, so that positions survive it. What
+/// an item did (`items.*.result`) is requested only with updates and deletes, where the status does not show it. An
 /// error's `caused_by` is left out: no verdict depends on it, and in a bulk of refused documents it would double the
 /// answer.
 [[nodiscard]] inline std::string bulk_target(const RequestDefaults& defaults, bool with_results) {

@@ -1,11 +1,23 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <bulkhead/detail/encode/encoded_operations.hpp>
+
 #include <cstddef>
 #include <cstdint>
 
 /// Whether the budget has room for one more offer, and what makes it. A pure decision, without a clock or a lock.
 namespace bulkhead::inline v1::detail {
+
+/// How large an offer is.
+struct OfferSize {
+    std::size_t bytes = 0; ///< encoded
+    std::size_t operations = 0;
+    /// What it takes of the budget at least.
+    [[nodiscard]] constexpr std::size_t footprint() const noexcept {
+        return bytes + operations * EncodedOperations::overhead;
+    }
+};
 
 /// What makes room in the open batch, in the order in which it is tried.
 enum class Room : std::uint8_t {
@@ -40,9 +52,9 @@ struct RoomFacts {
 }
 
 /// Decides how the offer gets room. While operations are pending, the open batch only grows amply: within a remnant of
-/// the budget it would be moved for each operation, and they will make room. When nothing is pending nobody will, and
-/// when something was dropped for this offer it was dropped for good: then the least that is needed must do, as for an
-/// offer that room is held back for.
+/// the budget it would be moved for each operation, and the pending ones will make room. The batch grows by the least
+/// that is needed if nothing is pending, since then no room will be made. It does the same if a batch was dropped for
+/// this offer, which must not be in vain, and for an offer that room is held back for.
 /// `after_dropping` promises that the offer has room in the end, so that nothing is dropped in vain.
 [[nodiscard]] constexpr Room find_room(const RoomFacts& f) noexcept {
     const auto kept = f.used - f.open; // what the open batch does not hold

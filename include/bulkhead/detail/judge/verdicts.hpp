@@ -2,8 +2,9 @@
 #pragma once
 
 #include <bulkhead/batch.hpp>
-#include <bulkhead/detail/judge/answer_parser.hpp>
+#include <bulkhead/detail/judge/bulk_answer.hpp>
 #include <bulkhead/options.hpp>
+#include <bulkhead/reply.hpp>
 
 #include <span>
 #include <string_view>
@@ -30,39 +31,56 @@ struct ItemRule {
     std::string_view type;     ///< empty: any
     Verdict verdict;
 };
-/// The first rule that fits decides. Version conflicts are decided in `judge_conflict`; what no rule names is refused
-/// for good: `document_parsing_exception`, `index_not_found_exception`, …
+/// A type of a 5xx that means "not now": the state of a node, a shard or the cluster, reported item by item.
+struct NotNow {
+    std::string_view type;
+    /// The node may have passed the operation on, or begun it, before it failed: its effect is unknown.
+    bool perhaps_applied = false;
+};
+inline constexpr NotNow not_now[] = {
+    {"unavailable_shards_exception"},
+    {"no_shard_available_action_exception"},
+    {"no_such_shard_exception"},
+    {"shard_not_in_primary_mode_exception"},
+    {"index_shard_not_started_exception"},
+    {"index_shard_not_recovering_exception"},
+    {"index_shard_closed_exception"},
+    {"retry_on_primary_exception"},
+    {"node_not_connected_exception"},
+    {"node_health_check_failure_exception"},
+    {"not_master_exception"},
+    {"not_cluster_manager_exception"},
+    {"master_not_discovered_exception"},
+    {"cluster_manager_not_discovered_exception"},
+    {"process_cluster_event_timeout_exception"},
+    {"failed_to_commit_cluster_state_exception"},
+    {"es_rejected_execution_exception"},
+    {"opensearch_rejected_execution_exception"},
+    {"circuit_breaking_exception"},
+    // The operation was on its way between two nodes, or under way at the shard.
+    {"node_closed_exception", true},
+    {"node_disconnected_exception", true},
+    {"connect_transport_exception", true},
+    {"receive_timeout_transport_exception", true},
+    {"timeout_exception", true},
+    {"already_closed_exception", true},
+};
+/// The entry of `not_now` for an item of this status and type; null when there is none.
+[[nodiscard]] inline const NotNow* find_not_now(std::uint16_t status, std::string_view type) noexcept {
+    if (status < 500 || status > 599) return nullptr;
+    for (const auto& one : not_now)
+        if (one.type == type) return &one;
+    return nullptr;
+}
+
+/// The first rule that fits decides, after `not_now`. Version conflicts are decided in `judge_conflict`; what no rule
+/// names is refused for good: `document_parsing_exception`, `index_not_found_exception`, …
 inline constexpr ItemRule item_rules[] = {
     // A full disk, a read-only index: 429 since Elasticsearch 7.7, 403 before. It may last for hours.
     {400, 599, "cluster_block_exception", Verdict::push_back},
     // The server's own state, reported item by item: it says nothing about the document.
     {429, 429, "", Verdict::push_back}, // es_rejected_execution_exception, circuit_breaking_exception
-    {503, 503, "", Verdict::push_back}, // unavailable_shards_exception, no_shard_available_action_exception
-    {500, 599, "unavailable_shards_exception", Verdict::push_back},
-    {500, 599, "no_shard_available_action_exception", Verdict::push_back},
-    {500, 599, "no_such_shard_exception", Verdict::push_back},
-    {500, 599, "shard_not_in_primary_mode_exception", Verdict::push_back},
-    {500, 599, "index_shard_not_started_exception", Verdict::push_back},
-    {500, 599, "index_shard_not_recovering_exception", Verdict::push_back},
-    {500, 599, "index_shard_closed_exception", Verdict::push_back},
-    {500, 599, "retry_on_primary_exception", Verdict::push_back},
-    {500, 599, "node_closed_exception", Verdict::push_back},
-    {500, 599, "node_not_connected_exception", Verdict::push_back},
-    {500, 599, "node_disconnected_exception", Verdict::push_back},
-    {500, 599, "node_health_check_failure_exception", Verdict::push_back},
-    {500, 599, "already_closed_exception", Verdict::push_back},
-    {500, 599, "not_master_exception", Verdict::push_back},
-    {500, 599, "not_cluster_manager_exception", Verdict::push_back},
-    {500, 599, "master_not_discovered_exception", Verdict::push_back},
-    {500, 599, "cluster_manager_not_discovered_exception", Verdict::push_back},
-    {500, 599, "process_cluster_event_timeout_exception", Verdict::push_back},
-    {500, 599, "failed_to_commit_cluster_state_exception", Verdict::push_back},
-    {500, 599, "connect_transport_exception", Verdict::push_back},
-    {500, 599, "receive_timeout_transport_exception", Verdict::push_back},
-    {500, 599, "timeout_exception", Verdict::push_back},
-    {500, 599, "es_rejected_execution_exception", Verdict::push_back},
-    {500, 599, "opensearch_rejected_execution_exception", Verdict::push_back},
-    {500, 599, "circuit_breaking_exception", Verdict::push_back},
+    {503, 503, "", Verdict::push_back},
     {401, 401, "", Verdict::environment},
     {403, 403, "security_exception", Verdict::environment},
     {408, 409, "", Verdict::retry}, // a conflict that is not about the document's version
@@ -106,9 +124,18 @@ inline constexpr ItemRule item_rules[] = {
         if (fits(rule)) return rule.verdict;
     if (item.status == 409 && (error_type.empty() || error_type == "version_conflict_engine_exception"))
         return detail::judge_conflict(entry);
+    if (detail::find_not_now(item.status, error_type) != nullptr) return Verdict::push_back;
     for (const auto& rule : detail::item_rules)
         if (fits(rule)) return rule.verdict;
     return Verdict::reject;
+}
+
+/// Whether an operation may have been applied although its item reports a failure: a node failed, or closed, while the
+/// operation was on its way to the shard. It counts as sent and not answered (see `safe_to_repeat`), unless a user's
+/// rule ends it.
+[[nodiscard]] inline bool perhaps_applied(std::uint16_t status, std::string_view error_type) noexcept {
+    const auto* const found = detail::find_not_now(status, error_type);
+    return found != nullptr && found->perhaps_applied;
 }
 
 /// What an indexed item did, as far as the answer tells.

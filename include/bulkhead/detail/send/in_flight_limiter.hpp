@@ -68,6 +68,12 @@ public:
     void inconclusive(std::uint64_t generation) noexcept {
         if (generation == generation_) probing_ = false;
     }
+    /// A request was refused for want of capacity while others were taken: the limit shrinks, and nobody pauses.
+    void pushed_back(std::uint64_t generation) noexcept {
+        if (generation != generation_) return;
+        probing_ = false;
+        shrink();
+    }
     /// The endpoint has answered as an endpoint should. An answer from before the last trouble proves nothing.
     /// `pushed_back`: some operations were refused for lack of capacity.
     void succeeded(std::uint64_t generation, bool pushed_back) noexcept {

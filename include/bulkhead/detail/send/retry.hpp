@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-#include <bulkhead/http/detail/http_date.hpp>
+#include <bulkhead/detail/text/http_date.hpp>
+#include <bulkhead/detail/util/splitmix64.hpp>
 #include <bulkhead/options.hpp>
 
 #include <algorithm>
@@ -15,26 +16,20 @@
 /// When to try again. Pure functions; randomness and the time of day come from the caller.
 namespace bulkhead::inline v1 {
 
-/// A small pseudo-random generator (splitmix64) for jitter. Not for secrets. The default seed differs from object to
-/// object, so that indexers that fail together do not come back together.
+/// Random numbers for jitter. Not for secrets. The default seed differs from object to object, so that indexers that
+/// fail together do not come back together.
 class Jitter {
 public:
     Jitter() noexcept
-        : state_{static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count()) ^
-                 (std::uint64_t{reinterpret_cast<std::uintptr_t>(this)} << 17U)} {}
+        : random_{static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count()) ^
+                  (std::uint64_t{reinterpret_cast<std::uintptr_t>(this)} << 17U)} {}
     /// The same seed gives the same numbers.
-    explicit Jitter(std::uint64_t seed) noexcept : state_{seed} {}
+    explicit Jitter(std::uint64_t seed) noexcept : random_{seed} {}
     /// The next number, any of 64 bits.
-    [[nodiscard]] std::uint64_t operator()() noexcept {
-        state_ += 0x9E3779B97F4A7C15ULL;
-        auto mixed = state_;
-        mixed = (mixed ^ (mixed >> 30U)) * 0xBF58476D1CE4E5B9ULL;
-        mixed = (mixed ^ (mixed >> 27U)) * 0x94D049BB133111EBULL;
-        return mixed ^ (mixed >> 31U);
-    }
+    [[nodiscard]] std::uint64_t operator()() noexcept { return random_(); }
 
 private:
-    std::uint64_t state_;
+    detail::SplitMix64 random_;
 };
 
 /// How many operations may be sent again, earned by those that are proven (see `RetryOptions::budget_percent`). Pure.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-#include <bulkhead/transport.hpp>
+#include <bulkhead/reply.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -10,14 +10,14 @@
 #include <vector>
 
 /// Which node the next request goes to. Decisions only: no I/O, no clock of its own.
-namespace bulkhead::inline v1 {
+namespace bulkhead::inline v1::detail {
 
 /// What a reply says about the node, whatever it says about the documents. A node that answers is there, also when it
 /// refuses: only a connection that broke or never was, a time-out, and what a proxy says of a server that it cannot
 /// reach (502, 503, 504) speak against it.
 [[nodiscard]] inline bool speaks_against_node(const Reply& reply) noexcept {
     if (reply.status == 502 || reply.status == 503 || reply.status == 504) return true;
-    return reply.error && reply.status == 0 && reply.error != asio::error::operation_aborted &&
+    return reply.error && reply.status == 0 && !is_aborted(reply.error) &&
            reply.error != error_code{errc::credentials_unavailable};
 }
 
@@ -25,7 +25,7 @@ namespace bulkhead::inline v1 {
 /// made. One that had been idle and took no byte had only been closed meanwhile.
 [[nodiscard]] inline bool speaks_against_address(const Reply& reply, bool reused) noexcept {
     if (!reply.error || (reused && reply.sent == Sent::none)) return false;
-    return reply.error != asio::error::operation_aborted && reply.error != error_code{errc::credentials_unavailable} &&
+    return !is_aborted(reply.error) && reply.error != error_code{errc::credentials_unavailable} &&
            reply.error != error_code{errc::early_answer} && reply.error != error_code{errc::answer_too_large};
 }
 
@@ -147,4 +147,4 @@ private:
     std::size_t next_ = 0;
 };
 
-} // namespace bulkhead::inline v1
+} // namespace bulkhead::inline v1::detail

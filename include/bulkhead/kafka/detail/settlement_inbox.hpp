@@ -37,7 +37,7 @@ public:
             return type.size() + reason.size() + action_line.size() + source.size();
         }
     };
-    struct Mail {
+    struct Drained {
         std::vector<Note> notes;
         std::vector<KeptFailure> failures;
         bool incomplete = false; ///< memory ran out: settlements are missing
@@ -55,7 +55,7 @@ public:
             try {
                 add(settlements);
             } catch (const std::exception&) {
-                mail_.incomplete = true;
+                waiting_.incomplete = true;
             }
             ready_.store(true, std::memory_order_release);
         }
@@ -65,7 +65,7 @@ public:
         if (!on_wake_) return;
         try {
             on_wake_();
-        } catch (...) { // NOLINT: a waker has nobody to tell
+        } catch (...) { // NOLINT: an exception of a waker concerns no caller
         }
     }
 
@@ -75,17 +75,17 @@ public:
     [[nodiscard]] bool ready() const noexcept { return ready_.load(std::memory_order_acquire); }
 
     /// Takes everything; `into`, emptied, becomes the new inbox, so that memory is reused.
-    void take(Mail& into) noexcept {
+    void take(Drained& into) noexcept {
         into.notes.clear();
         into.failures.clear();
         into.incomplete = false;
         const std::lock_guard lock{mutex_};
-        std::swap(into, mail_);
+        std::swap(into, waiting_);
         kept_bytes_ = 0;
         ready_.store(false, std::memory_order_relaxed);
     }
 
-    /// Whether there is mail, at the latest after `timeout`.
+    /// Whether something waits, at the latest after `timeout`.
     bool wait(std::chrono::nanoseconds timeout) {
         std::unique_lock lock{mutex_};
         return arrived_.wait_for(lock, timeout, [this] { return ready_.load(std::memory_order_relaxed); });
@@ -101,7 +101,7 @@ private:
     static constexpr std::size_t most_kept_bytes = std::size_t{4} << 20;
 
     void add(std::span<const Settlement> settlements) {
-        mail_.notes.reserve(mail_.notes.size() + settlements.size());
+        waiting_.notes.reserve(waiting_.notes.size() + settlements.size());
         for (const auto& settlement : settlements) {
             Note note{settlement.key, 0, settlement.attempts, settlement.status, settlement.outcome, false};
             if (const auto* failure = settlement.failure) {
@@ -109,20 +109,20 @@ private:
                 const bool must = keep_unknown_ && settlement.outcome == Outcome::unknown;
                 if (must || (keep_failures_ && kept_bytes_ <= most_kept_bytes)) note.failure = keep(*failure);
             }
-            mail_.notes.push_back(note);
+            waiting_.notes.push_back(note);
         }
     }
     std::uint32_t keep(const Failure& failure) {
-        mail_.failures.push_back({std::string{failure.type}, std::string{failure.reason},
-                                  std::string{failure.action_line}, std::string{failure.source}});
-        kept_bytes_ += mail_.failures.back().bytes() + sizeof(KeptFailure);
-        return static_cast<std::uint32_t>(mail_.failures.size());
+        waiting_.failures.push_back({std::string{failure.type}, std::string{failure.reason},
+                                     std::string{failure.action_line}, std::string{failure.source}});
+        kept_bytes_ += waiting_.failures.back().bytes() + sizeof(KeptFailure);
+        return static_cast<std::uint32_t>(waiting_.failures.size());
     }
 
     std::mutex mutex_;
     std::condition_variable arrived_;
     std::atomic<bool> ready_{false};
-    Mail mail_;
+    Drained waiting_;
     std::size_t kept_bytes_ = 0;
     const bool keep_failures_;
     const bool keep_unknown_;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-#include <bulkhead/kafka/source_options.hpp>
+#include <bulkhead/kafka/source_event.hpp>
 
 #include <deque>
 #include <exception>
@@ -45,6 +45,19 @@ private:
         std::string topic, type, reason, action_line, source;
     };
     std::deque<Kept> events_;
+};
+
+/// Sets a flag for as long as it lives.
+class Flag {
+public:
+    explicit Flag(bool& flag) noexcept : flag_{flag}, before_{std::exchange(flag, true)} {}
+    ~Flag() { flag_ = before_; }
+    Flag(const Flag&) = delete;
+    Flag& operator=(const Flag&) = delete;
+
+private:
+    bool& flag_;
+    const bool before_;
 };
 
 } // namespace bulkhead::inline v1::detail

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <bulkhead/http/secret.hpp>
+#include <bulkhead/tls/detail/openssl.hpp>
 #include <bulkhead/tls/detail/tls_context.hpp>
+#include <bulkhead/tls/tls_options.hpp>
 
 #include <openssl/evp.h>
 
