@@ -3,6 +3,7 @@
 
 #include "fuzz.hpp"
 
+#include <bulkhead/dead_letter.hpp>
 #include <bulkhead/detail/encode/ndjson.hpp>
 #include <bulkhead/detail/send/retry.hpp>
 #include <bulkhead/http/credentials.hpp>

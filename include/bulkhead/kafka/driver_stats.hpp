@@ -94,7 +94,7 @@ struct DriverReport {
     DriverStats stats;
     /// Everything handed over was settled by the deadline.
     bool drained = false;
-    /// What was stored is committed, as far as the broker said so in time.
+    /// What was stored is committed, as far as the coordinator confirmed it in time.
     bool committed = false;
 };
 

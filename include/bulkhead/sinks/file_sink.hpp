@@ -42,7 +42,7 @@ struct FileSinkOptions {
 
 /// A dead-letter sink that appends one line of JSON for each dead letter to a file (see `append_dead_letter`).
 ///
-/// The file is made with mode 0600, is not opened through a symbolic link, and is opened anew for each bulk, so that
+/// The file is made with mode 0600, is not opened through a symbolic link, and is opened again for each bulk, so that
 /// it can be moved away at any time. What a crash or a full disk left of a line is cut off or, if that fails, ended, so
 /// that it harms no other line; `read_dead_letters` skips it. Only one sink at a time may write to a file. It writes on
 /// a thread of its own: a slow disk does not hold up the indexer. Its destruction waits for the write under way. POSIX

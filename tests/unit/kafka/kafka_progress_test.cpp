@@ -4,8 +4,17 @@
 #include <bulkhead/kafka/rdkafka/detail/progress/progress_book.hpp>
 
 using namespace bulkhead;
-using namespace bulkhead::kafka;
-using namespace bulkhead::kafka::detail;
+using bulkhead::kafka::ClientEvent;
+using bulkhead::kafka::DriverStats;
+using bulkhead::kafka::detail::ClientStatistics;
+using bulkhead::kafka::detail::LostRecords;
+using bulkhead::kafka::detail::parse_statistics;
+using bulkhead::kafka::detail::PartitionFacts;
+using bulkhead::kafka::detail::PartitionProgress;
+using bulkhead::kafka::detail::PartitionStatistics;
+using bulkhead::kafka::detail::ProgressBook;
+using bulkhead::kafka::detail::ReportedErrors;
+using bulkhead::kafka::detail::StallDetector;
 using namespace std::chrono_literals;
 
 namespace {

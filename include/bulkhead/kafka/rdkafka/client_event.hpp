@@ -14,8 +14,8 @@ struct ClientEvent {
     /// What happened.
     enum class Kind : std::uint8_t {
         log,      ///< a line of librdkafka's log; `level` is syslog's, 3 and below are errors
-        error,    ///< librdkafka goes on and recovers by itself: a broker is down, a topic is unknown, …
-        fatal,    ///< it does not: the driver stops
+        error,    ///< librdkafka recovers by itself: a broker is down, a topic is unknown, …
+        fatal,    ///< it does not recover: the driver stops
         assigned, ///< the group gave us `partitions` partitions
         revoked,  ///< it took them back
         lost,     ///< they are gone without notice; what was not committed will be delivered again

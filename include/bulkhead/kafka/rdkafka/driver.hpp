@@ -36,14 +36,14 @@ namespace bulkhead::inline v1::kafka {
 ///     driver.run();                              // until driver.stop() from another thread, or a signal handler's
 ///     auto report = driver.close(std::chrono::seconds{30});
 ///
-/// Offsets are *stored* only when `KafkaSource` says so, and committed in the background, when partitions are revoked,
-/// and at `close`. The first one of an assignment, and the first one after the client went back, are committed
+/// Offsets are *stored* only when `KafkaSource` decides it, and committed in the background, when partitions are
+/// revoked, and at `close`. The first one of an assignment, and the first one after the client went back, are committed
 /// explicitly, so that the group's offset goes down where it must (see `OffsetSetter`): only for partitions that are
 /// assigned, never for lost ones, so that a member that has lost its partitions cannot rewind the group. Eager and
 /// cooperative rebalancing are handled (`partition.assignment.strategy` in `config`).
 ///
 /// While the indexer is full it first waits up to `KafkaSourceOptions::pause_after` (here 5 s unless given), because
-/// pausing makes librdkafka throw its prefetched records away; then it pauses and goes on polling, so that the group
+/// pausing makes librdkafka throw its prefetched records away; then it pauses and keeps polling, so that the group
 /// keeps it.
 ///
 /// Threads: everything on one thread, but for `stop()` and `stats()`, which are for any. It must not be a thread that

@@ -46,7 +46,7 @@ struct DriverOptions {
     /// Further properties of the producer of dead letters, which has those of `config` already; also
     /// `bootstrap.servers`, where the topic is in another cluster. When to change: when that topic is in another
     /// cluster or has its own credentials. Refused, in `config` too: `delivery.report.only.error`, and `acks` 0 or 1,
-    /// with which nobody would know that a letter is safe.
+    /// with which a letter would count as safe too early or never.
     std::vector<std::pair<std::string, std::string>> dead_letter_config{};
     /// Takes dead letters where there is no `dead_letter_topic`: called on the driver's thread with each letter, whose
     /// views it must copy. It calls the receipt once, on any thread, when the letter is safe or cannot be made safe. It

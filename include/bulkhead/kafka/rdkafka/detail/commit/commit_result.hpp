@@ -9,15 +9,16 @@
 
 namespace bulkhead::inline v1::kafka::detail {
 
-/// What became of a commit, the worst of its partitions; in this order.
+/// The result of a commit: the worst of its partitions, in this order.
 enum class CommitFate : std::uint8_t {
     committed, ///< all of it, or nothing was new
     stale,     ///< the group has moved on without us: these offsets are their new owner's business
     again,     ///< the coordinator, or the way to it: they stay stored and go with the next commit
-    refused,   ///< not by a passing trouble, e.g. for want of a permission: the same, but someone should look
+    refused,   ///< refused, and not by a passing trouble, e.g. for want of a permission: as `again`, but an operator is
+               ///< needed
 };
 
-/// How it went, and the error that says so.
+/// The fate, and the error that stands for it.
 struct CommitResult {
     CommitFate fate = CommitFate::committed;
     rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;
@@ -37,7 +38,7 @@ struct CommitResult {
     case RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS:
     case RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE:
     case RD_KAFKA_RESP_ERR_NOT_COORDINATOR:
-    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART: // told for a moment after a topic was made, or its leader moved
+    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART: // for a moment after a topic was made, or its leader moved
     case RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT:
     case RD_KAFKA_RESP_ERR_NETWORK_EXCEPTION:
     case RD_KAFKA_RESP_ERR__TRANSPORT:

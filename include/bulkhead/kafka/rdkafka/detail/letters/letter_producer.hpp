@@ -53,23 +53,23 @@ public:
     }
     ~LetterProducer() {
         rd_kafka_purge(rk_, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
-        rd_kafka_destroy(rk_); // no report comes after this
-    }                          // and the receipts that are left say that their letters are not safe
+        rd_kafka_destroy(rk_); // no report comes after this, and receipts that are left report unsafe letters
+    }
     LetterProducer(const LetterProducer&) = delete;
     LetterProducer& operator=(const LetterProducer&) = delete;
 
-    /// Never blocks; the receipt says everything.
+    /// Never blocks; the receipt reports everything.
     void write(const KafkaLetter& letter, LetterReceipt receipt) noexcept {
         std::optional<std::uint64_t> id;
         try {
             id = receipts_.keep(std::move(receipt));
             if (const auto error = produce(letter, id.value())) receipts_.take(id.value())(error);
-        } catch (const std::exception&) { // out of memory: a receipt that is dropped says so
+        } catch (const std::exception&) { // out of memory: a receipt that is dropped reports it
             if (id) static_cast<void>(receipts_.take(id.value()));
         }
     }
 
-    /// What librdkafka has reported. `fatal`: it writes no more; otherwise it goes on by itself.
+    /// What librdkafka has reported. `fatal`: it writes no more; otherwise it recovers by itself.
     struct Trouble {
         bool fatal = false;
         error_code error;
@@ -143,7 +143,7 @@ private:
                 trouble_ = Trouble{rd_kafka_fatal_error(rk_, nullptr, 0) != RD_KAFKA_RESP_ERR_NO_ERROR,
                                    make_error(rd_kafka_event_error(event.get())),
                                    "dead-letter topic " + topic_ + ": " + rd_kafka_event_error_string(event.get())};
-            } catch (const std::bad_alloc&) { // not said, then
+            } catch (const std::bad_alloc&) { // the trouble is not reported
             }
             return;
         }

@@ -13,7 +13,7 @@
 
 namespace bulkhead::inline v1::kafka::detail {
 
-/// Turns a message into a `Record`. Its headers are read only when somebody looks at them.
+/// Turns a message into a `Record`. Its headers are read only when the mapper asks for them.
 class RecordReader {
 public:
     RecordReader() = default;

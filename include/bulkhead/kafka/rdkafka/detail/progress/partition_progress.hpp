@@ -67,13 +67,13 @@ public:
         const auto taken = next_.value_or(-1);
         if (drained_ && position_ >= 0) return std::max(taken, position_);
         if (next_) return taken;
-        // Nothing was taken yet. A committed offset outside of the log says nothing.
+        // Nothing was taken yet. A committed offset outside of the log is worthless.
         const auto low = std::max<std::int64_t>(low_, 0);
         return committed_ >= low && end_ && committed_ <= *end_ ? committed_ : low;
     }
     /// The offset after the last one that may be read, as last known.
     [[nodiscard]] std::optional<std::int64_t> end() const noexcept { return end_; }
-    /// Whether the client has read to the end, and the brokers say so now.
+    /// Whether the client has read to the end, and the brokers report the end now.
     [[nodiscard]] bool at_end() const noexcept { return end_now_ && position_ >= *end_now_; }
     /// The offset that the client fetches next; below 0 while it is not known.
     [[nodiscard]] std::int64_t position() const noexcept { return position_; }

@@ -50,7 +50,7 @@ public:
         if (auto* const entry = find(topic, partition)) leave(*entry);
         errors_.assignment_changed(topic, partition);
     }
-    /// The group had committed this offset, as asked at the assignment of this generation; below 0: none.
+    /// The group had committed this offset, as requested at the assignment of this generation; below 0: none.
     void committed(std::string_view topic, std::int32_t partition, std::uint64_t generation,
                    std::int64_t offset) noexcept {
         auto* const entry = find(topic, partition);
@@ -76,7 +76,7 @@ public:
 
     // ---- What the driver takes ----
 
-    /// The driver has taken this record. `low()`: the log's first offset as far as known, asked only where records are
+    /// The driver has taken this record. `low()`: the log's first offset as far as known, called only where records are
     /// missing before it.
     template <class Low>
     void taken(std::string_view topic, std::int32_t partition, std::int64_t offset, Low low) {

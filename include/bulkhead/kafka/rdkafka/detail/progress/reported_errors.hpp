@@ -70,7 +70,7 @@ public:
     }
     /// A record of this partition was taken.
     void taken(std::string_view topic, std::int32_t partition) noexcept { assignment_changed(topic, partition); }
-    /// Statistics of an assigned partition. `at_end`: the client has read to the end, and the brokers say so.
+    /// Statistics of an assigned partition. `at_end`: the client has read to the end that the brokers report.
     void seen(std::string_view topic, std::int32_t partition, std::int64_t position, bool at_end) noexcept {
         std::erase_if(errors_, [&](Error& one) {
             if (one.topic != topic || one.partition != partition) return false;

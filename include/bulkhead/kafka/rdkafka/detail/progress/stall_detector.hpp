@@ -20,8 +20,9 @@ struct PartitionFacts {
 };
 
 /// Decides whether one partition stands still although there is something to read, or may be: nothing of it waits in
-/// the client, its position is below its end or the end is not known, nobody here holds it, and its position has not
-/// moved, all of that without a break for `stall_after`. Time in which nobody looked is a break. Pure; not thread-safe.
+/// the client, its position is below its end or the end is not known, the caller does not hold it, and its position has
+/// not moved, all of that without a break for `stall_after`. Time without a look at it is a break. Pure; not
+/// thread-safe.
 class StallDetector {
 public:
     /// Of the steady clock.
