@@ -92,14 +92,10 @@ private:
     }
     /// Takes the items that repeat one that was parsed before.
     std::size_t skip_repetitions(std::string_view bytes) {
-        std::size_t skipped = 0;
-        while (!failed_) {
-            const auto run = repeated_.skip(bytes.substr(skipped));
-            if (run.count == 0) break;
-            failed_ = !parser_.handler().repeat(*run.item, run.count);
-            skipped += run.bytes;
-        }
-        return skipped;
+        return repeated_.skip(bytes, [this](const ItemAnswer& item, std::size_t count) {
+            failed_ = !parser_.handler().repeat(item, count);
+            return !failed_;
+        });
     }
     std::size_t parse_to_next_brace(std::string_view bytes) {
         const auto piece = bytes.substr(0, repeated_.next_piece(bytes));

@@ -20,13 +20,6 @@ namespace bulkhead::inline v1::detail {
 /// While comparing does not pay, it is given up until the next piece of the answer.
 class RepeatedItems {
 public:
-    /// A run of the same item.
-    struct Run {
-        const ItemAnswer* item = nullptr;
-        std::size_t count = 0; ///< 0: the next bytes are no item that is remembered
-        std::size_t bytes = 0; ///< that the run takes
-    };
-
     /// Forgets everything, for another answer.
     void start() noexcept {
         current_.clear();
@@ -38,14 +31,20 @@ public:
     /// A new piece of the answer begins: comparing is tried again.
     void begin_piece() noexcept { misses_ = std::min(misses_, max_misses - 1); }
 
-    /// The items at the beginning of `bytes` that repeat a remembered one. Call it at the end of an item only, and
-    /// again until it finds none.
-    [[nodiscard]] Run skip(std::string_view bytes) noexcept {
-        auto run = run_of(success_, bytes);
-        if (run.count == 0) run = run_of(refusal_, bytes);
-        if (run.count != 0) misses_ = 0;
-        items_ += run.count;
-        return run;
+    /// Passes over the items at the beginning of `bytes` that repeat a remembered one, and returns how many bytes these
+    /// are. `bytes` begin at the end of an item. `repeat(item, count)` is called for each run of the same item; when it
+    /// returns false, nothing more is passed over.
+    template <class F>
+    std::size_t skip(std::string_view bytes, F repeat) {
+        std::size_t skipped = 0;
+        for (bool good = true; good;) {
+            const auto from = skipped;
+            skipped += skip_run(success_, bytes.substr(skipped), repeat, good);
+            if (good) skipped += skip_run(refusal_, bytes.substr(skipped), repeat, good);
+            if (skipped == from) break;
+            misses_ = 0;
+        }
+        return skipped;
     }
     /// Whether ends of items matter now: they are parsed one by one.
     [[nodiscard]] bool is_comparing() const noexcept { return misses_ < max_misses; }
@@ -79,11 +78,15 @@ private:
     static constexpr std::size_t max_bytes = 1024;
     static constexpr int max_misses = 8;
 
-    [[nodiscard]] static Run run_of(const Item& item, std::string_view bytes) noexcept {
-        Run run{&item.item};
-        if (item.bytes.empty()) return run;
-        for (; bytes.substr(run.bytes).starts_with(item.bytes); run.bytes += item.bytes.size()) ++run.count;
-        return run;
+    template <class F>
+    std::size_t skip_run(const Item& item, std::string_view bytes, F& repeat, bool& good) {
+        std::size_t count = 0;
+        if (item.bytes.empty()) return 0;
+        while (bytes.substr(count * item.bytes.size()).starts_with(item.bytes)) ++count;
+        if (count == 0) return 0;
+        good = repeat(item.item, count);
+        items_ += count;
+        return count * item.bytes.size();
     }
 
     std::string current_; ///< what was parsed since the end of an item was seen
