@@ -321,7 +321,7 @@ MUTANTS = [
     ("a refusal after a close wakes a strand that may be gone",
      "reports_refusals_ && !closed_ &&", "reports_refusals_ &&", ["unit/indexer_event_test.cpp"]),
     ("after it was told of refusals the strand is not woken by one again",
-     "        intake_.reporting_refusals();\n", "", ["unit/indexer_event_test.cpp"]),
+     "        intake_.telling();\n", "", ["unit/indexer_event_test.cpp"]),
     ("a new health alone is not told",
      "untold_ = intake_.trouble() != std::pair{trouble_count(*told_), told_->health};",
      "untold_ = intake_.trouble().first != trouble_count(*told_);", SIMULATION),

@@ -435,7 +435,7 @@ private:
         if (told_ == nullptr || (ended_ && !last)) return; // after a close the hook may be gone
         untold_ = intake_.trouble() != std::pair{trouble_count(*told_), told_->health};
         if (!untold_ || (now < tell_at_ && !last)) return;
-        intake_.reporting_refusals();
+        intake_.telling();
         auto stats = intake_.stats();
         std::swap(*told_, stats);
         untold_ = false;
@@ -565,7 +565,7 @@ private:
         intake_.update_stats([&](Stats& stats) {
             ++stats.requests;
             stats.request_bytes += batch.bytes();
-            if (first) stats.queue_time.record(age_of(flight->bulk.opened, now));
+            if (first) stats.queue_time.record(intake_type::age_of(flight->bulk.opened, now));
             stats.in_flight = in_flight_.size();
         });
         OnFailure never_started{[&] { take_back(flight, bulk); }};
@@ -620,7 +620,7 @@ private:
         const auto now = Clock::now();
         intake_.update_stats([&](Stats& stats) {
             stats.in_flight = in_flight_.size();
-            stats.request_time.record(age_of(flight->sent, now));
+            stats.request_time.record(intake_type::age_of(flight->sent, now));
         });
         auto& bulk = flight->bulk;
         bulk.avoid_node = reply.node;
@@ -1200,7 +1200,7 @@ private:
     /// What became older than `max_age` while it waited is not sent again.
     void give_up_aged(time_point now) {
         const auto is_aged = [&](time_point opened) {
-            return saturating_add<Clock>(opened, options_.retry.max_age) <= now;
+            return intake_type::saturating_add(opened, options_.retry.max_age) <= now;
         };
         while (is_aged(intake_.oldest_sealed()) && intake_.take(doomed_)) give_up(doomed_, errc::too_old);
         if (!in_hand_.batch.empty() && is_aged(in_hand_.opened)) give_up(in_hand_, errc::too_old);
@@ -1510,7 +1510,7 @@ private:
         for (auto& [id, result] : results)
             if (auto done = take_index_waiter(id)) completions_.add(std::move(done), {}, std::move(result));
         if (unobserved != 0) intake_.update_stats([&](Stats& stats) { stats.unobserved += unobserved; });
-        if (tally.total() != 0) tally.age = age_of(bulk.opened, Clock::now());
+        if (tally.total() != 0) tally.age = intake_type::age_of(bulk.opened, Clock::now());
         BulkBatch done;
         if (kept && whole) {
             *kept = std::move(bulk.batch); // what points into it stays valid: the memory only changes hands
@@ -1783,10 +1783,10 @@ private:
     void arm_timer() {
         auto next = intake_.flush_due();
         const auto max_age = options_.retry.max_age;
-        next = std::min(next, saturating_add<Clock>(intake_.oldest_sealed(), max_age));
-        next = std::min(next, saturating_add<Clock>(oldest_retry(), max_age));
+        next = std::min(next, intake_type::saturating_add(intake_.oldest_sealed(), max_age));
+        next = std::min(next, intake_type::saturating_add(oldest_retry(), max_age));
         if (id_order_.oldest() != nullptr)
-            next = std::min(next, saturating_add<Clock>(id_order_.oldest()->opened, max_age));
+            next = std::min(next, intake_type::saturating_add(id_order_.oldest()->opened, max_age));
         if (!letters_.empty() && !writing_) next = std::min(next, sink_resume_);
         if (in_flight_.size() < concurrency_.limit() && !sink_is_behind()) {
             if (!retries_.empty() && may_repeat())
@@ -1949,7 +1949,7 @@ private:
         if (charging_ && entry.attempts < 0xffffU) ++entry.attempts;
     }
     [[nodiscard]] static time_point later(time_point now, std::chrono::nanoseconds by) {
-        return saturating_add<Clock>(now, by);
+        return intake_type::saturating_add(now, by);
     }
 
     const IndexerOptions options_;

@@ -3,6 +3,7 @@
 
 #include <bulkhead/detail/intake/buffer_pool.hpp>
 #include <bulkhead/detail/intake/flush_epochs.hpp>
+#include <bulkhead/detail/intake/offer.hpp>
 #include <bulkhead/detail/intake/open_batch.hpp>
 #include <bulkhead/detail/intake/room.hpp>
 #include <bulkhead/detail/intake/sealed_queue.hpp>
