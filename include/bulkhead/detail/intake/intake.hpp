@@ -328,10 +328,10 @@ private:
     IndexerOptions options_;             ///< its limits may change
     const bool reports_refusals_;        ///< there is an `on_event`
     std::atomic<bool> wants_time_{true}; ///< here, among what seldom changes: it is read without the lock
+    bool closed_ = false;
     Accumulator<Clock> accumulator_;
     time_point oldest_taken_ = time_point::max(); ///< of what the strand has
     time_point oldest_letter_ = time_point::max();
-    bool closed_ = false;
     bool wake_sent_ = false;
     bool refusal_woke_ = false; ///< the strand was woken by a refusal, and has not reported it
     RoomEvent room_;
