@@ -295,7 +295,7 @@ private:
     void report_events(time_point now, bool last = false) {
         if (!events_.has_hook() || (close_.ended() && !last)) return; // after a close the hook may be gone
         if (!events_.due(now, intake_.trouble(), last)) return;
-        intake_.reporting_refusals();
+        intake_.telling();
         events_.report(now, intake_.stats(), options_.on_event);
     }
     /// For `Stats`: of what the strand has taken and not settled.

@@ -122,6 +122,24 @@ TEST_CASE("an offer that drops the oldest wakes the strand: their observers are 
     CHECK(dropped.tickets == std::vector<Ticket>(3, observed));
 }
 
+TEST_CASE("a flush waits until the observers of what was dropped are notified") {
+    const IndexerOptions options{
+        .index = "logs", .max_batch_operations = 3, .max_buffered_operations = 4, .overflow = Overflow::drop_oldest};
+    Intake intake{options};
+    bulkhead::detail::Prepared one;
+    REQUIRE(!bulkhead::detail::prepare(Operation{.source = R"({"m":1})"}, options.index, one));
+    for (int i = 0; i < 3; ++i) REQUIRE(intake.offer(one, Ticket{.slot = 0}).admission == Admission::accepted);
+    const auto flushed = intake.flush();
+    for (int i = 0; i < 2; ++i) REQUIRE(intake.offer(one, Ticket{}).admission == Admission::accepted);
+    REQUIRE(intake.stats().dropped == 3);
+    CHECK_FALSE(intake.drained_before(flushed));
+    Intake::Dropped dropped;
+    REQUIRE(intake.take_dropped(dropped));
+    CHECK_FALSE(intake.drained_before(flushed)); // their notification is on its way
+    intake.release(dropped.epoch, dropped.tickets.size(), dropped.charge());
+    CHECK(intake.drained_before(flushed));
+}
+
 namespace {
 
 /// An intake whose strand is the test: it takes bulks, holds them, and settles them in any order.

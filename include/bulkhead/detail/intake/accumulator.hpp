@@ -3,6 +3,7 @@
 
 #include <bulkhead/detail/intake/buffer_pool.hpp>
 #include <bulkhead/detail/intake/flush_epochs.hpp>
+#include <bulkhead/detail/intake/offer.hpp>
 #include <bulkhead/detail/intake/open_batch.hpp>
 #include <bulkhead/detail/intake/room.hpp>
 #include <bulkhead/detail/intake/sealed_queue.hpp>
@@ -84,7 +85,7 @@ public:
             placed.work = true;
         }
         if (open_.footprint() == 0 && pool_.has_spare()) open_.use(pool_.take_spare());
-        const bool has_room = make_room(size, first_in_line);
+        const bool has_room = fits(open_.batch(), size, first_in_line) || make_room(size, first_in_line);
         if (sealed_.has_dropped()) placed.work = true; // observers are to be notified
         if (!has_room) {
             // Only what is open could ever make room: it is sent now instead of at its time.
@@ -203,11 +204,11 @@ private:
         return open.encoded().fits(size.bytes, size.operations) &&
                operations_fit(book_.stats().pending, size.operations, operations_limit(first_in_line));
     }
-    /// Makes room for it in the open batch, within the budget, at the cost of spare buffers and, under `drop_oldest`,
-    /// of sealed batches. False when there is none: then nothing was dropped, unless memory ran out.
+    /// Makes room for what does not fit the open batch, within the budget, at the cost of spare buffers and, under
+    /// `drop_oldest`, of sealed batches. False when there is none: then nothing was dropped, unless memory ran out.
     bool make_room(OfferSize size, bool first_in_line) {
-        for (bool dropped = false;; dropped = true) {
-            if (fits(open_.batch(), size, first_in_line)) return true; // nearly always
+        bool dropped = false;
+        do {
             const auto amply = open_.growth();
             switch (find_room(room_facts(open_.batch(), size, amply, dropped, first_in_line))) {
             case Room::amply: return grow(size, amply) || grow_exactly(size); // the latter when memory ran out
@@ -216,7 +217,9 @@ private:
             case Room::after_dropping: drop_oldest(); break;
             case Room::none: return false;
             }
-        }
+            dropped = true;
+        } while (!fits(open_.batch(), size, first_in_line));
+        return true;
     }
     [[nodiscard]] RoomFacts room_facts(const BulkBatch& open, OfferSize size, Growth amply, bool dropped,
                                        bool first_in_line) const noexcept {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <bulkhead/detail/intake/accumulator.hpp>
+#include <bulkhead/detail/intake/offer.hpp>
 #include <bulkhead/detail/intake/room_event.hpp>
 #include <bulkhead/detail/util/lock_briefly.hpp>
 #include <bulkhead/detail/util/saturating_add.hpp>
@@ -25,23 +26,13 @@ public:
     using time_point = typename Clock::time_point;
     using bulk_type = Bulk<time_point>;
     using Dropped = DroppedTickets;
+    using IfFull = detail::IfFull;
+    using Offered = detail::Offered;
 
     explicit Intake(const IndexerOptions& options)
         : options_{options}, reports_refusals_{bool{options.on_event}}, accumulator_{options} {
         options_.on_event = nullptr; // the strand's; what it holds is destroyed with the strand
     }
-
-    /// The result of `offer`; `wake` asks for one run of the strand.
-    struct Offered {
-        Admission admission;
-        bool wake = false;
-        std::uint64_t room = 0; ///< for `wait_for_room`, after `full`
-    };
-
-    /// Whether a refusal as full is the end of an offer, or the caller waits and offers again (then it is not counted).
-    /// `reserve`: it is the first of those that wait in line, and others get no room that it needs until it was taken
-    /// or `end_reservation` was called. Otherwise small offers would take all that is released, and a large one starve.
-    enum class IfFull : std::uint8_t { refuse, wait, reserve };
 
     // ---- For producers ----
 
@@ -184,7 +175,7 @@ public:
         wake_sent_ = refusal_woke_ = false;
     }
     /// The refusals so far are being reported: the next one wakes the strand again.
-    void reporting_refusals() {
+    void telling() {
         const auto lock = lock_briefly(mutex_);
         refusal_woke_ = false;
     }
@@ -278,7 +269,6 @@ public:
         const auto lock = lock_briefly(mutex_);
         return accumulator_.epochs().first();
     }
-    /// Whether everything in the epochs before this one has been released.
     [[nodiscard]] bool drained_before(std::uint64_t epoch) const { return first_epoch() >= epoch; }
     /// Nothing is pending, and every observer has been notified.
     [[nodiscard]] bool idle() const {
@@ -294,10 +284,9 @@ public:
 private:
     [[nodiscard]] StatsBook& book() noexcept { return accumulator_.book(); }
     [[nodiscard]] const StatsBook& book() const noexcept { return accumulator_.book(); }
-    /// When the open batch must be sealed.
     [[nodiscard]] time_point seal_time() const noexcept {
         const auto& open = accumulator_.open();
-        return open.empty() ? time_point::max() : saturating_add<Clock>(open.opened(), options_.flush_interval);
+        return open.empty() ? time_point::max() : detail::saturating_add<Clock>(open.opened(), options_.flush_interval);
     }
     [[nodiscard]] bool claim_wake_locked() noexcept { return !std::exchange(wake_sent_, true); }
 
@@ -332,10 +321,10 @@ private:
     IndexerOptions options_;             ///< its limits may change
     const bool reports_refusals_;        ///< there is an `on_event`
     std::atomic<bool> wants_time_{true}; ///< here, among what seldom changes: it is read without the lock
+    bool closed_ = false;
     Accumulator<Clock> accumulator_;
     time_point oldest_taken_ = time_point::max(); ///< of what the strand has
     time_point oldest_letter_ = time_point::max();
-    bool closed_ = false;
     bool wake_sent_ = false;
     bool refusal_woke_ = false; ///< the strand was woken by a refusal, and has not reported it
     RoomEvent room_;

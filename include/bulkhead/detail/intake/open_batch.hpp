@@ -98,10 +98,11 @@ private:
         return growth;
     }
 
+    // What seldom changes comes first: the owner keeps an atomic before it that producers read without the lock.
     BatchLimits limits_;
+    ActionLines lines_;
     BulkBatch batch_;
     TimePoint opened_{};
-    ActionLines lines_;
     std::size_t last_bytes_ = 0; ///< of the batch that was sealed last
     std::size_t last_operations_ = 0;
 };

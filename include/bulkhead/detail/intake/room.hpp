@@ -1,23 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-#include <bulkhead/detail/encode/encoded_operations.hpp>
-
 #include <cstddef>
 #include <cstdint>
 
 /// Whether the budget has room for one more offer, and what makes it. A pure decision, without a clock or a lock.
 namespace bulkhead::inline v1::detail {
-
-/// How large an offer is.
-struct OfferSize {
-    std::size_t bytes = 0; ///< encoded
-    std::size_t operations = 0;
-    /// What it takes of the budget at least.
-    [[nodiscard]] constexpr std::size_t footprint() const noexcept {
-        return bytes + operations * EncodedOperations::overhead;
-    }
-};
 
 /// What makes room in the open batch, in the order in which it is tried.
 enum class Room : std::uint8_t {
