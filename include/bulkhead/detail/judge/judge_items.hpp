@@ -7,6 +7,7 @@
 #include <bulkhead/detail/judge/verdicts.hpp>
 #include <bulkhead/detail/send/retry.hpp>
 #include <bulkhead/options.hpp>
+#include <bulkhead/stats.hpp>
 
 #include <chrono>
 #include <cstddef>
