@@ -4,6 +4,7 @@
 #include "support/catch.hpp"
 #include "support/certificates.hpp"
 
+#include <bulkhead/sinks/file_sink.hpp>
 #include <bulkhead/test/bulk_server.hpp>
 
 #include <boost/asio/read.hpp>
