@@ -114,7 +114,7 @@ private:
         to.texts.reserve(text_bytes);
         to.failures.reserve(failed_);
         for (auto& group : to.groups) group.settlements.reserve(group.count);
-        const auto settlement_bytes = static_cast<std::size_t>(to.operations) * sizeof(Settlement);
+        const auto settlement_bytes = std::size_t{to.operations} * sizeof(Settlement);
         if (in_use) {
             to.kept = std::move(in_use);
         } else if (failed_ == 0) {

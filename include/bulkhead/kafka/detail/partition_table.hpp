@@ -145,7 +145,7 @@ public:
     template <class F>
     void clean(F done) noexcept {
         std::size_t kept = 0;
-        for (std::size_t i = 0; i < dirty_.size(); ++i) {
+        for (std::size_t i = 0; i < dirty_.size(); ++i) { // NOLINT(modernize-loop-convert): `done` may add others
             auto& p = *dirty_[i];
             p.dirty = false;
             if (!p.assigned || done(p)) continue;
