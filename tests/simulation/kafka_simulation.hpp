@@ -73,8 +73,9 @@ private:
     /// No member has anything to do: then nothing is done.
     void be_idle() {
         world_.handlers = 0;
+        const bool reads = invariants_.anybody_reads();
         for (int i = 0; i < 100; ++i) tick(100ms);
-        world_.expect(world_.handlers <= 50 * members_.size(), "L4: who is idle runs nothing");
+        world_.expect(reads || world_.handlers <= 50 * members_.size(), "L4: who is idle runs nothing");
     }
     [[nodiscard]] bool at_rest() const { return invariants_.anybody() && why_not().empty(); }
     [[nodiscard]] std::string why_not() const {

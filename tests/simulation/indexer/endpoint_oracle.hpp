@@ -59,16 +59,22 @@ public:
             taken_at_.push_back(ManualClock::now());
             for (const auto& one : found) op(one).failed_at = op(one).failed_alone_at = never;
             if (std::exchange(failed_by_size_, false)) life_.mark(Mark::passed_smaller);
-        } else if (found.size() == 1 && items.busy == 1) {
-            (void)suspicious(found, Meaning::again);
-            return;
+        } else if (items.busy == found.size()) {
+            if (found.size() == 1) {
+                (void)suspicious(found, Meaning::again);
+                return;
+            }
+            // As a failure of the request: when it fails again after others were taken, it may be to blame.
+            for (const auto& one : found) op(one).failed_at = ManualClock::now();
         }
         for (std::size_t i = 0; i < found.size(); ++i) {
             auto& one = op(found[i]);
             one.meaning = items.meaning[i];
-            if (one.meaning != Meaning::wait) ++one.charged;
-            if (one.meaning != Meaning::wait) one.nonsense_with_others = false;
-            one.takes_time = items.text[i].find("\"status\":5") != std::string::npos;
+            if (one.meaning != Meaning::wait) { // an item that waits leaves the attempts, and their time, as they are
+                ++one.charged;
+                one.nonsense_with_others = false;
+                one.takes_time = items.text[i].find("\"status\":5") != std::string::npos;
+            }
             if (one.meaning != Meaning::wait && one.meaning != Meaning::again) continue;
             one.not_before = ManualClock::now() + life_.scenario.min_backoff();
             one.refused_since = std::min(one.refused_since, ManualClock::now());

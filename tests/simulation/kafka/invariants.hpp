@@ -129,6 +129,15 @@ public:
         }
         return {};
     }
+    /// Whether a member reads again what is committed already: its client went back.
+    [[nodiscard]] bool anybody_reads() const {
+        for (const auto& member : members_) {
+            if (!member) continue;
+            for (const auto log : member->client.owned())
+                if (member->client.position(log) < world_.facts.end(log)) return true;
+        }
+        return false;
+    }
     /// The life is over: what was produced is in the store, in the dead-letter topic, or given up by name.
     void check_end() {
         std::size_t documents = 0;

@@ -28,7 +28,8 @@ TEST_CASE("bulk request reader: plain action lines and those that need a JSON pa
         "{ \"create\" : {\"_id\":\"\\u0031\"} }\r\n{\"n\":2}\r\n"
         "{\"delete\":{\"_index\":\"b\",\"_id\":\"3\",\"version\":7,\"version_type\":\"external\"}}\n"
         "{\"index\":{\"op_type\":\"create\",\"pipeline\":\"p\"}}\n{}\n";
-    REQUIRE_FALSE(reader.read(body, {.index = "of-path"}));
+    const BulkParameters of_path{.index = "of-path"}; // the operations point into it
+    REQUIRE_FALSE(reader.read(body, of_path));
     const auto& found = reader.operations();
     REQUIRE(found.size() == 4);
     CHECK(found[0].kind == model::BulkAction::index);

@@ -21,7 +21,7 @@ namespace bulkhead::inline v1::test::detail {
 /// What an operation does.
 enum class BulkAction { index, create, update, remove };
 
-/// One operation: views into the body or, where JSON escapes had to be resolved, into the reader.
+/// One operation: views into the body and the parameters or, where JSON escapes had to be resolved, into the reader.
 struct BulkOperation {
     BulkAction kind{};
     std::string_view index;
