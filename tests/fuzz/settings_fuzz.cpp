@@ -7,6 +7,7 @@
 #include <bulkhead/detail/encode/ndjson.hpp>
 #include <bulkhead/detail/send/retry.hpp>
 #include <bulkhead/http/credentials.hpp>
+#include <bulkhead/http/detail/server_url.hpp>
 #include <bulkhead/http/http_options.hpp>
 #include <bulkhead/sinks/stored_dead_letter.hpp>
 

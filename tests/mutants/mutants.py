@@ -502,7 +502,7 @@ MUTANTS = [
      "const bool still = position == position_ && !held_;", "const bool still = position == position_;",
      ["unit/kafka/kafka_progress_test.cpp"]),
     ("a shard that is not there is the document's fault",
-     "    {503, 503, \"\", Verdict::push_back},", "    {503, 503, \"\", Verdict::retry},", ["unit/flow/endpoint_state_test.cpp"]),
+     "    {503, 503, \"\", Verdict::push_back},", "    {503, 503, \"\", Verdict::retry},", ["unit/judge/verdicts_test.cpp"]),
     ("a node that closes is the document's fault",
      "    {\"node_closed_exception\", true},\n", "", ["unit/judge/verdicts_test.cpp"]),
     ("a fault of the server is given up without time",

@@ -44,6 +44,7 @@ TEST_CASE("endpoint: 32 single rejections of one type in a row presume that it r
     CHECK_FALSE(endpoint.rejects_everything("b")); // that one may be the operation's own fault
     endpoint.rejected_alone("b");
     CHECK_FALSE(endpoint.rejects_everything("a"));
+    CHECK_FALSE(endpoint.rejects_everything("b")); // the first of its type
     for (int i = 0; i < 31; ++i) endpoint.rejected_alone("b");
     CHECK(endpoint.rejects_everything("b"));
     endpoint.answered_items();
