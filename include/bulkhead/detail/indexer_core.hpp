@@ -1076,8 +1076,7 @@ private:
     /// How many operations `dispositions_` calls undelivered. `undelivered_` then has room for one more batch.
     [[nodiscard]] std::size_t count_undelivered() {
         if (undelivered_.size() == undelivered_.capacity()) undelivered_.reserve(2 * undelivered_.size() + 8);
-        const auto is_it = [](const Disposition& disposition) { return disposition.outcome == Outcome::undelivered; };
-        return static_cast<std::size_t>(std::count_if(dispositions_.begin(), dispositions_.end(), is_it));
+        return dispositions_.count(Outcome::undelivered);
     }
     [[nodiscard]] std::shared_ptr<const Batch> undelivered_part(const BulkBatch& batch) const {
         const auto is_undelivered = [&](std::size_t i) { return dispositions_[i].outcome == Outcome::undelivered; };
